@@ -1,0 +1,103 @@
+"""Who uses which model of Open WebUI, from where, and how much: spans, metrics and usage events.
+
+Usage
+-----
+
+With a shell, beside Open WebUI, without a line of code:
+
+.. code-block:: sh
+
+    pip install opentelemetry-instrumentation-open-webui
+    export OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317
+    opentelemetry-instrument open-webui serve
+
+By hand, before or after Open WebUI is imported:
+
+.. code-block:: python
+
+    from opentelemetry.instrumentation.open_webui import OpenWebUIInstrumentor
+
+    OpenWebUIInstrumentor().instrument()
+
+Every call to a model becomes a span, counts in the ``open_webui.usage.*`` and
+``open_webui.group.*`` metrics, and one ``open_webui.usage`` event, tagged with user, groups, model
+and source. The names are a contract: ``docs/telemetry.md``. Prompts, answers, keys, cookies and
+headers are never recorded.
+
+Settings
+--------
+
+Keywords of :meth:`OpenWebUIInstrumentor.instrument`, or environment variables with the prefix
+``OTEL_PYTHON_OPEN_WEBUI_``: see :class:`~.settings.Settings`.
+
+API
+---
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection
+from typing import Any
+
+from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]
+    BaseInstrumentor,
+)
+
+from .settings import SettingError, Settings
+from .version import __version__
+
+__all__ = ["OpenWebUIInstrumentor", "SettingError", "__version__"]
+
+
+class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
+    """Instruments Open WebUI in this process.
+
+    ``instrument()`` takes ``tracer_provider``, ``meter_provider`` and ``logger_provider`` (the
+    global ones by default) and every field of :class:`~.settings.Settings` as a keyword.
+
+    Raises:
+        SettingError: From ``instrument()``, if a keyword holds what it may not.
+    """
+
+    _patcher: Any = None
+    _runtime: Any = None
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Require nothing: Open WebUI's image has no metadata of the `open-webui` distribution."""
+        return ()
+
+    def _instrument(self, **kwargs: Any) -> None:
+        # A process that never imports Open WebUI should not load what only it needs.
+        from .patching import Patcher
+        from .surfaces import TARGETS
+
+        settings = Settings.load(kwargs)
+        self._patcher = Patcher(TARGETS, functools.cache(lambda: self._start(settings, kwargs)))
+        self._patcher.install()
+
+    def _start(self, settings: Settings, kwargs: dict[str, Any]) -> Any:
+        from .compat import group_names
+        from .groups import Groups
+        from .runtime import Runtime
+        from .telemetry import Telemetry
+
+        self._runtime = Runtime(
+            settings,
+            Telemetry(
+                settings,
+                kwargs.get("tracer_provider"),
+                kwargs.get("meter_provider"),
+                kwargs.get("logger_provider"),
+            ),
+            Groups(group_names, settings.groups_cache_seconds),
+        )
+        return self._runtime
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        if self._patcher is not None:
+            self._patcher.remove()
+        if self._runtime is not None:
+            self._runtime.active = False
+            self._runtime.finish()
+        self._patcher = self._runtime = None

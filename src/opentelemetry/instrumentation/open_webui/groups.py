@@ -1,0 +1,82 @@
+"""Which groups a user is in: cached, and looked up without making a call wait for it.
+
+A lookup starts when a call is seen coming and runs while Open WebUI prepares its request. A known
+membership is looked up anew in the background when half of its time is over, so that somebody who
+keeps calling never waits; it is never used beyond its time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from .guard import report
+
+_logger = logging.getLogger(__name__)
+
+Lookup = Callable[[str], Awaitable[Sequence[str]]]
+
+# A call waits no longer than this for a lookup; the database may be busy, the provider is not.
+_PATIENCE: Final = 0.5
+# Beyond it the oldest half is forgotten: users come and go, memory must not follow all of them.
+_MOST_KNOWN: Final = 20_000
+
+
+class Groups:
+    """Cached group names by user id. To be used on the event loop's thread only.
+
+    Args:
+        lookup: Asks Open WebUI for the names of a user's groups.
+        seconds: How old a membership may be when it is used.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self, lookup: Lookup, seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._lookup = lookup
+        self._seconds = seconds
+        self._clock = clock
+        self._known: dict[str, tuple[float, tuple[str, ...]]] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    def expect(self, user_id: str) -> None:
+        """Start a lookup if what is known of the user is missing or ageing."""
+        if self._age(user_id) > self._seconds / 2 and user_id not in self._running:
+            task = asyncio.get_running_loop().create_task(self._refresh(user_id))
+            self._running[user_id] = task
+            task.add_done_callback(lambda _: self._running.pop(user_id, None))
+
+    def fresh(self, user_id: str) -> bool:
+        """Whether what is known of the user may be used."""
+        return self._age(user_id) <= self._seconds
+
+    async def wait(self, user_id: str) -> None:
+        """Wait, for a moment at most, until the user's groups may be used."""
+        task = self._running.get(user_id)
+        if task is not None and not self.fresh(user_id):
+            await asyncio.wait((task,), timeout=_PATIENCE)
+
+    def of(self, user_id: str) -> tuple[str, ...]:
+        """Return the sorted names last known; empty when nothing is."""
+        return self._known.get(user_id, (0.0, ()))[1]
+
+    def _age(self, user_id: str) -> float:
+        known = self._known.get(user_id)
+        return float("inf") if known is None else self._clock() - known[0]
+
+    async def _refresh(self, user_id: str) -> None:
+        asked = self._clock()
+        try:
+            names = tuple(sorted(await self._lookup(user_id)))
+        except Exception:
+            report("the lookup of a user's groups")
+            return
+        self._known.pop(user_id, None)
+        self._known[user_id] = (asked, names)
+        if len(self._known) > _MOST_KNOWN:
+            for old in list(self._known)[: _MOST_KNOWN // 2]:
+                del self._known[old]

@@ -1,0 +1,65 @@
+"""What we need to know of the SDK's metric readers, which it has no public way to ask.
+
+Everything here is a guess with a safe answer: of an SDK that has moved its attributes, or of
+another SDK, we take the defaults of the OpenTelemetry specification.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any, Final
+
+# `OTEL_METRIC_EXPORT_INTERVAL` and its default, in milliseconds.
+_INTERVAL_VARIABLE: Final = "OTEL_METRIC_EXPORT_INTERVAL"
+_DEFAULT_INTERVAL: Final = 60_000.0
+
+# The specification's default cardinality limit is 2,000 attribute sets of an instrument.
+_SHARD_SIZE: Final = 1_500
+# A limit counts the set that the SDK folds into.
+_KEPT_FREE: Final = 1
+
+# An export that is slow, or waits for a collector, delays the next collection.
+_SLACK_FACTOR: Final = 1.5
+_MOST_SLACK: Final = 10.0
+
+
+def hold_seconds(provider: object) -> float:
+    """Return the time in which each reader collects once: the longest interval, and slack."""
+    readers = _readers(provider)
+    longest = max((_interval(reader) for reader in readers), default=_default_interval()) / 1000
+    return min(longest * _SLACK_FACTOR, longest + _MOST_SLACK)
+
+
+def shard_size(provider: object) -> int:
+    """Return how many attribute sets one instrument may carry without the SDK folding any."""
+    config = getattr(provider, "_sdk_config", None)
+    limits = [
+        getattr(view, "_aggregation_cardinality_limit", None)
+        for view in getattr(config, "views", None) or ()
+    ]
+    for reader in _readers(provider):
+        limits += (getattr(reader, "_instrument_class_cardinality_limit", None) or {}).values()
+    known = [limit - _KEPT_FREE for limit in limits if isinstance(limit, int)]
+    return max(1, min([_SHARD_SIZE, *known]))
+
+
+def _readers(provider: object) -> tuple[Any, ...]:
+    readers: Iterable[Any] | None = getattr(provider, "_metric_readers", None)
+    if readers is None:
+        readers = getattr(getattr(provider, "_sdk_config", None), "metric_readers", None)
+    return tuple(readers or ())
+
+
+def _interval(reader: object) -> float:
+    interval = getattr(reader, "_export_interval_millis", None)
+    if isinstance(interval, (int, float)) and 0 < interval < float("inf"):
+        return float(interval)
+    return _default_interval()
+
+
+def _default_interval() -> float:
+    try:
+        return float(os.environ.get(_INTERVAL_VARIABLE, _DEFAULT_INTERVAL))
+    except ValueError:
+        return _DEFAULT_INTERVAL

@@ -1,0 +1,175 @@
+"""What an operator can set: one frozen value, from the environment and from keywords.
+
+Every setting is a field of :class:`Settings`. Its environment variable is
+``OTEL_PYTHON_OPEN_WEBUI_`` and the field's name in capitals; its keyword in
+``OpenWebUIInstrumentor().instrument(...)`` is the field's name.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final
+
+_logger = logging.getLogger(__name__)
+
+PREFIX: Final = "OTEL_PYTHON_OPEN_WEBUI_"
+IDENTITIES: Final = ("name", "email", "hash", "none")
+
+
+class SettingError(ValueError):
+    """A setting holds what it may not; the text names the setting and what is allowed."""
+
+
+def _one_of(*allowed: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if isinstance(value, str) and value.strip().lower() in allowed:
+            return value.strip().lower()
+        raise ValueError(f"one of {', '.join(allowed)}")
+
+    return parse
+
+
+def _boolean(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    raise ValueError("true or false")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise ValueError("a text")
+
+
+def _whole(low: int, high: int) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        try:
+            number = None if isinstance(value, bool) else int(str(value).strip())
+        except ValueError:
+            number = None
+        if number is None or not low <= number <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return number
+
+    return parse
+
+
+def _seconds(low: float, high: float) -> Callable[[object], float]:
+    def parse(value: object) -> float:
+        try:
+            number = math.nan if isinstance(value, bool) else float(str(value).strip())
+        except ValueError:
+            number = math.nan
+        if not low <= number <= high:
+            raise ValueError(f"a number of seconds from {low:g} to {high:g}")
+        return number
+
+    return parse
+
+
+def _setting(default: Any, parse: Callable[[object], Any], fallback: Any = None) -> Any:
+    """A field; ``fallback`` is what a bad environment value becomes, the default if not given."""
+    safe = default if fallback is None else fallback
+    return field(default=default, metadata={"parse": parse, "fallback": safe})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings in force. ``README.md`` has the table for people."""
+
+    # A misspelt identity must not show the names that it was meant to hide.
+    user_identity: str = _setting("name", _one_of(*IDENTITIES), fallback="none")
+    """What ``user.name`` holds: ``name``, ``email``, ``hash`` or ``none``."""
+    user_hash_salt: str = _setting("", _text)
+    """The secret that ``hash`` is salted with; needed for it."""
+    ask_usage: bool = _setting(True, _boolean)
+    """Ask OpenAI-compatible providers to report the usage of a stream."""
+    series_limit: int = _setting(75_000, _whole(100, 10_000_000))
+    """Accounting series kept apart, per process; further users count as ``__other__``."""
+    groups_cache_seconds: float = _setting(30.0, _seconds(1, 3600))
+    """How old a known group membership may be."""
+    idle_seconds: float = _setting(900.0, _seconds(1, 86_400))
+    """Silence after which a series is no longer exported."""
+    announce_seconds: float = _setting(0.0, _seconds(0, 3600))
+    """How long a new series shows its old total; 0 takes the longest export interval."""
+    load_others: bool = _setting(False, _boolean)
+    """Load the other installed instrumentations too, under our own distro."""
+
+    @classmethod
+    def load(
+        cls, keywords: Mapping[str, object], environ: Mapping[str, str] = os.environ
+    ) -> Settings:
+        """Read the environment, then the keywords, which win.
+
+        Args:
+            keywords: Fields of this class; others are ignored, they belong to the instrumentor.
+            environ: Where to read variables from.
+
+        Raises:
+            SettingError: A keyword holds what it may not. A bad variable raises nothing: it is
+                logged as an error and its safe fallback counts, because a typing error in a
+                deployment must cost neither the chat nor its accounts.
+        """
+        values = {**cls._from_environ(environ), **cls._from_keywords(keywords)}
+        return cls._with_salt(cls(**values), strict="user_identity" in keywords)
+
+    @classmethod
+    def _from_environ(cls, environ: Mapping[str, str]) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for item in fields(cls):
+            key = PREFIX + item.name.upper()
+            text = environ.get(key, "").strip()
+            if not text:
+                continue
+            try:
+                values[item.name] = item.metadata["parse"](text)
+            except ValueError as error:
+                values[item.name] = item.metadata["fallback"]
+                _report(f"{key}={text!r} is not allowed; it must be {error}", values[item.name])
+        _report_unknown(environ, {PREFIX + item.name.upper() for item in fields(cls)})
+        return values
+
+    @classmethod
+    def _from_keywords(cls, keywords: Mapping[str, object]) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for item in fields(cls):
+            if item.name not in keywords:
+                continue
+            value = keywords[item.name]
+            try:
+                values[item.name] = item.metadata["parse"](value)
+            except ValueError as error:
+                raise SettingError(
+                    f"{item.name}={value!r} is not allowed; it must be {error}"
+                ) from None
+        return values
+
+    @classmethod
+    def _with_salt(cls, settings: Settings, strict: bool) -> Settings:
+        if settings.user_identity != "hash" or settings.user_hash_salt:
+            return settings
+        problem = f"user_identity=hash needs a salt: set user_hash_salt ({PREFIX}USER_HASH_SALT)"
+        if strict:
+            raise SettingError(problem)
+        _report(problem, "user_identity=none")
+        return replace(settings, user_identity="none")
+
+
+def _report(problem: str, instead: object) -> None:
+    _logger.error("Open WebUI instrumentation: %s. Going on with %s.", problem, instead)
+
+
+def _report_unknown(environ: Mapping[str, str], known: set[str]) -> None:
+    for key in sorted(environ):
+        if key.startswith(PREFIX) and key not in known:
+            _logger.error(
+                "Open WebUI instrumentation: %s is not a setting; there are %s.",
+                key,
+                ", ".join(sorted(known)),
+            )

@@ -1,0 +1,102 @@
+"""Tools that run inside a turn: ``utils/middleware.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from ..guard import guarded
+from ..patching import Target, Wrapper, bound
+from ..runtime import Runtime
+
+_MIDDLEWARE: Final = "open_webui.utils.middleware"
+_COVERS: Final = "spans of tool runs"
+
+
+def called_tool(runtime: Runtime) -> Wrapper:
+    """Wrap ``execute_tool_call``: the model called the tool by the provider's own means."""
+
+    async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+        called = _called(runtime, wrapped, args, kwargs)
+        if called is None:
+            return await wrapped(*args, **kwargs)
+        return await _traced(runtime, *called, lambda: wrapped(*args, **kwargs))
+
+    return wrapper
+
+
+def prompted_tools(runtime: Runtime) -> Wrapper:
+    """Wrap ``chat_completion_tools_handler``: a prompt made the model choose among the tools."""
+
+    async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+        replaced = _with_traced_tools(runtime, wrapped, args, kwargs)
+        return await (wrapped(*args, **kwargs) if replaced is None else wrapped(**replaced))
+
+    return wrapper
+
+
+async def _traced(
+    runtime: Runtime, name: str, call_id: str | None, run: Callable[[], Awaitable[Any]]
+) -> Any:
+    telemetry = runtime.telemetry
+    span = telemetry.start_tool(name, call_id)
+    try:
+        with telemetry.current(span):
+            result = await run()
+        if _failed(result):
+            telemetry.fail(span)
+        return result
+    except Exception as error:
+        telemetry.fail(span, error)
+        raise
+    finally:
+        span.end()
+
+
+@guarded
+def _called(
+    runtime: Runtime, function: Callable[..., Any], args: Any, kwargs: Any
+) -> tuple[str, str | None] | None:
+    if not runtime.active:
+        return None
+    call = bound(function, args, kwargs)["tool_call"]
+    return str(call["function"]["name"]), call.get("id")
+
+
+@guarded
+def _failed(result: Any) -> bool | None:
+    """Open WebUI turns a tool's exception into ``{"error": …}`` in second place."""
+    outcome = result[1] if isinstance(result, tuple) else None
+    return isinstance(outcome, Mapping) and set(outcome) == {"error"}
+
+
+@guarded
+def _with_traced_tools(
+    runtime: Runtime, function: Callable[..., Any], args: Any, kwargs: Any
+) -> dict[str, Any] | None:
+    if not runtime.active:
+        return None
+    given = bound(function, args, kwargs)
+    tools = {
+        name: _with_traced_callable(runtime, name, tool) for name, tool in given["tools"].items()
+    }
+    return {**given, "tools": tools}
+
+
+def _with_traced_callable(
+    runtime: Runtime, name: str, tool: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    run = tool.get("callable")
+    if run is None:
+        return tool
+
+    async def traced(*args: Any, **kwargs: Any) -> Any:
+        return await _traced(runtime, name, None, lambda: run(*args, **kwargs))
+
+    return {**tool, "callable": traced}
+
+
+TARGETS: Final = (
+    Target(_MIDDLEWARE, "execute_tool_call", called_tool, covers=_COVERS),
+    Target(_MIDDLEWARE, "chat_completion_tools_handler", prompted_tools, covers=_COVERS),
+)

@@ -1,0 +1,394 @@
+"""One ended call becomes a span, histograms, counters and an event. The OpenTelemetry side."""
+
+from __future__ import annotations
+
+import atexit
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from opentelemetry._logs import LoggerProvider, SeverityNumber
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider, Observation
+from opentelemetry.trace import (
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    TracerProvider,
+    set_span_in_context,
+)
+
+from opentelemetry import _logs, metrics, trace
+
+from . import names, readers
+from .call import Asked, ModelCall
+from .caller import Caller
+from .guard import guarded
+from .settings import Settings
+from .totals import Entry, Tags, Totals
+from .usage import Usage
+from .version import __version__
+
+Attributes = dict[str, Any]
+
+_HISTOGRAMS = (names.DURATION, names.TOKEN_USAGE, names.FIRST_CHUNK, names.PER_CHUNK)
+_COUNTERS = (
+    names.USAGE_REQUESTS,
+    names.USAGE_TOKENS,
+    names.USAGE_TOKEN_DETAILS,
+    names.GROUP_REQUESTS,
+    names.GROUP_TOKENS,
+)
+_OBSERVED = {metric.name: metric for metric in (*_COUNTERS, names.USER_GROUP)}
+
+_INPUT: Tags = ((names.TOKEN_TYPE, "input"),)
+_OUTPUT: Tags = ((names.TOKEN_TYPE, "output"),)
+_CACHE_READ: Tags = ((names.TOKEN_DETAIL, "cache_read"),)
+_CACHE_CREATION: Tags = ((names.TOKEN_DETAIL, "cache_creation"),)
+_REASONING: Tags = ((names.TOKEN_DETAIL, "reasoning"),)
+
+# Telling shards apart: instruments of one name live in scopes that differ by this attribute only.
+_SHARD = "open_webui.shard"
+
+# Docker waits ten seconds for a container to stop.
+_FLUSH_SECONDS = 4.0
+
+
+class Telemetry:
+    """The instruments of one instrumented process.
+
+    Args:
+        settings: The settings in force.
+        tracer_provider: Where spans go. ``None``, here and below, is the global provider, also when
+            that is set later.
+        meter_provider: Where metrics go.
+        logger_provider: Where events go.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        logger_provider: LoggerProvider | None = None,
+    ) -> None:
+        self._settings = settings
+        self._tracer_provider = tracer_provider
+        self._meter_provider = meter_provider
+        self._logger_provider = logger_provider
+        self._tracer = trace.get_tracer(
+            names.SCOPE, __version__, tracer_provider, schema_url=names.SCHEMA_URL
+        )
+        self._logger = _logs.get_logger(
+            names.SCOPE, __version__, logger_provider, schema_url=names.SCHEMA_URL
+        )
+        self._histograms = self._create_histograms()
+        self._tuned_to: object = None
+        self.totals = Totals(
+            idle=settings.idle_seconds,
+            limit=settings.series_limit,
+            shard_size=readers.shard_size(None),
+            on_shard=self._observe,
+        )
+        self._tune()
+        for name in _OBSERVED:
+            self.totals.open(name)
+
+    # Spans
+
+    def start(self, asked: Asked, caller: Caller, groups: tuple[str, ...]) -> Span:
+        """Start the span of a call to a model."""
+        return self._tracer.start_span(
+            f"{asked.operation} {asked.model}",
+            kind=SpanKind.CLIENT,
+            attributes=_request_attributes(asked, caller, groups),
+        )
+
+    def start_turn(self, caller: Caller) -> Span:
+        """Start the span of a user's turn in a chat."""
+        attributes = _caller_attributes(caller)
+        return self._tracer.start_span(
+            f"{names.INVOKE_AGENT} {attributes[names.MODEL_ID]}",
+            attributes={names.OPERATION: names.INVOKE_AGENT, **attributes},
+        )
+
+    @guarded
+    def end_turn(self, span: Span, groups: tuple[str, ...]) -> None:
+        """End the span of a turn; groups are known by then."""
+        span.set_attribute(names.USER_GROUPS, groups)
+        span.end()
+
+    def start_tool(self, name: str, call_id: str | None) -> Span:
+        """Start the span of one tool run."""
+        attributes = {names.OPERATION: names.EXECUTE_TOOL, names.TOOL_NAME: name}
+        if call_id:
+            attributes[names.TOOL_CALL_ID] = call_id
+        return self._tracer.start_span(f"{names.EXECUTE_TOOL} {name}", attributes=attributes)
+
+    @guarded
+    def fail(self, span: Span, error: Exception | None = None) -> None:
+        """Mark the span as failed. The error's message is left out: it may quote a prompt."""
+        kind = names.OTHER if error is None else type(error).__qualname__
+        span.set_attribute(names.ERROR_TYPE, kind)
+        span.set_status(Status(StatusCode.ERROR))
+
+    @contextmanager
+    def current(self, span: Span) -> Iterator[None]:
+        """Make the span the parent of what happens inside. Not to be held across a ``yield``."""
+        token = attach(set_span_in_context(span))
+        try:
+            yield
+        finally:
+            detach(token)
+
+    # One ended call
+
+    def record(self, call: ModelCall) -> None:
+        """Turn an ended call into all that is told of it."""
+        if self._tuned_to is None:
+            self._tune()
+        usage = call.usage
+        outcome = _outcome_attributes(call, usage)
+        self._end_span(call, outcome)
+        context = set_span_in_context(call.span)
+        self._record_histograms(call, usage, context)
+        self._book(call, usage)
+        self._emit(call, outcome, context)
+
+    def _end_span(self, call: ModelCall, outcome: Attributes) -> None:
+        call.span.set_attributes(outcome)
+        if call.error is not None:
+            call.span.set_status(Status(StatusCode.ERROR))
+        call.span.end()
+
+    def _record_histograms(self, call: ModelCall, usage: Usage, context: Context) -> None:
+        attributes = _histogram_attributes(call)
+        record = self._histograms
+        record[names.DURATION.name].record(call.duration, attributes, context)
+        if call.first_chunk is not None:
+            record[names.FIRST_CHUNK.name].record(call.first_chunk, attributes, context)
+        if call.per_chunk is not None:
+            record[names.PER_CHUNK.name].record(call.per_chunk, attributes, context)
+        for kind, amount in ((_INPUT, usage.input), (_OUTPUT, usage.output)):
+            if amount is not None:
+                record[names.TOKEN_USAGE.name].record(amount, {**attributes, **dict(kind)}, context)
+
+    def _book(self, call: ModelCall, usage: Usage) -> None:
+        caller, common = call.caller, _common_tags(call)
+        failed: Tags = ((names.ERROR_TYPE, call.error),) if call.error is not None else ()
+        user = _user_tags(caller.user_id, caller.user_name)
+        other = _user_tags(names.FOLDED_USER, caller.user_name and names.FOLDED_USER)
+        kept_apart = self.totals.book(
+            user + common,
+            (
+                Entry(names.USAGE_REQUESTS.name, failed, 1),
+                *_token_entries(names.USAGE_TOKENS.name, usage),
+                *_detail_entries(usage),
+            ),
+            other + common,
+        )
+        groups = call.groups or (names.NO_GROUP,)
+        for group in groups:
+            self.totals.book(
+                ((names.GROUP_NAME, group), *common),
+                (
+                    Entry(names.GROUP_REQUESTS.name, failed, 1),
+                    *_token_entries(names.GROUP_TOKENS.name, usage),
+                ),
+            )
+        if kept_apart:
+            members = [(*user, (names.GROUP_NAME, group)) for group in groups]
+            self.totals.set_members(names.USER_GROUP.name, caller.user_id, members)
+
+    def _emit(self, call: ModelCall, outcome: Attributes, context: Context) -> None:
+        self._logger.emit(
+            timestamp=time.time_ns(),
+            context=context,
+            severity_number=SeverityNumber.INFO,
+            event_name=names.USAGE_EVENT,
+            attributes={
+                names.CALL_ID: uuid.uuid4().hex,
+                names.CALL_DURATION: call.duration,
+                names.CALL_STATUS: "ok" if call.error is None else "error",
+                **_request_attributes(call.asked, call.caller, call.groups),
+                **outcome,
+            },
+        )
+
+    # Instruments
+
+    def _create_histograms(self) -> dict[str, Histogram]:
+        meter = metrics.get_meter(
+            names.SCOPE, __version__, self._meter_provider, schema_url=names.SCHEMA_URL
+        )
+        return {
+            metric.name: meter.create_histogram(
+                metric.name,
+                metric.unit,
+                metric.description,
+                explicit_bucket_boundaries_advisory=metric.buckets,
+            )
+            for metric in _HISTOGRAMS
+        }
+
+    def _observe(self, name: str, shard: int) -> None:
+        """Open the instrument of one shard: the SDK limits the attribute sets of each one."""
+        meter = metrics.get_meter(
+            names.SCOPE,
+            __version__,
+            self._meter_provider,
+            schema_url=names.SCHEMA_URL,
+            attributes={_SHARD: shard} if shard else None,
+        )
+        metric = _OBSERVED[name]
+        create = (
+            meter.create_observable_counter
+            if metric in _COUNTERS
+            else meter.create_observable_gauge
+        )
+        create(name, [self._reading(name, shard)], metric.unit, metric.description)
+
+    def _reading(self, name: str, shard: int) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        def read(_options: CallbackOptions) -> Iterable[Observation]:
+            return [
+                Observation(value, attributes)
+                for value, attributes in self.totals.shown(name, shard)
+            ]
+
+        return read
+
+    def _tune(self) -> None:
+        """Fit the totals to the readers, once there is a provider that has any."""
+        provider = self._meter_provider or metrics.get_meter_provider()
+        self.totals.hold = self._settings.announce_seconds or readers.hold_seconds(provider)
+        self.totals.shard_size = readers.shard_size(provider)
+        if hasattr(provider, "force_flush"):
+            self._tuned_to = provider
+            # The SDK shuts its providers down at exit, and what is registered last runs first.
+            atexit.register(self.flush)
+
+    # The end
+
+    @guarded
+    def flush(self) -> None:
+        """Export everything: first where new series start from, then their totals."""
+        atexit.unregister(self.flush)
+        meters = self._meter_provider or metrics.get_meter_provider()
+        _flush(meters)
+        self.totals.release()
+        _flush(meters)
+        _flush(self._logger_provider or _logs.get_logger_provider())
+        _flush(self._tracer_provider or trace.get_tracer_provider())
+
+
+def _flush(provider: object) -> None:
+    flush = getattr(provider, "force_flush", None)
+    if flush is not None:
+        flush(int(_FLUSH_SECONDS * 1000))
+
+
+def _caller_attributes(caller: Caller) -> Attributes:
+    attributes: Attributes = {
+        names.USER_ID: caller.user_id,
+        names.USER_ROLES: caller.roles,
+        names.SOURCE: caller.source,
+        names.AUTH: caller.auth,
+        names.MODEL_ID: caller.model_id or "unknown",
+    }
+    for name, value in (
+        (names.USER_NAME, caller.user_name),
+        (names.CONVERSATION_ID, caller.chat_id),
+        (names.HTTP_ROUTE, caller.route),
+    ):
+        if value is not None:
+            attributes[name] = value
+    return attributes
+
+
+def _request_attributes(asked: Asked, caller: Caller, groups: tuple[str, ...]) -> Attributes:
+    attributes = {
+        names.OPERATION: asked.operation,
+        names.PROVIDER_NAME: asked.provider,
+        names.REQUEST_MODEL: asked.model,
+        names.REQUEST_STREAM: asked.stream,
+        names.SERVER_ADDRESS: asked.address,
+        names.USER_GROUPS: groups,
+        names.TASK: caller.task,
+        **_caller_attributes(caller),
+    }
+    attributes[names.MODEL_ID] = caller.model_id or asked.model
+    if asked.port is not None:
+        attributes[names.SERVER_PORT] = asked.port
+    return attributes
+
+
+def _outcome_attributes(call: ModelCall, usage: Usage) -> Attributes:
+    answer = call.answer
+    known = {
+        names.RESPONSE_MODEL: answer.model,
+        names.RESPONSE_ID: answer.id,
+        names.FINISH_REASONS: tuple(answer.finish_reasons) or None,
+        names.TIME_TO_FIRST_CHUNK: call.first_chunk,
+        names.INPUT_TOKENS: usage.input,
+        names.OUTPUT_TOKENS: usage.output,
+        names.CACHE_READ_TOKENS: usage.cache_read,
+        names.CACHE_CREATION_TOKENS: usage.cache_creation,
+        names.REASONING_TOKENS: usage.reasoning,
+        names.ERROR_TYPE: call.error,
+        names.USAGE_ESTIMATED: True if call.unreported else None,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _histogram_attributes(call: ModelCall) -> dict[str, str]:
+    asked, caller = call.asked, call.caller
+    attributes = {
+        names.OPERATION: asked.operation,
+        names.PROVIDER_NAME: asked.provider,
+        names.REQUEST_MODEL: asked.model,
+        names.SOURCE: caller.source,
+        names.TASK: caller.task,
+        names.SERVER_ADDRESS: asked.address,
+    }
+    if call.answer.model is not None:
+        attributes[names.RESPONSE_MODEL] = call.answer.model
+    if call.error is not None:
+        attributes[names.ERROR_TYPE] = call.error
+    return attributes
+
+
+def _user_tags(user_id: str, user_name: str | None) -> Tags:
+    who = ((names.USER_ID, user_id),)
+    return who if user_name is None else (*who, (names.USER_NAME, user_name))
+
+
+def _common_tags(call: ModelCall) -> Tags:
+    asked, caller = call.asked, call.caller
+    return (
+        (names.REQUEST_MODEL, asked.model),
+        (names.MODEL_ID, caller.model_id or asked.model),
+        (names.PROVIDER_NAME, asked.provider),
+        (names.SOURCE, caller.source),
+        (names.TASK, caller.task),
+        (names.OPERATION, asked.operation),
+    )
+
+
+def _token_entries(metric: str, usage: Usage) -> Iterator[Entry]:
+    if usage.input is not None:
+        yield Entry(metric, _INPUT, usage.input)
+    if usage.output is not None:
+        yield Entry(metric, _OUTPUT, usage.output)
+
+
+def _detail_entries(usage: Usage) -> Iterator[Entry]:
+    for tags, amount in (
+        (_CACHE_READ, usage.cache_read),
+        (_CACHE_CREATION, usage.cache_creation),
+        (_REASONING, usage.reasoning),
+    ):
+        if amount:
+            yield Entry(names.USAGE_TOKEN_DETAILS.name, tags, amount)

@@ -1,0 +1,225 @@
+"""The accounting table: totals by tags; which series are announced, active, idle or folded.
+
+Knows nothing of OpenTelemetry. A *series* is one metric with one set of tags, and its total only
+ever grows. What the table shows of a series at a moment follows three rules:
+
+* Announced before it moves: a series that is new, or was idle, shows its old total for ``hold``
+  seconds, so that every reader sees where it starts from.
+* Silent when idle: a series that has not moved for ``idle`` seconds is not shown.
+* Folded at the limit: once ``limit`` series exist, new tags are booked under a substitute that
+  the caller names.
+
+Reading costs in proportion to the series that are shown, not to those that exist.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+
+_logger = logging.getLogger(__name__)
+
+Tags = tuple[tuple[str, str], ...]
+"""Attribute names and values, in an order that the caller keeps to."""
+Number = int | float
+
+_NEVER: Final = float("-inf")
+
+
+class Entry(NamedTuple):
+    """An amount to book: under which metric, with which tags beside the account's."""
+
+    metric: str
+    tags: Tags
+    amount: Number
+
+
+class Series:
+    """One total and what is shown of it."""
+
+    __slots__ = ("_announced", "_held_until", "attributes", "last_moved", "shard", "total")
+
+    def __init__(self, tags: Tags, shard: set[Series]) -> None:
+        self.attributes = dict(tags)
+        self.shard = shard
+        self.total: Number = 0
+        self.last_moved = _NEVER
+        self._announced: Number = 0
+        self._held_until = _NEVER
+
+    def move(self, amount: Number, now: float, hold: float, idle: float) -> None:
+        """Add to the total; a series that was silent is announced first."""
+        if now - self.last_moved > idle:
+            self._announced, self._held_until = self.total, now + hold
+            self.shard.add(self)
+        self.last_moved = now
+        self.total += amount
+
+    def shown(self, now: float) -> Number:
+        """Return the value to export."""
+        return self._announced if now < self._held_until else self.total
+
+    def release(self) -> None:
+        """Show the total from now on."""
+        self._held_until = _NEVER
+
+    def hide(self) -> None:
+        """Stop showing; the next move announces the series again."""
+        self.last_moved = _NEVER
+        self.shard.discard(self)
+
+
+class Totals:
+    """All series of one process. Safe to use from any thread.
+
+    Args:
+        idle: Seconds of silence after which a series is no longer shown.
+        limit: Series kept apart; more are folded.
+        shard_size: Series of one metric that one exported instrument may carry.
+        on_shard: Called with a metric's name and a shard's index when a shard is opened.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        *,
+        idle: float,
+        limit: int,
+        shard_size: int,
+        on_shard: Callable[[str, int], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.hold = 0.0
+        """Seconds for which a new series shows its old total."""
+        self._idle = idle
+        self._limit = limit
+        self.shard_size = shard_size
+        self._on_shard = on_shard
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._accounts: dict[Tags, dict[tuple[str, Tags], Series]] = {}
+        self._shards: dict[str, list[set[Series]]] = {}
+        self._count = 0
+        self._room: dict[str, int] = {}
+        self._members: dict[str, tuple[Tags, tuple[Series, ...]]] = {}
+        self._opened: list[tuple[str, int]] = []
+        self._folded = False
+
+    @property
+    def idle(self) -> float:
+        """Seconds of silence until a series is hidden: never before its last total was exported."""
+        return max(self._idle, 3 * self.hold)
+
+    def book(self, account: Tags, entries: Iterable[Entry], substitute: Tags | None = None) -> bool:
+        """Add amounts to the series of one account.
+
+        Args:
+            account: The tags that all entries share.
+            entries: What to add.
+            substitute: The account to use when ``account`` is new and the table is full.
+
+        Returns:
+            Whether the amounts went to ``account`` itself.
+        """
+        with self._lock:
+            now, idle = self._clock(), self.idle
+            own = self._open_account(account, substitute)
+            tags, series = (account, own) if own is not None else self._substitute(substitute)
+            for metric, extra, amount in entries:
+                row = series.get((metric, extra))
+                if row is None:
+                    row = series[metric, extra] = self._new(metric, tags + extra)
+                row.move(amount, now, self.hold, idle)
+        self._announce_shards()
+        return own is not None
+
+    def set_members(self, metric: str, who: str, tags: Sequence[Tags]) -> None:
+        """Show the metric as 1 for each of ``tags``, and for nothing else of ``who``."""
+        wanted = sum(tags, ())
+        with self._lock:
+            known, rows = self._members.get(who, ((), ()))
+            if known != wanted:
+                for row in rows:
+                    row.hide()
+                rows = tuple(self._member(metric, each) for each in tags)
+                self._members[who] = (wanted, rows)
+            now, idle = self._clock(), self.idle
+            for row in rows:
+                row.move(0, now, 0.0, idle)
+        self._announce_shards()
+
+    def shown(self, metric: str, shard: int) -> list[tuple[Number, dict[str, str]]]:
+        """Return the values and attributes to export now."""
+        with self._lock:
+            now, idle = self._clock(), self.idle
+            rows = self._shards[metric][shard]
+            for row in [row for row in rows if now - row.last_moved > idle]:
+                rows.discard(row)
+            return [(row.shown(now), row.attributes) for row in rows]
+
+    def open(self, metric: str) -> None:
+        """Open the metric's first shard, so that it is exported from the start."""
+        with self._lock:
+            self._open_shard(metric)
+        self._announce_shards()
+
+    def release(self) -> None:
+        """Show all totals from now on: the process ends."""
+        with self._lock:
+            self.hold = 0.0
+            for shards in self._shards.values():
+                for rows in shards:
+                    for row in rows:
+                        row.release()
+
+    def _open_account(
+        self, account: Tags, substitute: Tags | None
+    ) -> dict[tuple[str, Tags], Series] | None:
+        series = self._accounts.get(account)
+        if series is not None:
+            return series
+        if substitute is not None and self._count >= self._limit:
+            return None
+        return self._accounts.setdefault(account, {})
+
+    def _substitute(self, tags: Tags | None) -> tuple[Tags, dict[tuple[str, Tags], Series]]:
+        assert tags is not None
+        if not self._folded:
+            self._folded = True
+            _logger.warning(
+                "Open WebUI instrumentation: the limit of %d accounting series is reached; users"
+                " who are new from here on count under %s. Totals stay right. Raise"
+                " OTEL_PYTHON_OPEN_WEBUI_SERIES_LIMIT to keep them apart.",
+                self._limit,
+                tags[0][1],
+            )
+        return tags, self._accounts.setdefault(tags, {})
+
+    def _member(self, metric: str, tags: Tags) -> Series:
+        series = self._accounts.setdefault(tags, {})
+        row = series.get((metric, ()))
+        if row is None:
+            row = series[metric, ()] = self._new(metric, tags)
+            row.total = 1
+        return row
+
+    def _new(self, metric: str, tags: Tags) -> Series:
+        if not self._room.get(metric):
+            self._open_shard(metric)
+        self._room[metric] -= 1
+        self._count += 1
+        return Series(tags, self._shards[metric][-1])
+
+    def _open_shard(self, metric: str) -> None:
+        shards = self._shards.setdefault(metric, [])
+        shards.append(set())
+        self._room[metric] = self.shard_size
+        self._opened.append((metric, len(shards) - 1))
+
+    def _announce_shards(self) -> None:
+        # Outside the lock: whoever opens an instrument may at once be asked for its values.
+        while self._opened:
+            self._on_shard(*self._opened.pop(0))
