@@ -1,0 +1,157 @@
+"""Makes the environments that tests, demo and benchmark run in.
+
+    python3 dev/setup.py pins      Open WebUI and the OpenTelemetry that it pins, into .venv
+    python3 dev/setup.py newest    the same with the newest OpenTelemetry, into .venv-newest
+    python3 dev/setup.py chromium  Debian's browser, where we may install it
+
+Needs nothing but Python. What is there and up to date is left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OPEN_WEBUI = os.environ.get("OPEN_WEBUI_VERSION", "0.12.4")
+UV = "uv==0.9.11"
+CORE = (
+    "opentelemetry-api",
+    "opentelemetry-sdk",
+    "opentelemetry-exporter-otlp",
+    "opentelemetry-exporter-prometheus",
+    "opentelemetry-instrumentation",
+)
+# What Open WebUI's own ENABLE_OTEL imports.
+INSTRUMENTATIONS = (
+    "opentelemetry-util-http",
+    *(
+        f"opentelemetry-instrumentation-{name}"
+        for name in (
+            "aiohttp-client",
+            "asgi",
+            "fastapi",
+            "httpx",
+            "logging",
+            "redis",
+            "requests",
+            "sqlalchemy",
+            "system-metrics",
+        )
+    ),
+)
+
+
+def main() -> None:
+    """Make what the command line names."""
+    for name in sys.argv[1:] or ["pins"]:
+        {"pins": pins, "newest": newest, "chromium": chromium}[name]()
+
+
+def pins() -> None:
+    """Open WebUI as its image has it, this package, and what tests need."""
+    environment = Environment(ROOT / ".venv", "pins")
+    if environment.is_ready():
+        return
+    environment.create()
+    environment.install_open_webui()
+    environment.install("--editable", ".[prometheus]", "--group", "test", "--group", "browser")
+    environment.install("--group", "lint")
+    environment.finish()
+
+
+def newest() -> None:
+    """The same, with the newest OpenTelemetry."""
+    environment = Environment(ROOT / ".venv-newest", "newest")
+    if environment.is_ready():
+        return
+    environment.create()
+    environment.install_open_webui()
+    environment.install("--editable", ".", "--group", "test", "--group", "browser")
+    upgrade = ("--prerelease", "allow", "--upgrade")
+    environment.install(*upgrade, *CORE)
+    # Not all of them are released each time, and each demands one release of the core.
+    environment.install(*upgrade, "--no-deps", *INSTRUMENTATIONS)
+    environment.finish()
+
+
+def chromium() -> None:
+    """Install Debian's Chromium; without the right to, browser tests skip and say so."""
+    if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
+        return
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        say("no Chromium and no right to install it: the browser tests will be skipped")
+        return
+    say("installing Chromium")
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (
+        ["apt-get", "update", "-qq"],
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"],
+    ):
+        subprocess.run(command, env=quiet, check=False, stdout=subprocess.DEVNULL)
+
+
+class Environment:
+    """One virtual environment, made by uv because pip takes minutes where uv takes seconds."""
+
+    def __init__(self, path: Path, kind: str) -> None:
+        self.path = path
+        self.kind = kind
+        self.python = path / "bin" / "python"
+
+    def is_ready(self) -> bool:
+        """Whether it was made from what the project says now."""
+        return self._stamp().exists()
+
+    def create(self) -> None:
+        """Begin anew."""
+        say(f"making {self.path.name}: Open WebUI {OPEN_WEBUI}, {self.kind} OpenTelemetry")
+        shutil.rmtree(self.path, ignore_errors=True)
+        run(sys.executable, "-m", "venv", str(self.path))
+        run(str(self.python), "-m", "pip", "install", "--quiet", UV)
+
+    def install_open_webui(self) -> None:
+        """Install the wheel without its torch, and what its slim image holds."""
+        self.install("--no-deps", f"open-webui=={OPEN_WEBUI}")
+        [requirements] = self.path.glob("lib/python*/site-packages/requirements-slim.txt")
+        self.install("--requirement", str(requirements))
+
+    def install(self, *what: str) -> None:
+        """Install with uv."""
+        run(
+            str(self.path / "bin" / "uv"),
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            str(self.python),
+            *what,
+        )
+
+    def finish(self) -> None:
+        """Note that all went well."""
+        self._stamp().touch()
+
+    def _stamp(self) -> Path:
+        inputs = [ROOT / "pyproject.toml", Path(__file__)]
+        content = b"".join(path.read_bytes() for path in inputs) + OPEN_WEBUI.encode()
+        return self.path / f"ready-{hashlib.sha256(content).hexdigest()[:16]}"
+
+
+def run(*command: str) -> None:
+    """Run a command in the project's directory; its failure is ours."""
+    if subprocess.run(command, cwd=ROOT, check=False).returncode:
+        sys.exit(f"failed: {' '.join(command)}")
+
+
+def say(text: str) -> None:
+    """Show progress."""
+    print(f"setup: {text}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

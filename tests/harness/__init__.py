@@ -1,0 +1,1 @@
+"""End-to-end test harness: a model provider, an OTLP receiver and a real Open WebUI process."""
