@@ -20,6 +20,7 @@ from .call import Asked, ModelCall, watched
 from .caller import Caller
 from .fast_json import loads
 from .guard import guarded, report
+from .names import OTHER
 from .runtime import Runtime
 from .usage import Wire
 
@@ -82,7 +83,8 @@ class Pending:
             return result
         if isinstance(result, Mapping):
             self.call.read_whole(result)
-        self.call.end()
+        # Of an answer that it could not read, Open WebUI returns nothing at all.
+        self.call.end(OTHER if result is None else None)
         return result
 
 
