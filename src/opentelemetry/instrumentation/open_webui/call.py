@@ -33,7 +33,7 @@ class Asked:
 class Recorder(Protocol):
     """What a call tells of itself, and to whom."""
 
-    def start(self, asked: Asked, caller: Caller, groups: tuple[str, ...]) -> Span:
+    def start(self, call: ModelCall) -> Span:
         """Start the call's span."""
 
     def record(self, call: ModelCall) -> None:
@@ -52,6 +52,7 @@ class ModelCall:
         "_recorder",
         "answer",
         "asked",
+        "attributes",
         "caller",
         "chunks",
         "duration",
@@ -88,7 +89,9 @@ class ModelCall:
         self._reader = StreamReader(wire)
         self._on_end = on_end
         self._ended = False
-        self.span = recorder.start(asked, caller, groups)
+        self.attributes: dict[str, Any] = {}
+        """What the recorder says of the request, on the span and later in the event."""
+        self.span = recorder.start(self)
         self._clock = time.perf_counter()
 
     @property
@@ -108,11 +111,13 @@ class ModelCall:
             return None
         return (self.duration - self.first_chunk) / (self.chunks - 1)
 
-    def read(self, piece: bytes | str) -> bool:
-        """Take a piece of a stream; return whether it is one line that only reports usage."""
-        if self.first_chunk is None:
-            self.first_chunk = time.perf_counter() - self._clock
-        return self._reader.feed(piece.encode() if isinstance(piece, str) else piece)
+    def begin_stream(self) -> Callable[[bytes], bool]:
+        """Take it that the first piece is there; return what reads this one and all further ones.
+
+        What is returned says of a piece whether it is one line that only reports usage.
+        """
+        self.first_chunk = time.perf_counter() - self._clock
+        return self._reader.feed
 
     @guarded
     def read_whole(self, message: Message) -> None:
@@ -183,12 +188,20 @@ def watched(call: ModelCall, body: Any, hide_usage: bool) -> AsyncIterator[Any]:
 
 async def _watch(call: ModelCall, body: Any, hide_usage: bool) -> AsyncIterator[Any]:
     hidden = False
+    read = None
     try:
         async for piece in body:
             if hidden and piece in _BLANK:
                 hidden = False
                 continue
-            hidden = _read(call, piece) and hide_usage
+            # Runs for every chunk, so what can fail is guarded here and not by a call more.
+            try:
+                if read is None:
+                    read = call.begin_stream()
+                hidden = read(piece) and hide_usage
+            except Exception:
+                report("the reading of a stream")
+                hidden = False
             if not hidden:
                 yield piece
         call.end()
@@ -199,11 +212,3 @@ async def _watch(call: ModelCall, body: Any, hide_usage: bool) -> AsyncIterator[
         # Closing our generator must close Open WebUI's, which holds the connection.
         if hasattr(body, "aclose"):
             await body.aclose()
-
-
-def _read(call: ModelCall, piece: Any) -> bool:
-    try:
-        return call.read(piece)
-    except Exception:
-        report("the reading of a stream")
-        return False

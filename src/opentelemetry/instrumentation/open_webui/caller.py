@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,7 +14,8 @@ from .names import CHAT_TASK, SYSTEM_USER
 from .settings import Settings
 from .turn import Turn
 
-Metadata = Mapping[str, Any]
+Metadata = Callable[[str], Any]
+"""Open WebUI's metadata of a call, by key."""
 
 # Callers of these routes write the whole body, so its `metadata` is theirs and not Open WebUI's.
 _RAW_ROUTES: Final = ("/openai/", "/ollama/")
@@ -62,7 +63,7 @@ def find_caller(request: Any, user: Any, form: Mapping[str, Any], settings: Sett
     """
     route = _route(request)
     metadata = _metadata(request, form, route)
-    task = str(metadata.get("task") or CHAT_TASK)[:_LONGEST_TASK_NAME]
+    task = str(metadata("task") or CHAT_TASK)[:_LONGEST_TASK_NAME]
     auth = _auth(request)
     inherited = scene.get()
     picked = inherited.model_id if inherited is not None and task == CHAT_TASK else None
@@ -73,7 +74,7 @@ def find_caller(request: Any, user: Any, form: Mapping[str, Any], settings: Sett
         source=_source(request, metadata, auth),
         auth=auth,
         task=task,
-        chat_id=_string(metadata.get("chat_id")),
+        chat_id=_string(metadata("chat_id")),
         route=route,
         model_id=picked or _string(form.get("model")),
     )
@@ -100,10 +101,12 @@ def pseudonym(text: str, salt: str) -> str:
 
 
 def _metadata(request: Any, form: Mapping[str, Any], route: str | None) -> Metadata:
-    of_request = getattr(request.state, "metadata", None)
+    of_request = getattr(request.state, "metadata", None) or {}
+    of_form = form.get("metadata") or {}
     if route is not None and route.startswith(_RAW_ROUTES):
-        return of_request or {}
-    return {**(form.get("metadata") or {}), **(of_request or {})}
+        of_form = {}
+    # Open WebUI merges them in this order, too. They may be large, so we do without a copy.
+    return lambda key: of_request[key] if key in of_request else of_form.get(key)
 
 
 def _route(request: Any) -> str | None:
@@ -119,13 +122,13 @@ def _auth(request: Any) -> str:
 
 
 def _source(request: Any, metadata: Metadata, auth: str) -> str:
-    if metadata.get("internal") or metadata.get("automation_id"):
+    if metadata("internal") or metadata("automation_id"):
         return "background"
-    if (_string(metadata.get("chat_id")) or "").startswith("channel:"):
+    if (_string(metadata("chat_id")) or "").startswith("channel:"):
         return "background"
     if auth == "internal":
         return "background"
-    if auth == "session" and (metadata.get("session_id") or _from_own_page(request)):
+    if auth == "session" and (metadata("session_id") or _from_own_page(request)):
         return "ui"
     return "api"
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import random
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -99,12 +99,13 @@ class Telemetry:
 
     # Spans
 
-    def start(self, asked: Asked, caller: Caller, groups: tuple[str, ...]) -> Span:
+    def start(self, call: ModelCall) -> Span:
         """Start the span of a call to a model."""
+        call.attributes = _request_attributes(call.asked, call.caller, call.groups)
         return self._tracer.start_span(
-            f"{asked.operation} {asked.model}",
+            f"{call.asked.operation} {call.asked.model}",
             kind=SpanKind.CLIENT,
-            attributes=_request_attributes(asked, caller, groups),
+            attributes=call.attributes,
         )
 
     def start_turn(self, caller: Caller) -> Span:
@@ -210,10 +211,10 @@ class Telemetry:
             severity_number=SeverityNumber.INFO,
             event_name=names.USAGE_EVENT,
             attributes={
-                names.CALL_ID: uuid.uuid4().hex,
+                names.CALL_ID: f"{random.getrandbits(128):032x}",
                 names.CALL_DURATION: call.duration,
                 names.CALL_STATUS: "ok" if call.error is None else "error",
-                **_request_attributes(call.asked, call.caller, call.groups),
+                **call.attributes,
                 **outcome,
             },
         )

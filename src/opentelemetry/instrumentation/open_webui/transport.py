@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from .call import Asked, ModelCall, watched
 from .caller import Caller
 from .fast_json import loads
+from .groups import Groups
 from .guard import guarded, report
 from .names import OTHER
 from .runtime import Runtime
@@ -81,7 +82,7 @@ class Pending:
         if body is not None:
             result.body_iterator = watched(self.call, body, self.hides_usage)
             return result
-        if isinstance(result, Mapping):
+        if isinstance(result, dict):
             self.call.read_whole(result)
         # Of an answer that it could not read, Open WebUI returns nothing at all.
         self.call.end(OTHER if result is None else None)
@@ -105,7 +106,9 @@ async def _send(
     outgoing = _read_request(announced, args, kwargs)
     if outgoing is None:
         return await wrapped(*args, **kwargs)
-    await _know_groups(announced)
+    groups = announced.runtime.groups
+    if not groups.fresh(announced.caller.user_id):
+        await _wait_for(groups, announced.caller.user_id)
     response = await outgoing.send(wrapped, args, kwargs)
     if outgoing.asks and await _refuses_option(response):
         outgoing.give_up_asking()
@@ -113,9 +116,9 @@ async def _send(
     return response
 
 
-async def _know_groups(announced: Pending) -> None:
+async def _wait_for(groups: Groups, user_id: str) -> None:
     try:
-        await announced.runtime.groups.wait(announced.caller.user_id)
+        await groups.wait(user_id)
     except Exception:
         report("the wait for a user's groups")
 
@@ -192,7 +195,7 @@ def _read_request(announced: Pending, args: Any, kwargs: Mapping[str, Any]) -> O
 
 def _asks_usage(payload: Mapping[str, Any]) -> bool:
     options = payload.get("stream_options")
-    return isinstance(options, Mapping) and options.get("include_usage") is True
+    return isinstance(options, dict) and options.get("include_usage") is True
 
 
 @guarded

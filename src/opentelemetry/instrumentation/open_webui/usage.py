@@ -25,6 +25,9 @@ _KEPT_OF_LONG_LINE: Final = 1 << 16
 # Beyond it a number is a mistake, and no longer exact in JSON.
 _HIGHEST_COUNT: Final = 1 << 53
 
+# No message is shorter than its braces and the newline.
+_SHORTEST_LINE: Final = 2
+_LONGEST_END: Final = 32
 _DATA: Final = ord("d")
 _BRACE: Final = ord("{")
 
@@ -128,7 +131,7 @@ class Answer:
 
 def error_type(error: object) -> str:
     """Return a short, low-cardinality ``error.type`` for a provider's error object."""
-    if isinstance(error, Mapping):
+    if isinstance(error, dict):
         for key in ("code", "type"):
             name = error.get(key)
             if isinstance(name, (str, int)) and _ERROR_NAME.fullmatch(str(name)):
@@ -138,7 +141,7 @@ def error_type(error: object) -> str:
 
 def _nested(message: Message, key: str) -> Message:
     value = message.get(key)
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _text(message: Message, key: str) -> str | None:
@@ -177,7 +180,7 @@ def read_openai(message: Message, answer: Answer) -> None:
         answer.error = error_type(message["error"])
     choices = message.get("choices")
     for choice in choices if isinstance(choices, list) else ():
-        reason = _text(choice, "finish_reason") if isinstance(choice, Mapping) else None
+        reason = _text(choice, "finish_reason") if isinstance(choice, dict) else None
         if reason:
             answer.finish_reasons.append(reason)
             answer.complete = True
@@ -208,23 +211,38 @@ def is_usage_only(message: Message) -> bool:
     return message.get("choices") == [] and bool(message.get("usage"))
 
 
+def _endings(*texts: bytes) -> tuple[bytes, ...]:
+    """As written with and without spaces, with both kinds of line ends."""
+    spaced = (text.replace(b":", b": ").replace(b",", b", ") for text in texts)
+    return tuple(text + end for text in (*texts, *spaced) for end in (b"\n", b"\r\n"))
+
+
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """One wire format: how to read a message, and what a line worth parsing contains."""
+    """One wire format: how to read a message, and how a line looks that is not worth parsing."""
 
     read: Callable[[Message, Answer], None]
+    quiet: tuple[bytes, ...]
+    """A line that ends so is one of many, and says nothing unless it has ``"usage"`` before."""
     signs: tuple[bytes, ...]
-    """Only a line that contains one of these can say more than the first line did."""
+    """Of the other lines, only one that contains one of these can say more than the first did."""
     blank: tuple[bytes, ...] = ()
     """A line with ``"usage"`` and one of these reports no usage."""
 
 
 OPENAI: Final = Wire(
     read=read_openai,
+    quiet=_endings(b'"finish_reason":null}]}', b'"finish_reason":null}],"usage":null}'),
     signs=(b'"finish_reason":"', b'"finish_reason": "', b'"timings"', b'"error"'),
     blank=(b'"usage":null', b'"usage": null'),
 )
-OLLAMA: Final = Wire(read=read_ollama, signs=(b'"done":true', b'"done": true', b'"error"'))
+OLLAMA: Final = Wire(
+    read=read_ollama,
+    quiet=_endings(b'"done":false}'),
+    signs=(b'"done":true', b'"done": true', b'"error"'),
+)
+# The part of a quiet ending that may itself hold the word.
+_USAGE_ENDING: Final = len(b'"usage": null}\r\n')
 
 
 class StreamReader:
@@ -243,14 +261,24 @@ class StreamReader:
 
     def feed(self, piece: bytes) -> bool:
         """Take the next piece; return whether it is one line that only reports usage."""
-        if not self._rest and piece.endswith(b"\n") and piece.find(b"\n") == len(piece) - 1:
-            return self._line(piece)
-        self._pieces(piece)
-        return False
+        # Runs for every chunk, most of which end here.
+        if (
+            piece.endswith(self.wire.quiet)
+            and self._started
+            and not self._rest
+            and piece.find(b"\n") == len(piece) - 1
+            and piece.find(b'"usage"', 0, -_USAGE_ENDING) < 0
+        ):
+            self.chunks += 1
+            return False
+        if self._rest or piece.find(b"\n") != len(piece) - 1:
+            self._pieces(piece)
+            return False
+        return len(piece) > _SHORTEST_LINE and self._line(piece)
 
     def finish(self) -> Answer:
         """Take the end of the stream: its last line may lack the newline."""
-        if self._rest:
+        if len(self._rest) > _SHORTEST_LINE:
             rest, self._rest = self._rest, b""
             self._line(rest)
         return self.answer
@@ -258,27 +286,28 @@ class StreamReader:
     def _pieces(self, piece: bytes) -> None:
         *lines, rest = (self._rest + piece).split(b"\n")
         for line in lines:
-            self._line(line)
+            if len(line) > _SHORTEST_LINE:
+                self._line(line)
             self._clipped = False
         if len(rest) > _LONGEST_LINE:
             rest, self._clipped = rest[-_KEPT_OF_LONG_LINE:], True
         self._rest = rest
 
     def _line(self, line: bytes) -> bool:
-        # Blank lines, comments and the other fields of an event stream carry no message.
-        if len(line) < 3 or (line[0] != _DATA and line[0] != _BRACE):
+        # Comments, and the other fields of an event stream, carry no message.
+        if line[0] != _DATA and line[0] != _BRACE:
             return False
         self.chunks += 1
-        if self._started and not self._speaks(line):
-            # The end of an event stream is a short line of its own.
-            if len(line) < 32 and b"[DONE]" in line:
-                self.chunks -= 1
-                self.answer.complete = True
-            return False
-        return self._parse(line)
+        if not self._started or self._speaks(line):
+            return self._parse(line)
+        # The end of an event stream is a short line of its own.
+        if len(line) < _LONGEST_END and b"[DONE]" in line:
+            self.chunks -= 1
+            self.answer.complete = True
+        return False
 
     def _speaks(self, line: bytes) -> bool:
-        # Runs for every chunk: plain loops, because a generator costs more than the searches.
+        # Runs for every chunk: a plain loop, because a generator costs more than the searches.
         wire = self.wire
         for sign in wire.signs:
             if sign in line:
