@@ -262,6 +262,8 @@ class StreamReader:
     def feed(self, piece: bytes) -> bool:
         """Take the next piece; return whether it is one line that only reports usage."""
         # Runs for every chunk, most of which end here.
+        if piece == b"\n" and not self._rest:
+            return False
         if (
             piece.endswith(self.wire.quiet)
             and self._started

@@ -1,0 +1,267 @@
+"""The library's own cost, in the process and by CPU clock: stable where wall clocks are not.
+
+Everything but Open WebUI and the network is real: surfaces, transport, call, totals, and the SDK
+with its batch processors and a metric reader. What the stand-ins themselves cost is taken off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import resource
+import statistics
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, InMemoryLogRecordExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+from opentelemetry.instrumentation.open_webui import transport
+from opentelemetry.instrumentation.open_webui.groups import Groups
+from opentelemetry.instrumentation.open_webui.runtime import Runtime
+from opentelemetry.instrumentation.open_webui.settings import Settings
+from opentelemetry.instrumentation.open_webui.surfaces.leaf import announces
+from opentelemetry.instrumentation.open_webui.surfaces.openai import CHAT
+from opentelemetry.instrumentation.open_webui.telemetry import Telemetry
+
+CALLS = 2_000
+ROUNDS = 7
+CHUNKS = 20_000
+MICRO = 1e6
+
+CHUNK = (
+    b'data: {"id":"chatcmpl-9f1","object":"chat.completion.chunk","created":1760000000,'
+    b'"model":"gpt-std-2025-08-07","service_tier":"default","system_fingerprint":"fp_1",'
+    b'"choices":[{"index":0,"delta":{"content":" lantern"},"logprobs":null,'
+    b'"finish_reason":null}],"usage":null}\n'
+)
+ANSWER = {
+    "id": "chatcmpl-9f1",
+    "model": "gpt-std-2025-08-07",
+    "choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "lantern"}}],
+    "usage": {
+        "prompt_tokens": 120,
+        "completion_tokens": 80,
+        "prompt_tokens_details": {"cached_tokens": 40},
+        "completion_tokens_details": {"reasoning_tokens": 20},
+    },
+}
+PAYLOAD = json.dumps(
+    {"model": "gpt-std", "stream": False, "messages": [{"role": "user", "content": "word " * 200}]}
+)
+
+
+class NoSpans(SpanExporter):
+    """Takes spans and forgets them."""
+
+    def export(self, spans: Sequence[Any]) -> SpanExportResult:
+        """Take them."""
+        return SpanExportResult.SUCCESS
+
+
+class NoLogs(InMemoryLogRecordExporter):
+    """Takes events and forgets them."""
+
+    def export(self, batch: Sequence[Any]) -> Any:
+        """Take them."""
+        self.clear()
+        return super().export([])
+
+
+class Bench:
+    """A runtime as in a server, and stand-ins for the functions it wraps."""
+
+    def __init__(self, groups: Sequence[str] = ()) -> None:
+        tracers, loggers = TracerProvider(), LoggerProvider()
+        tracers.add_span_processor(BatchSpanProcessor(NoSpans()))
+        loggers.add_log_record_processor(BatchLogRecordProcessor(NoLogs()))
+        self.reader = InMemoryMetricReader()
+        self.meters = MeterProvider([self.reader])
+        settings = Settings.load({"groups_cache_seconds": 3600}, {})
+
+        async def lookup(_user: str) -> Sequence[str]:
+            return groups
+
+        self.telemetry = Telemetry(settings, tracers, self.meters, loggers)
+        self.runtime = Runtime(settings, self.telemetry, Groups(lookup, 3600))
+        self._leaf = announces(CHAT)(self.runtime)
+
+    async def call(self, user: str = "u1") -> Any:
+        """One call to a model that answers in one piece."""
+        return await self._leaf(leaf, None, (), arguments(user, request_through_transport))
+
+    async def bare(self, user: str = "u1") -> Any:
+        """The same without the library."""
+        return await leaf(**arguments(user, request_bare))
+
+    async def stream(self, chunks: int) -> Any:
+        """One call to a model that answers with a stream."""
+        form = {"model": "gpt-std", "chunks": chunks}
+        answer = await self._leaf(
+            leaf, None, (), {**arguments("u1", request_through_transport), "form_data": form}
+        )
+        async for _ in answer.body_iterator:
+            pass
+
+
+def arguments(user: str, send: Callable[..., Awaitable[Any]]) -> dict[str, Any]:
+    """What Open WebUI passes to such a function."""
+    request = SimpleNamespace(
+        state=SimpleNamespace(auth_type="api_key", metadata={"chat_id": "c1"}),
+        scope={"route": SimpleNamespace(path="/api/chat/completions")},
+        headers={},
+        send=send,
+    )
+    person = SimpleNamespace(id=user, name=f"User {user}", email="u@example.org", role="user")
+    return {"request": request, "form_data": {"model": "gpt-std"}, "user": person}
+
+
+async def leaf(request: Any, form_data: dict[str, Any], user: Any) -> Any:
+    """Stands in for Open WebUI's function that calls a provider."""
+    chunks = form_data.get("chunks")
+    payload = PAYLOAD if chunks is None else PAYLOAD.replace("false", "true", 1)
+    await request.send("POST", "http://provider.example:8080/v1/chat/completions", data=payload)
+    return ANSWER if chunks is None else SimpleNamespace(body_iterator=body(chunks))
+
+
+async def body(chunks: int) -> AsyncIterator[bytes]:
+    """A stream as Open WebUI passes it on: line by line."""
+    for _ in range(chunks // 2):
+        yield CHUNK
+        yield b"\n"
+
+
+async def request_bare(method: str, url: str, **_: Any) -> Any:
+    """An HTTP client that answers at once."""
+    return RESPONSE
+
+
+async def request_through_transport(*args: Any, **kwargs: Any) -> Any:
+    """The same client, wrapped."""
+    return await transport.request(request_bare, None, args, kwargs)
+
+
+RESPONSE = SimpleNamespace(status=200)
+
+
+def cpu(work: Callable[[], Awaitable[Any]]) -> float:
+    """CPU seconds of this thread: what other threads export is not the request's cost."""
+
+    async def timed() -> float:
+        gc.collect()
+        began = time.thread_time()
+        await work()
+        return time.thread_time() - began
+
+    return asyncio.run(timed())
+
+
+def per_call(groups: int) -> float:
+    """Microseconds of one call, start to end, less what the stand-ins cost."""
+    bench = Bench([f"group {number}" for number in range(groups)])
+
+    async def repeat(one: Callable[[], Awaitable[Any]]) -> None:
+        await one()
+        for _ in range(CALLS):
+            await one()
+
+    cpu(lambda: repeat(bench.call))
+    costs = [
+        cpu(lambda: repeat(bench.call)) - cpu(lambda: repeat(bench.bare)) for _ in range(ROUNDS)
+    ]
+    return statistics.median(costs) / CALLS * MICRO
+
+
+def per_chunk() -> float:
+    """Microseconds of one chunk that holds no usage, less what the stand-ins cost."""
+    bench = Bench()
+
+    async def bare() -> None:
+        async for _ in body(CHUNKS):
+            pass
+
+    cpu(lambda: bench.stream(CHUNKS))
+    costs = [cpu(lambda: bench.stream(CHUNKS)) - cpu(bare) for _ in range(ROUNDS)]
+    # A chunk comes in two pieces: its line, and the blank line after it.
+    return statistics.median(costs) / (CHUNKS // 2) * MICRO
+
+
+def per_other_request() -> float:
+    """Microseconds that an HTTP request of Open WebUI costs more when it calls no model."""
+
+    async def repeat(send: Callable[..., Awaitable[Any]]) -> None:
+        for _ in range(CALLS * 10):
+            await send("GET", "http://elsewhere.example/")
+
+    costs = [
+        cpu(lambda: repeat(request_through_transport)) - cpu(lambda: repeat(request_bare))
+        for _ in range(ROUNDS)
+    ]
+    return statistics.median(costs) / (CALLS * 10) * MICRO
+
+
+def export(active: int, idle: int) -> float:
+    """Milliseconds to collect and encode once, with so many active and idle series."""
+    bench = Bench()
+    totals, now = bench.telemetry.totals, [0.0]
+    totals._clock = lambda: now[0]
+    book(totals, "idle", idle)
+    now[0] = 3600.0
+    book(totals, "active", active)
+    bench.reader.get_metrics_data()
+    costs = []
+    for _ in range(ROUNDS):
+        began = time.process_time()
+        encode_metrics(bench.reader.get_metrics_data())
+        costs.append(time.process_time() - began)
+    return statistics.median(costs) * 1e3
+
+
+def book(totals: Any, kind: str, series: int) -> None:
+    """Book one request of each of so many users."""
+    from opentelemetry.instrumentation.open_webui.totals import Entry
+
+    for number in range(series):
+        tags = (
+            ("user.id", f"{kind}-{number}"),
+            ("user.name", f"{kind} {number}"),
+            ("gen_ai.request.model", "gpt-std"),
+            ("open_webui.model.id", "gpt-std"),
+            ("gen_ai.provider.name", "openai"),
+            ("open_webui.source", "api"),
+            ("open_webui.task", "chat"),
+            ("gen_ai.operation.name", "chat"),
+        )
+        totals.book(tags, [Entry("open_webui.usage.requests", (), 1)])
+
+
+def memory(calls: int = 100_000, users: int = 50) -> tuple[float, float]:
+    """Megabytes in use after a tenth of the calls, and after all of them."""
+    bench = Bench(["one", "two"])
+
+    async def repeat(count: int) -> None:
+        for number in range(count):
+            await bench.call(f"u{number % users}")
+            if number % 1000 == 0:
+                await asyncio.sleep(0)
+                bench.reader.get_metrics_data()
+
+    asyncio.run(repeat(calls // 10))
+    first = in_use()
+    asyncio.run(repeat(calls))
+    return first, in_use()
+
+
+def in_use() -> float:
+    """Megabytes of memory that the process holds."""
+    gc.collect()
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() / 1e6
