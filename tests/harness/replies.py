@@ -56,7 +56,6 @@ TASK_ANSWERS: dict[str, str] = {
     "image_prompt_generation": '{"prompt": "a lighthouse at dusk, oil on canvas"}',
     "autocomplete_generation": '{"text": "and so on"}',
     "emoji_generation": "😊",
-    "function_calling": '{"tool_calls": []}',
 }
 
 WORDS = (
@@ -204,12 +203,28 @@ def message_text(message: object) -> str:
 
 def answer_text(prompt: Prompt) -> str:
     """The answer: what Open WebUI expects of a task, else some words that vary by request."""
+    if prompt.task == "function_calling":
+        return chosen_tool(prompt)
     if prompt.task in TASK_ANSWERS:
         return TASK_ANSWERS[prompt.task]
     count = 8 + prompt.seed % 23
     start = prompt.seed % len(VOCABULARY)
     words = [VOCABULARY[(start + index) % len(VOCABULARY)] for index in range(count)]
     return " ".join([f"[{prompt.case or 'no case'}]", *words])
+
+
+def chosen_tool(prompt: Prompt) -> str:
+    """The first tool that a prompt offers, called with its case for every parameter."""
+    [name, *_] = re.findall(r'Available Tools: \[\{"name":\s*"(\w+)"', said_by_system(prompt)) or [
+        ""
+    ]
+    call = {"name": name, "parameters": {"case": prompt.case}}
+    return json.dumps({"tool_calls": [call] if name else []})
+
+
+def said_by_system(prompt: Prompt) -> str:
+    """The text of the system message."""
+    return str(next((m["content"] for m in prompt.messages if m.get("role") == "system"), ""))
 
 
 def count_tokens(prompt: Prompt, text: str) -> Tokens:
