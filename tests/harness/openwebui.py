@@ -151,6 +151,8 @@ class OpenWebUI:
             base_url=self.base_url,
             timeout=REQUEST_TIMEOUT,
             limits=httpx.Limits(max_keepalive_connections=0),
+            # A proxy of the caller's environment has no way to our loopback port.
+            trust_env=False,
         )
         if copy_from is not None:
             shutil.copytree(copy_from, self.data_dir, dirs_exist_ok=True)

@@ -90,7 +90,7 @@ class Settings:
     """The secret that ``hash`` is salted with; needed for it."""
     ask_usage: bool = _setting(True, _boolean)
     """Ask OpenAI-compatible providers to report the usage of a stream."""
-    series_limit: int = _setting(75_000, _whole(100, 10_000_000))
+    series_limit: int = _setting(50_000, _whole(100, 10_000_000))
     """Accounting series kept apart, per process; further users count as ``__other__``."""
     groups_cache_seconds: float = _setting(30.0, _seconds(1, 3600))
     """How old a known group membership may be."""

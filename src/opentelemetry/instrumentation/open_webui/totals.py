@@ -6,8 +6,8 @@ ever grows. What the table shows of a series at a moment follows three rules:
 * Announced before it moves: a series that is new, or was idle, shows its old total for ``hold``
   seconds, so that every reader sees where it starts from.
 * Silent when idle: a series that has not moved for ``idle`` seconds is not shown.
-* Folded at the limit: once ``limit`` series exist, new tags are booked under a substitute that
-  the caller names.
+* Folded at the limit: once ``limit`` series exist, further accounts are booked under a substitute
+  that the caller names.
 
 Reading costs in proportion to the series that are shown, not to those that exist.
 """
@@ -77,7 +77,7 @@ class Totals:
 
     Args:
         idle: Seconds of silence after which a series is no longer shown.
-        limit: Series kept apart; more are folded.
+        limit: Series that accounts with a substitute may have; further accounts are folded.
         shard_size: Series of one metric that one exported instrument may carry.
         on_shard: Called with a metric's name and a shard's index when a shard is opened.
         clock: Seconds, monotonic.
@@ -132,6 +132,8 @@ class Totals:
                 row = series.get((metric, extra))
                 if row is None:
                     row = series[metric, extra] = self._new(metric, tags + extra)
+                    # Groups and memberships are few; users are what there may be too many of.
+                    self._count += substitute is not None
                 row.move(amount, now, self.hold, idle)
         self._announce_shards()
         return own is not None
@@ -190,8 +192,8 @@ class Totals:
         if not self._folded:
             self._folded = True
             _logger.warning(
-                "Open WebUI instrumentation: the limit of %d accounting series is reached; users"
-                " who are new from here on count under %s. Totals stay right. Raise"
+                "Open WebUI instrumentation: the limit of %d accounting series is reached; what"
+                " is new from here on counts under %s. Totals stay right. Raise"
                 " OTEL_PYTHON_OPEN_WEBUI_SERIES_LIMIT to keep them apart.",
                 self._limit,
                 tags[0][1],
@@ -210,7 +212,6 @@ class Totals:
         if not self._room.get(metric):
             self._open_shard(metric)
         self._room[metric] -= 1
-        self._count += 1
         return Series(tags, self._shards[metric][-1])
 
     def _open_shard(self, metric: str) -> None:
