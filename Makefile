@@ -33,7 +33,7 @@ e2e: setup ## The real Open WebUI against a provider that counts, on both
 
 demo: ## Watch a real Open WebUI report a small day of traffic (ONCE=1: print, check and end)
 	@$(PYTHON) dev/setup.py pins
-	@PYTHONPATH=tests:. $(PINS)/python -m demo $(if $(ONCE),--once) $(if $(PROVIDER_URL),--provider-url $(PROVIDER_URL))
+	@PYTHONPATH=tests:. $(PINS)/python -m demo $(if $(ONCE),--once) $(if $(PROVIDER_URL),--provider-url $(PROVIDER_URL)) $(foreach model,$(MODEL),--model $(model))
 
 bench: ## What the library costs, as ratios in one run
 	@$(PYTHON) dev/setup.py pins
