@@ -227,8 +227,6 @@ def export(active: int, idle: int) -> float:
 
 def book(totals: Any, kind: str, series: int) -> None:
     """Book one request of each of so many users."""
-    from opentelemetry.instrumentation.open_webui.totals import Entry
-
     for number in range(series):
         tags = (
             ("user.id", f"{kind}-{number}"),
@@ -240,7 +238,7 @@ def book(totals: Any, kind: str, series: int) -> None:
             ("open_webui.task", "chat"),
             ("gen_ai.operation.name", "chat"),
         )
-        totals.book(tags, [Entry("open_webui.usage.requests", (), 1)])
+        totals.book(tags, [("open_webui.usage.requests", (), 1)])
 
 
 def memory(calls: int = 100_000, users: int = 50) -> tuple[float, float]:

@@ -182,24 +182,16 @@ class Telemetry:
         failed: Tags = ((names.ERROR_TYPE, call.error),) if call.error is not None else ()
         user = _user_tags(caller.user_id, caller.user_name)
         other = _user_tags(names.FOLDED_USER, caller.user_name and names.FOLDED_USER)
-        kept_apart = self.totals.book(
-            user + common,
-            (
-                Entry(names.USAGE_REQUESTS.name, failed, 1),
-                *_token_entries(names.USAGE_TOKENS.name, usage),
-                *_detail_entries(usage),
-            ),
-            other + common,
-        )
+        tokens = _token_amounts(usage)
+        entries: list[Entry] = [(names.USAGE_REQUESTS.name, failed, 1)]
+        entries += [(names.USAGE_TOKENS.name, tags, amount) for tags, amount in tokens]
+        entries += _detail_entries(usage)
+        kept_apart = self.totals.book(user + common, entries, other + common)
+        entries = [(names.GROUP_REQUESTS.name, failed, 1)]
+        entries += [(names.GROUP_TOKENS.name, tags, amount) for tags, amount in tokens]
         groups = call.groups or (names.NO_GROUP,)
         for group in groups:
-            self.totals.book(
-                ((names.GROUP_NAME, group), *common),
-                (
-                    Entry(names.GROUP_REQUESTS.name, failed, 1),
-                    *_token_entries(names.GROUP_TOKENS.name, usage),
-                ),
-            )
+            self.totals.book(((names.GROUP_NAME, group), *common), entries)
         if kept_apart:
             members = [(*user, (names.GROUP_NAME, group)) for group in groups]
             self.totals.set_members(names.USER_GROUP.name, caller.user_id, members)
@@ -378,11 +370,9 @@ def _common_tags(call: ModelCall) -> Tags:
     )
 
 
-def _token_entries(metric: str, usage: Usage) -> Iterator[Entry]:
-    if usage.input is not None:
-        yield Entry(metric, _INPUT, usage.input)
-    if usage.output is not None:
-        yield Entry(metric, _OUTPUT, usage.output)
+def _token_amounts(usage: Usage) -> list[tuple[Tags, int]]:
+    amounts = ((_INPUT, usage.input), (_OUTPUT, usage.output))
+    return [(tags, amount) for tags, amount in amounts if amount is not None]
 
 
 def _detail_entries(usage: Usage) -> Iterator[Entry]:
@@ -392,4 +382,4 @@ def _detail_entries(usage: Usage) -> Iterator[Entry]:
         (_REASONING, usage.reasoning),
     ):
         if amount:
-            yield Entry(names.USAGE_TOKEN_DETAILS.name, tags, amount)
+            yield names.USAGE_TOKEN_DETAILS.name, tags, amount

@@ -18,23 +18,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 _logger = logging.getLogger(__name__)
 
 Tags = tuple[tuple[str, str], ...]
 """Attribute names and values, in an order that the caller keeps to."""
 Number = int | float
+Entry = tuple[str, Tags, Number]
+"""What to book: under which metric, with which tags beside the account's, how much."""
 
 _NEVER: Final = float("-inf")
-
-
-class Entry(NamedTuple):
-    """An amount to book: under which metric, with which tags beside the account's."""
-
-    metric: str
-    tags: Tags
-    amount: Number
 
 
 class Series:
