@@ -12,7 +12,7 @@ CALL_AIM, CHUNK_AIM = 170, 1.0
 
 def main() -> None:
     """Measure and print, the stable figures first."""
-    print("In the process, by CPU clock (median of rounds, stand-ins taken off):", flush=True)
+    print("In the process, by CPU clock (least of the rounds, stand-ins taken off):", flush=True)
     for groups in (0, 2, 5):
         cost = library.per_call(groups)
         print(f"  one call, user in {groups} groups: {cost:6.0f} µs   (aim {CALL_AIM})", flush=True)
