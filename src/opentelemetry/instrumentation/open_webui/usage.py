@@ -297,7 +297,7 @@ class StreamReader:
 
     def _line(self, line: bytes) -> bool:
         # Comments, and the other fields of an event stream, carry no message.
-        if line[0] != _DATA and line[0] != _BRACE:
+        if line[0] != _DATA and line[0] != _BRACE and not self._clipped:
             return False
         self.chunks += 1
         if not self._started or self._speaks(line):

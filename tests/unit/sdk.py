@@ -1,0 +1,96 @@
+"""The real SDK around the library's parts, kept in memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricReader
+from opentelemetry.sdk.metrics.view import View
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from opentelemetry.instrumentation.open_webui.call import Asked, ModelCall
+from opentelemetry.instrumentation.open_webui.caller import Caller
+from opentelemetry.instrumentation.open_webui.settings import Settings
+from opentelemetry.instrumentation.open_webui.telemetry import Telemetry
+from opentelemetry.instrumentation.open_webui.usage import OPENAI
+
+OVERFLOW = "otel.metric.overflow"
+
+
+class Sdk:
+    """Providers that keep what they get."""
+
+    def __init__(
+        self,
+        readers: Sequence[MetricReader] | None = None,
+        views: Sequence[View] = (),
+        **settings: Any,
+    ) -> None:
+        self.reader = InMemoryMetricReader()
+        self.spans, self.logs = InMemorySpanExporter(), InMemoryLogRecordExporter()
+        self.tracers, self.loggers = TracerProvider(), LoggerProvider()
+        self.tracers.add_span_processor(SimpleSpanProcessor(self.spans))
+        self.loggers.add_log_record_processor(SimpleLogRecordProcessor(self.logs))
+        self.meters = MeterProvider(readers or [self.reader], views=views)
+        self.telemetry = Telemetry(
+            Settings.load(settings, {}), self.tracers, self.meters, self.loggers
+        )
+
+    def call(self, *, groups: tuple[str, ...] = (), model: str = "m", **caller: Any) -> ModelCall:
+        """A call that has been started."""
+        asked = Asked("chat", "openai", model, False, "provider.example", 443)
+        return ModelCall(
+            self.telemetry, OPENAI, asked, caller_named(**caller), groups, lambda _: None
+        )
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Attributes of the events so far."""
+        return [dict(log.log_record.attributes or {}) for log in self.logs.get_finished_logs()]
+
+
+def caller_named(user: str = "u1", **more: Any) -> Caller:
+    values: dict[str, Any] = {
+        "user_id": user,
+        "user_name": f"User {user}",
+        "roles": ("user",),
+        "source": "api",
+        "auth": "api_key",
+        "task": "chat",
+        "chat_id": None,
+        "route": "/api/chat/completions",
+        "model_id": None,
+    }
+    return Caller(**{**values, **more})
+
+
+def answer(given: int = 9, made: int = 5, **details: Any) -> dict[str, Any]:
+    usage = {"prompt_tokens": given, "completion_tokens": made, **details}
+    choices = [{"finish_reason": "stop", "message": {}}]
+    return {"id": "c1", "model": "m-1", "choices": choices, "usage": usage}
+
+
+def values(data: Any, metric: str) -> Counter[frozenset[tuple[str, Any]]]:
+    """The values of one collection by attributes, over all scopes."""
+    found: Counter[frozenset[tuple[str, Any]]] = Counter()
+    for point in points(data, metric):
+        found[frozenset(point.attributes.items())] += point.value
+    return found
+
+
+def points(data: Any, metric: str) -> list[Any]:
+    return [
+        point
+        for resource in (data.resource_metrics if data else ())
+        for scope in resource.scope_metrics
+        for one in scope.metrics
+        if one.name == metric
+        for point in one.data.data_points
+    ]

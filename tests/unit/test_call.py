@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from opentelemetry.instrumentation.open_webui.call import Asked, ModelCall, watched
+from opentelemetry.instrumentation.open_webui.usage import OPENAI, Usage
+from unit.sdk import caller_named
+
+WORD = b'data: {"choices":[{"delta":{"content":"w"},"finish_reason":null}]}\n'
+LAST = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n'
+USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":5}}\n'
+DONE = b"data: [DONE]\n"
+STREAM = [WORD, b"\n", LAST, b"\n", USAGE, b"\n", DONE, b"\n"]
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.ended: list[ModelCall] = []
+
+    def start(self, call: ModelCall) -> Any:
+        return SimpleNamespace()
+
+    def record(self, call: ModelCall) -> None:
+        self.ended.append(call)
+
+
+class Body:
+    """A body that notes whether it was closed."""
+
+    def __init__(self, pieces: list[bytes], error: BaseException | None = None) -> None:
+        self.closed = False
+        self.pieces = self._run(pieces, error)
+
+    async def _run(self, pieces: list[bytes], error: BaseException | None) -> AsyncIterator[bytes]:
+        try:
+            for piece in pieces:
+                await asyncio.sleep(0)
+                yield piece
+            if error is not None:
+                raise error
+        finally:
+            self.closed = True
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+def a_call(recorder: Recorder) -> ModelCall:
+    asked = Asked("chat", "openai", "m", True, "h", 1)
+    return ModelCall(recorder, OPENAI, asked, caller_named(), (), lambda _: None)
+
+
+async def all_of(stream: AsyncIterator[bytes]) -> list[bytes]:
+    return [piece async for piece in stream]
+
+
+def test_a_stream_passes_untouched_and_ends_the_call_once(recorder: Recorder) -> None:
+    call, body = a_call(recorder), Body(STREAM)
+    assert asyncio.run(all_of(watched(call, body.pieces, hide_usage=False))) == STREAM
+    call.end("again")
+    assert recorder.ended == [call]
+    assert (call.error, call.usage, call.chunks) == (None, Usage(9, 5), 3)
+    assert call.first_chunk is not None
+    assert body.closed
+
+
+def test_usage_that_the_client_did_not_ask_for_is_hidden_with_its_blank_line(
+    recorder: Recorder,
+) -> None:
+    call = a_call(recorder)
+    seen = asyncio.run(all_of(watched(call, Body(STREAM).pieces, hide_usage=True)))
+    assert seen == [WORD, b"\n", LAST, b"\n", DONE, b"\n"]
+    assert call.usage == Usage(9, 5)
+
+
+def test_a_broken_stream_raises_as_before_and_names_the_exception(recorder: Recorder) -> None:
+    body = Body([WORD], ConnectionResetError("secret"))
+    with pytest.raises(ConnectionResetError):
+        asyncio.run(all_of(watched(a_call(recorder), body.pieces, hide_usage=True)))
+    assert [call.error for call in recorder.ended] == ["ConnectionResetError"]
+
+
+@pytest.mark.parametrize(("pieces", "error"), [(1, "cancelled"), (3, None)])
+def test_leaving_early_is_an_error_only_before_the_answer_is_complete(
+    recorder: Recorder, pieces: int, error: str | None
+) -> None:
+    body = Body(STREAM)
+
+    async def leave() -> None:
+        stream = watched(a_call(recorder), body.pieces, hide_usage=False)
+        for _ in range(pieces):
+            await stream.__anext__()
+        await stream.aclose()  # type: ignore[attr-defined]
+
+    asyncio.run(leave())
+    assert [call.error for call in recorder.ended] == [error]
+    assert body.closed
+
+
+def test_cancelling_the_reader_ends_the_call(recorder: Recorder) -> None:
+    async def forever() -> AsyncIterator[bytes]:
+        yield WORD
+        await asyncio.sleep(60)
+
+    async def cancel() -> None:
+        task = asyncio.create_task(all_of(watched(a_call(recorder), forever(), hide_usage=False)))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancel())
+    assert [call.error for call in recorder.ended] == ["cancelled"]
+
+
+def test_a_body_that_nobody_reads_ends_the_call(recorder: Recorder) -> None:
+    stream = watched(a_call(recorder), Body(STREAM).pieces, hide_usage=False)
+    assert recorder.ended == []
+    del stream
+    gc.collect()
+    assert [call.error for call in recorder.ended] == ["cancelled"]
+
+
+def test_a_failing_reader_of_ours_changes_nothing(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    call = a_call(recorder)
+    monkeypatch.setattr(ModelCall, "begin_stream", lambda self: 1 / 0)
+    assert asyncio.run(all_of(watched(call, Body(STREAM).pieces, hide_usage=True))) == STREAM
+    assert len(recorder.ended) == 1
+    assert caplog.text.count("instrumentation failed in the reading of a stream") <= 1
+
+
+def test_a_failing_recorder_is_not_noticed(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "record", lambda call: 1 / 0)
+    assert asyncio.run(all_of(watched(a_call(recorder), Body(STREAM).pieces, False))) == STREAM

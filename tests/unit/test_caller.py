@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from opentelemetry.instrumentation.open_webui.caller import Scene, find_caller, pseudonym, scene
+from opentelemetry.instrumentation.open_webui.settings import Settings
+
+ADA = SimpleNamespace(id="u1", name="Ada", email="Ada@Example.org", role="admin")
+API = "/api/chat/completions"
+
+
+def request(
+    auth: str | None = "jwt", route: str = API, metadata: Any = None, **headers: str
+) -> Any:
+    state = SimpleNamespace(**({"auth_type": auth} if auth else {}))
+    if metadata is not None:
+        state.metadata = metadata
+    return SimpleNamespace(
+        state=state, scope={"route": SimpleNamespace(path=route)}, headers=headers
+    )
+
+
+SAME = {"sec-fetch-site": "same-origin"}
+SOURCES: list[tuple[Any, dict[str, Any], str, str]] = [
+    (request("api_key"), {}, "api", "api_key"),
+    (request("api_key", **SAME), {"session_id": "s"}, "api", "api_key"),
+    (request("jwt"), {}, "api", "session"),
+    (request("jwt"), {"session_id": "s"}, "ui", "session"),
+    (request("jwt", **SAME), {}, "ui", "session"),
+    (request("jwt", **{"sec-fetch-site": "cross-site"}), {}, "api", "session"),
+    (request("jwt", referer="http://chat.local/c/1", host="chat.local"), {}, "ui", "session"),
+    (request("jwt", referer="http://evil.local/", host="chat.local"), {}, "api", "session"),
+    (request("jwt"), {"session_id": "s", "automation_id": "a"}, "background", "session"),
+    (request("jwt"), {"session_id": "s", "internal": True}, "background", "session"),
+    (request("jwt"), {"session_id": "s", "chat_id": "channel:1"}, "background", "session"),
+    (request(None), {}, "background", "internal"),
+]
+
+
+@pytest.mark.parametrize(("asked", "metadata", "source", "auth"), SOURCES)
+def test_source_and_auth(asked: Any, metadata: dict[str, Any], source: str, auth: str) -> None:
+    caller = find_caller(asked, ADA, {"model": "m", "metadata": metadata}, Settings())
+    assert (caller.source, caller.auth) == (source, auth)
+
+
+def test_the_request_metadata_wins_but_lacks_the_task() -> None:
+    asked = request(metadata={"chat_id": "c", "session_id": "s"})
+    form = {"model": "m", "metadata": {"task": "title_generation", "chat_id": "x"}}
+    caller = find_caller(asked, ADA, form, Settings())
+    assert (caller.task, caller.chat_id) == ("title_generation", "c")
+
+
+@pytest.mark.parametrize("route", ["/openai/chat/completions", "/ollama/api/chat"])
+def test_metadata_that_a_client_wrote_is_not_believed(route: str) -> None:
+    form = {"model": "m", "metadata": {"task": "x", "session_id": "s", "internal": True}}
+    caller = find_caller(request(route=route), ADA, form, Settings())
+    assert (caller.task, caller.source, caller.route) == ("chat", "api", route)
+
+
+def test_a_chat_inherits_the_picked_model_and_a_task_does_not() -> None:
+    token = scene.set(Scene(None, "desk"))
+    try:
+        chat = find_caller(request(), ADA, {"model": "m"}, Settings())
+        form = {"model": "m", "metadata": {"task": "t"}}
+        task = find_caller(request(), ADA, form, Settings())
+    finally:
+        scene.reset(token)
+    assert (chat.model_id, task.model_id) == ("desk", "m")
+
+
+@pytest.mark.parametrize(
+    ("identity", "shown"),
+    [
+        ("name", "Ada"),
+        ("email", "Ada@Example.org"),
+        ("hash", pseudonym("ada@example.org", "pepper")),
+        ("none", None),
+    ],
+)
+def test_identity(identity: str, shown: str | None) -> None:
+    settings = Settings(user_identity=identity, user_hash_salt="pepper")
+    caller = find_caller(request(), ADA, {"model": "m"}, settings)
+    assert (caller.user_id, caller.user_name, caller.roles) == ("u1", shown, ("admin",))
+
+
+def test_pseudonyms_need_the_salt_to_be_guessed() -> None:
+    assert pseudonym("a", "k") != pseudonym("a", "l")
+    assert len(pseudonym("a", "k")) == 16
+
+
+def test_work_of_nobody_is_the_systems() -> None:
+    caller = find_caller(request(None), None, {"model": "m"}, Settings())
+    assert (caller.user_id, caller.user_name, caller.roles) == ("system", "system", ())
