@@ -103,20 +103,21 @@ class Settings:
 
     @classmethod
     def load(
-        cls, keywords: Mapping[str, object], environ: Mapping[str, str] = os.environ
+        cls, keywords: Mapping[str, object], environ: Mapping[str, str] | None = None
     ) -> Settings:
         """Read the environment, then the keywords, which win.
 
         Args:
             keywords: Fields of this class; others are ignored, they belong to the instrumentor.
-            environ: Where to read variables from.
+            environ: Where to read variables from; the process's, if not given.
 
         Raises:
             SettingError: A keyword holds what it may not. A bad variable raises nothing: it is
                 logged as an error and its safe fallback counts, because a typing error in a
                 deployment must cost neither the chat nor its accounts.
         """
-        values = {**cls._from_environ(environ), **cls._from_keywords(keywords)}
+        found = os.environ if environ is None else environ
+        values = {**cls._from_environ(found), **cls._from_keywords(keywords)}
         return cls._with_salt(cls(**values), strict="user_identity" in keywords)
 
     @classmethod
