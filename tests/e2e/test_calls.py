@@ -108,7 +108,7 @@ CASES = [
     *both("cut", "gpt-cut", failing("ClientPayloadError")),
     *both("500-ollama", "llama-500", failing("500")),
     Case("error-inside-ollama", "alice", "llama-stream-error", failing("_OTHER"), stream=True),
-    Case("cut-ollama-whole", "alice", "llama-cut", failing("_OTHER")),
+    Case("cut-ollama-whole", "alice", "llama-cut", failing("ClientPayloadError")),
     Case("cut-ollama-stream", "alice", "llama-cut", failing("ClientPayloadError"), stream=True),
     Case("abandoned", "alice", "gpt-slow", GIVEN_UP, stream=True, abandon_after=3),
     Case("abandoned-raw", "bob", "gpt-slow", GIVEN_UP, path=OPENAI, stream=True, abandon_after=3),

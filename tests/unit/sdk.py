@@ -15,11 +15,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from opentelemetry.instrumentation.open_webui import endpoints
 from opentelemetry.instrumentation.open_webui.call import Asked, ModelCall
 from opentelemetry.instrumentation.open_webui.caller import Caller
 from opentelemetry.instrumentation.open_webui.settings import Settings
 from opentelemetry.instrumentation.open_webui.telemetry import Telemetry
-from opentelemetry.instrumentation.open_webui.usage import OPENAI
 
 OVERFLOW = "otel.metric.overflow"
 
@@ -45,15 +45,19 @@ class Sdk:
 
     def call(self, *, groups: tuple[str, ...] = (), model: str = "m", **caller: Any) -> ModelCall:
         """A call that has been started."""
-        asked = Asked("chat", "openai", model, False, "provider.example", 443)
         return ModelCall(
-            self.telemetry, OPENAI, asked, caller_named(**caller), groups, lambda _: None
+            self.telemetry, asked(model), caller_named(**caller), groups, lambda _: None
         )
 
     @property
     def events(self) -> list[dict[str, Any]]:
         """Attributes of the events so far."""
         return [dict(log.log_record.attributes or {}) for log in self.logs.get_finished_logs()]
+
+
+def asked(model: str = "m", **more: Any) -> Asked:
+    values: dict[str, Any] = {"stream": False, "address": "provider.example", "port": 443}
+    return Asked(endpoints.CHAT, "chat", "openai", model, **{**values, **more})
 
 
 def caller_named(user: str = "u1", **more: Any) -> Caller:

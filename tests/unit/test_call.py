@@ -3,14 +3,15 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from opentelemetry.instrumentation.open_webui.call import Asked, ModelCall, watched
-from opentelemetry.instrumentation.open_webui.usage import OPENAI, Usage
-from unit.sdk import caller_named
+from opentelemetry.instrumentation.open_webui.call import ModelCall, Passage, watched
+from opentelemetry.instrumentation.open_webui.usage import Usage
+from unit.sdk import asked, caller_named
 
 WORD = b'data: {"choices":[{"delta":{"content":"w"},"finish_reason":null}]}\n'
 LAST = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n'
@@ -53,9 +54,8 @@ def recorder() -> Recorder:
     return Recorder()
 
 
-def a_call(recorder: Recorder) -> ModelCall:
-    asked = Asked("chat", "openai", "m", True, "h", 1)
-    return ModelCall(recorder, OPENAI, asked, caller_named(), (), lambda _: None)
+def a_call(recorder: Recorder, **more: Any) -> ModelCall:
+    return ModelCall(recorder, asked(stream=True), caller_named(), (), lambda _: None, **more)
 
 
 async def all_of(stream: AsyncIterator[bytes]) -> list[bytes]:
@@ -64,7 +64,7 @@ async def all_of(stream: AsyncIterator[bytes]) -> list[bytes]:
 
 def test_a_stream_passes_untouched_and_ends_the_call_once(recorder: Recorder) -> None:
     call, body = a_call(recorder), Body(STREAM)
-    assert asyncio.run(all_of(watched(call, body.pieces, hide_usage=False))) == STREAM
+    assert asyncio.run(all_of(watched(call, body.pieces, nullcontext))) == STREAM
     call.end("again")
     assert recorder.ended == [call]
     assert (call.error, call.usage, call.chunks) == (None, Usage(9, 5), 3)
@@ -75,16 +75,40 @@ def test_a_stream_passes_untouched_and_ends_the_call_once(recorder: Recorder) ->
 def test_usage_that_the_client_did_not_ask_for_is_hidden_with_its_blank_line(
     recorder: Recorder,
 ) -> None:
-    call = a_call(recorder)
-    seen = asyncio.run(all_of(watched(call, Body(STREAM).pieces, hide_usage=True)))
-    assert seen == [WORD, b"\n", LAST, b"\n", DONE, b"\n"]
+    call = a_call(recorder, hides_usage=True)
+    passage = Passage(call)
+    seen = [passage.piece(piece) for piece in STREAM] + [passage.end()]
+    assert b"".join(seen) == b"".join([WORD, b"\n", LAST, b"\n", DONE, b"\n"])
     assert call.usage == Usage(9, 5)
+
+
+def test_what_calls_models_itself_leaves_its_tokens_to_them(recorder: Recorder) -> None:
+    outer = a_call(recorder)
+    outer.delegated = True
+    asyncio.run(all_of(watched(outer, Body(STREAM).pieces, nullcontext)))
+    assert (outer.usage, outer.unreported) == (Usage(), False)
+
+
+def test_an_answer_in_pieces_that_is_no_stream_is_one_message(recorder: Recorder) -> None:
+    call = ModelCall(recorder, asked(), caller_named(), (), lambda _: None)
+    passage = Passage(call)
+    text = b'{"usage": {"prompt_tokens": 9,\n "completion_tokens": 5}}'
+    assert b"".join([passage.piece(text[:20]), passage.piece(text[20:]), passage.end()]) == text
+    assert (call.usage, call.first_chunk) == (Usage(9, 5), None)
+
+
+@pytest.mark.parametrize(("status", "error"), [(200, "cancelled"), (503, "503")])
+def test_an_answer_that_nobody_reads(recorder: Recorder, status: int, error: str) -> None:
+    call = a_call(recorder)
+    call.status = status
+    Passage(call).close()
+    assert [call.error for call in recorder.ended] == [error]
 
 
 def test_a_broken_stream_raises_as_before_and_names_the_exception(recorder: Recorder) -> None:
     body = Body([WORD], ConnectionResetError("secret"))
     with pytest.raises(ConnectionResetError):
-        asyncio.run(all_of(watched(a_call(recorder), body.pieces, hide_usage=True)))
+        asyncio.run(all_of(watched(a_call(recorder), body.pieces, nullcontext)))
     assert [call.error for call in recorder.ended] == ["ConnectionResetError"]
 
 
@@ -95,7 +119,7 @@ def test_leaving_early_is_an_error_only_before_the_answer_is_complete(
     body = Body(STREAM)
 
     async def leave() -> None:
-        stream = watched(a_call(recorder), body.pieces, hide_usage=False)
+        stream = watched(a_call(recorder), body.pieces, nullcontext)
         for _ in range(pieces):
             await stream.__anext__()
         await stream.aclose()  # type: ignore[attr-defined]
@@ -111,7 +135,7 @@ def test_cancelling_the_reader_ends_the_call(recorder: Recorder) -> None:
         await asyncio.sleep(60)
 
     async def cancel() -> None:
-        task = asyncio.create_task(all_of(watched(a_call(recorder), forever(), hide_usage=False)))
+        task = asyncio.create_task(all_of(watched(a_call(recorder), forever(), nullcontext)))
         await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -122,7 +146,7 @@ def test_cancelling_the_reader_ends_the_call(recorder: Recorder) -> None:
 
 
 def test_a_body_that_nobody_reads_ends_the_call(recorder: Recorder) -> None:
-    stream = watched(a_call(recorder), Body(STREAM).pieces, hide_usage=False)
+    stream = watched(a_call(recorder), Body(STREAM).pieces, nullcontext)
     assert recorder.ended == []
     del stream
     gc.collect()
@@ -133,14 +157,16 @@ def test_a_failing_reader_of_ours_changes_nothing(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     call = a_call(recorder)
-    monkeypatch.setattr(ModelCall, "begin_stream", lambda self: 1 / 0)
-    assert asyncio.run(all_of(watched(call, Body(STREAM).pieces, hide_usage=True))) == STREAM
+    monkeypatch.setattr(ModelCall, "begin_answer", lambda self: 1 / 0)
+    assert asyncio.run(all_of(watched(call, Body(STREAM).pieces, nullcontext))) == STREAM
     assert len(recorder.ended) == 1
-    assert caplog.text.count("instrumentation failed in the reading of a stream") <= 1
+    assert caplog.text.count("instrumentation failed in the reading of an answer") <= 1
 
 
 def test_a_failing_recorder_is_not_noticed(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder, "record", lambda call: 1 / 0)
-    assert asyncio.run(all_of(watched(a_call(recorder), Body(STREAM).pieces, False))) == STREAM
+    assert (
+        asyncio.run(all_of(watched(a_call(recorder), Body(STREAM).pieces, nullcontext))) == STREAM
+    )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from opentelemetry.instrumentation.open_webui.caller import Scene, find_caller, pseudonym, scene
 from opentelemetry.instrumentation.open_webui.settings import Settings
+from unit.sdk import caller_named
 
 ADA = SimpleNamespace(id="u1", name="Ada", email="Ada@Example.org", role="admin")
 API = "/api/chat/completions"
@@ -42,33 +44,62 @@ SOURCES: list[tuple[Any, dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("asked", "metadata", "source", "auth"), SOURCES)
 def test_source_and_auth(asked: Any, metadata: dict[str, Any], source: str, auth: str) -> None:
-    caller = find_caller(asked, ADA, {"model": "m", "metadata": metadata}, Settings())
+    caller = find_caller(Settings(), asked, ADA, {"model": "m", "metadata": metadata})
     assert (caller.source, caller.auth) == (source, auth)
 
 
 def test_the_request_metadata_wins_but_lacks_the_task() -> None:
     asked = request(metadata={"chat_id": "c", "session_id": "s"})
     form = {"model": "m", "metadata": {"task": "title_generation", "chat_id": "x"}}
-    caller = find_caller(asked, ADA, form, Settings())
+    caller = find_caller(Settings(), asked, ADA, form)
     assert (caller.task, caller.chat_id) == ("title_generation", "c")
 
 
 @pytest.mark.parametrize("route", ["/openai/chat/completions", "/ollama/api/chat"])
 def test_metadata_that_a_client_wrote_is_not_believed(route: str) -> None:
     form = {"model": "m", "metadata": {"task": "x", "session_id": "s", "internal": True}}
-    caller = find_caller(request(route=route), ADA, form, Settings())
+    caller = find_caller(Settings(), request(route=route), ADA, form)
     assert (caller.task, caller.source, caller.route) == ("chat", "api", route)
 
 
-def test_a_chat_inherits_the_picked_model_and_a_task_does_not() -> None:
-    token = scene.set(Scene(None, "desk"))
-    try:
-        chat = find_caller(request(), ADA, {"model": "m"}, Settings())
-        form = {"model": "m", "metadata": {"task": "t"}}
-        task = find_caller(request(), ADA, form, Settings())
-    finally:
+@pytest.fixture
+def within() -> Iterator[Callable[..., None]]:
+    """Sets the scene, for the test only."""
+    tokens = []
+    yield lambda **what: tokens.append(scene.set(Scene(request(), **what)))
+    for token in reversed(tokens):
         scene.reset(token)
+
+
+def test_a_chat_inherits_the_picked_model_and_a_task_does_not(within: Any) -> None:
+    within(model_id="desk")
+    chat = find_caller(Settings(), request(), ADA, {"model": "m"})
+    form = {"model": "m", "metadata": {"task": "t"}}
+    task = find_caller(Settings(), request(), ADA, form)
     assert (chat.model_id, task.model_id) == ("desk", "m")
+
+
+def test_a_task_that_an_arena_answers_was_picked_as_the_arena(within: Any) -> None:
+    within(model_id="desk", dispatched="arena")
+    form = {"model": "m", "metadata": {"task": "t"}}
+    assert find_caller(Settings(), request(), ADA, form).model_id == "arena"
+
+
+def test_what_a_pipe_calls_was_picked_as_the_pipe(within: Any) -> None:
+    within(call=SimpleNamespace(caller=caller_named(model_id="pipe")))
+    assert find_caller(Settings(), request(), ADA, {"model": "m"}).model_id == "pipe"
+
+
+def test_what_names_neither_request_nor_user_takes_those_being_served(within: Any) -> None:
+    within(user=ADA, source="ui")
+    caller = find_caller(Settings(), task="retrieval", picked=False)
+    assert (caller.user_id, caller.source, caller.task) == ("u1", "ui", "retrieval")
+    assert (caller.route, caller.model_id) == (API, None)
+
+
+def test_outside_any_request_it_is_the_system() -> None:
+    caller = find_caller(Settings())
+    assert (caller.user_id, caller.source, caller.auth) == ("system", "background", "internal")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +113,7 @@ def test_a_chat_inherits_the_picked_model_and_a_task_does_not() -> None:
 )
 def test_identity(identity: str, shown: str | None) -> None:
     settings = Settings(user_identity=identity, user_hash_salt="pepper")
-    caller = find_caller(request(), ADA, {"model": "m"}, settings)
+    caller = find_caller(settings, request(), ADA, {"model": "m"})
     assert (caller.user_id, caller.user_name, caller.roles) == ("u1", shown, ("admin",))
 
 
@@ -92,5 +123,5 @@ def test_pseudonyms_need_the_salt_to_be_guessed() -> None:
 
 
 def test_work_of_nobody_is_the_systems() -> None:
-    caller = find_caller(request(None), None, {"model": "m"}, Settings())
+    caller = find_caller(Settings(), request(None), None, {"model": "m"})
     assert (caller.user_id, caller.user_name, caller.roles) == ("system", "system", ())

@@ -31,7 +31,7 @@ CACHED = {
 def test_one_call_becomes_a_span_an_event_and_accounts() -> None:
     sdk = Sdk()
     call = sdk.call(groups=("a", "b"), model="base", model_id="desk", chat_id="c")
-    call.read_whole(answer(**CACHED))
+    call.read_message(answer(**CACHED))
     call.status = 200
     call.end()
     [span] = sdk.spans.get_finished_spans()
@@ -45,6 +45,7 @@ def test_one_call_becomes_a_span_an_event_and_accounts() -> None:
         "server.port": 443,
         "open_webui.user.groups": ("a", "b"),
         "open_webui.task": "chat",
+        "open_webui.call.id": call.id,
         "user.id": "u1",
         "user.name": "User u1",
         "user.roles": ("user",),
@@ -110,7 +111,7 @@ def test_a_failed_call_says_so_everywhere() -> None:
 def test_an_answer_without_usage_is_marked() -> None:
     sdk = Sdk()
     call = sdk.call()
-    call.read_whole({"choices": []})
+    call.read_message({"choices": []})
     call.end()
     assert sdk.events[0]["open_webui.usage.estimated"] is True
 
@@ -137,7 +138,7 @@ def many(sdk: Sdk) -> Counter[Any]:
         for model in range(MODELS):
             for source in SOURCES:
                 call = sdk.call(user=f"u{user}", model=f"m{model}", source=source, groups=("a",))
-                call.read_whole(answer(given=user + 1, made=model + 1, **CACHED))
+                call.read_message(answer(given=user + 1, made=model + 1, **CACHED))
                 call.end()
                 own = {
                     "user.id": f"u{user}",
@@ -187,7 +188,7 @@ def test_the_series_limit_folds_users_and_keeps_totals() -> None:
     sdk = Sdk(series_limit=100)
     for user in range(80):
         call = sdk.call(user=f"u{user}", source="ui")
-        call.read_whole(answer())
+        call.read_message(answer())
         call.end()
     sdk.telemetry.totals.release()
     requests = points(sdk.reader.get_metrics_data(), "open_webui.usage.requests")

@@ -12,7 +12,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from opentelemetry.instrumentation.open_webui import transport
+from opentelemetry.instrumentation.open_webui.clients.aiohttp import sends
+from opentelemetry.instrumentation.open_webui.connections import Connections
 from opentelemetry.instrumentation.open_webui.groups import Groups
 from opentelemetry.instrumentation.open_webui.runtime import Runtime
 from opentelemetry.instrumentation.open_webui.settings import Settings
@@ -46,7 +47,14 @@ class World:
             return ["b", "a"]
 
         loaded = Settings.load(settings, {})
-        self.runtime = Runtime(loaded, self.sdk.telemetry, Groups(lookup, 30))
+        self.configured: list[tuple[str, str]] = []
+
+        async def connections() -> list[tuple[str, str]]:
+            return self.configured
+
+        self.runtime = Runtime(
+            loaded, self.sdk.telemetry, Groups(lookup, 30), Connections(connections)
+        )
 
     def run(self, body: bytes = BODY, path: str = "/v1/chat/completions", times: int = 1) -> None:
         async def go() -> None:
@@ -67,7 +75,8 @@ class World:
 
     async def call(self, session: aiohttp.ClientSession, url: str, body: bytes) -> Any:
         async def leaf(request: Any, form_data: dict[str, Any], user: Any) -> Any:
-            sent = await transport.request(session._request, None, ("POST", url), {"data": body})
+            send = sends(self.runtime)
+            sent = await send(session._request, None, ("POST", url), {"data": body})
             return await sent.json()
 
         request = SimpleNamespace(
@@ -158,7 +167,7 @@ def test_an_unreachable_provider_is_a_failed_call_that_raises_as_before() -> Non
 
 def test_a_failure_of_ours_reaches_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(Provider())
-    monkeypatch.setattr(world.runtime, "start_call", lambda *_: 1 / 0)
+    monkeypatch.setattr(world.runtime, "start_call", lambda *_, **__: 1 / 0)
     world.run()
     assert world.provider.bodies == [BODY]
     assert world.sdk.events == []

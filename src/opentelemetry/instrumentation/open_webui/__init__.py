@@ -77,7 +77,8 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         self._patcher.install()
 
     def _start(self, settings: Settings, kwargs: dict[str, Any]) -> Any:
-        from .compat import group_names
+        from .compat import base_urls, group_names
+        from .connections import Connections
         from .groups import Groups
         from .runtime import Runtime
         from .telemetry import Telemetry
@@ -91,6 +92,7 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
                 kwargs.get("logger_provider"),
             ),
             Groups(group_names, settings.groups_cache_seconds),
+            Connections(base_urls),
         )
         return self._runtime
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .caller import Caller
+from .endpoints import Endpoint
 from .guard import guarded, report
 from .names import CANCELLED
-from .usage import Answer, Message, StreamReader, Usage, Wire, read_whole
+from .stream import BodyReader, StreamReader, UsageFilter, read_message
+from .usage import Answer, Usage
+from .wires import Message
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -22,12 +27,21 @@ if TYPE_CHECKING:
 class Asked:
     """What the provider was asked for."""
 
+    endpoint: Endpoint
     operation: str
     provider: str
     model: str
     stream: bool
-    address: str
-    port: int | None
+    address: str = ""
+    """Host of the provider; empty where the model runs in this process."""
+    port: int | None = None
+    characters: int | None = None
+    """Characters to speak."""
+    images: int | None = None
+    """Images to make."""
+
+
+_END: Final = object()
 
 
 class Recorder(Protocol):
@@ -55,27 +69,37 @@ class ModelCall:
         "attributes",
         "caller",
         "chunks",
+        "delegated",
         "duration",
         "error",
         "first_chunk",
         "groups",
+        "hides_usage",
+        "id",
+        "parent_id",
         "span",
-        "started",
         "status",
     )
 
     def __init__(
         self,
         recorder: Recorder,
-        wire: Wire,
         asked: Asked,
         caller: Caller,
         groups: tuple[str, ...],
         on_end: Callable[[ModelCall], None],
+        *,
+        parent: ModelCall | None = None,
+        hides_usage: bool = False,
     ) -> None:
+        self.id = f"{random.getrandbits(128):032x}"
+        self.parent_id = parent.id if parent is not None else None
+        """The call that made this one: a pipe's, which answers by calling models itself."""
         self.asked = asked
         self.caller = caller
         self.groups = groups
+        self.hides_usage = hides_usage
+        """Whether to keep from the caller the usage that only we asked for."""
         self.answer = Answer()
         self.error: str | None = None
         self.status: int | None = None
@@ -85,8 +109,10 @@ class ModelCall:
         self.first_chunk: float | None = None
         """Seconds from the request to the first piece of a streamed answer."""
         self.chunks = 0
+        self.delegated = False
+        """Whether it called models itself: what its answer says of tokens is theirs."""
         self._recorder = recorder
-        self._reader = StreamReader(wire)
+        self._reader: StreamReader | BodyReader | None = None
         self._on_end = on_end
         self._ended = False
         self.attributes: dict[str, Any] = {}
@@ -97,12 +123,26 @@ class ModelCall:
     @property
     def usage(self) -> Usage:
         """The tokens that the provider reported."""
-        return self.answer.reports.total()
+        return Usage() if self.delegated else self.answer.reports.total()
 
     @property
     def unreported(self) -> bool:
-        """Whether the provider answered, and said nothing of tokens."""
+        """Whether the provider answered, and said nothing of tokens, which it does use."""
+        if self.delegated or not self.asked.endpoint.has_tokens:
+            return False
         return not self.usage and (self.error is None or self.first_chunk is not None)
+
+    @property
+    def characters(self) -> int | None:
+        """Characters that were spoken."""
+        return self.asked.characters if self.error is None else None
+
+    @property
+    def images(self) -> int | None:
+        """Images that were made."""
+        if self.error is not None:
+            return None
+        return self.asked.images if self.answer.images is None else self.answer.images
 
     @property
     def per_chunk(self) -> float | None:
@@ -111,18 +151,20 @@ class ModelCall:
             return None
         return (self.duration - self.first_chunk) / (self.chunks - 1)
 
-    def begin_stream(self) -> Callable[[bytes], bool]:
-        """Take it that the first piece is there; return what reads this one and all further ones.
-
-        What is returned says of a piece whether it is one line that only reports usage.
-        """
-        self.first_chunk = time.perf_counter() - self._clock
+    def begin_answer(self) -> Callable[[bytes], None]:
+        """Take it that the first piece is there; return what reads this one and the others."""
+        wire = self.asked.endpoint.wire
+        if self.asked.stream:
+            self.first_chunk = time.perf_counter() - self._clock
+            self._reader = StreamReader(wire)
+        else:
+            self._reader = BodyReader(wire)
         return self._reader.feed
 
     @guarded
-    def read_whole(self, message: Message) -> None:
-        """Take an answer that came in one piece."""
-        self.answer = read_whole(self._reader.wire, message)
+    def read_message(self, message: Message) -> None:
+        """Take an answer that came in one piece and is parsed already."""
+        self.answer = read_message(self.asked.endpoint.wire, message)
 
     @guarded
     def end(self, error: str | None = None) -> None:
@@ -135,7 +177,7 @@ class ModelCall:
             return
         self._ended = True
         self.duration = time.perf_counter() - self._clock
-        if self.first_chunk is not None:
+        if self._reader is not None:
             self.answer = self._reader.finish()
             self.chunks = self._reader.chunks
         self.error = self._error(error)
@@ -153,6 +195,10 @@ class ModelCall:
         else:
             self.end(type(_origin(error)).__qualname__)
 
+    def give_up(self) -> None:
+        """End the call because nobody reads its answer: an error's one says all by its status."""
+        self.end(CANCELLED if self.status is None or self.status < 400 else None)
+
     def _error(self, error: str | None) -> str | None:
         # Whoever leaves after the answer is complete has missed nothing.
         if error == CANCELLED and self.answer.complete:
@@ -167,48 +213,90 @@ def _origin(error: BaseException) -> BaseException:
     return (hasattr(error, "status_code") and error.__context__) or error
 
 
-# The blank line that ends an event of a stream.
-_BLANK: Final = (b"\n", b"\r\n")
+def _ignore(_piece: bytes) -> None:
+    pass
 
 
-def watched(call: ModelCall, body: Any, hide_usage: bool) -> AsyncIterator[Any]:
-    """Return the body of a streamed answer, read as it passes and ending the call with it.
+class Passage:
+    """What reads an answer on its way from the provider to Open WebUI, piece by piece."""
+
+    __slots__ = ("_call", "_filter", "_read")
+
+    def __init__(self, call: ModelCall) -> None:
+        self._call = call
+        self._filter = UsageFilter() if call.hides_usage else None
+        self._read: Callable[[bytes], None] | None = None
+
+    def piece(self, piece: bytes) -> bytes:
+        """Take a piece, and return what is to go on of it."""
+        # Runs for every chunk, so what can fail is guarded here and not by a call more.
+        try:
+            if self._read is None:
+                self._read = self._call.begin_answer()
+            self._read(piece)
+            return piece if self._filter is None else self._filter.feed(piece)
+        except Exception:
+            report("the reading of an answer")
+            return piece
+
+    def mute(self) -> None:
+        """Take it that the answer is nothing to be read, as sound and pictures are."""
+        self._read = _ignore
+
+    def end(self) -> bytes:
+        """Take it that there is no more, and return what was held back."""
+        self._call.end()
+        return b"" if self._filter is None else self._filter.finish()
+
+    def fail(self, error: BaseException) -> None:
+        """Take it that the answer broke off."""
+        self._call.fail(error)
+
+    def close(self) -> None:
+        """Take it that nobody reads on."""
+        self._call.give_up()
+
+
+def given_up_with(thing: Any, call: ModelCall) -> None:
+    """End the call when ``thing``, which would have, is thrown away unused."""
+    finalizer = weakref.finalize(thing, call.give_up)
+    finalizer.atexit = False  # type: ignore[misc]  # a property that mypy's stubs do not know
+
+
+def watched(
+    call: ModelCall, body: Any, inside: Callable[[], AbstractContextManager[Any]]
+) -> AsyncIterator[Any]:
+    """Return a body that this process makes, read as it passes and ending the call with it.
 
     Args:
         call: Ended once, whether the body ends, breaks, is given up or is never begun.
         body: The body to pass on, untouched.
-        hide_usage: Leave out the event that only reports usage, for who did not ask for it.
+        inside: Makes the context for each step of the body.
     """
-    stream = _watch(call, body, hide_usage)
+    stream = _watch(call, body, inside)
     # A body that nobody begins to read is never closed either.
-    finalizer = weakref.finalize(stream, call.end, CANCELLED)
-    finalizer.atexit = False  # type: ignore[misc]  # a property that mypy's stubs do not know
+    given_up_with(stream, call)
     return stream
 
 
-async def _watch(call: ModelCall, body: Any, hide_usage: bool) -> AsyncIterator[Any]:
-    hidden = False
-    read = None
+async def _watch(
+    call: ModelCall, body: Any, inside: Callable[[], AbstractContextManager[Any]]
+) -> AsyncIterator[Any]:
+    passage = Passage(call)
+    pieces = aiter(body)
     try:
-        async for piece in body:
-            if hidden and piece in _BLANK:
-                hidden = False
-                continue
-            # Runs for every chunk, so what can fail is guarded here and not by a call more.
-            try:
-                if read is None:
-                    read = call.begin_stream()
-                hidden = read(piece) and hide_usage
-            except Exception:
-                report("the reading of a stream")
-                hidden = False
-            if not hidden:
-                yield piece
+        while True:
+            with inside():
+                piece = await anext(pieces, _END)
+            if piece is _END:
+                break
+            passage.piece(piece if isinstance(piece, bytes) else str(piece).encode())
+            yield piece
         call.end()
     except BaseException as error:
         call.fail(error)
         raise
     finally:
-        # Closing our generator must close Open WebUI's, which holds the connection.
+        # Closing our generator must close Open WebUI's, which holds its resources.
         if hasattr(body, "aclose"):
             await body.aclose()

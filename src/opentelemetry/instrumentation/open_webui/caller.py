@@ -7,12 +7,16 @@ import hmac
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final
+from types import MappingProxyType, SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from .names import CHAT_TASK, SYSTEM_USER
 from .settings import Settings
 from .turn import Turn
+
+if TYPE_CHECKING:
+    from .call import ModelCall
 
 Metadata = Callable[[str], Any]
 """Open WebUI's metadata of a call, by key."""
@@ -20,16 +24,30 @@ Metadata = Callable[[str], Any]
 # Callers of these routes write the whole body, so its `metadata` is theirs and not Open WebUI's.
 _RAW_ROUTES: Final = ("/openai/", "/ollama/")
 _LONGEST_TASK_NAME: Final = 64
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a call inherits from the chat request it is part of."""
+    """What a call inherits from what it happens in."""
 
-    turn: Turn | None
-    model_id: str | None
+    request: Any
+    """The HTTP request being served, or the one that Open WebUI builds for work of its own."""
+    user: Any = None
+    """Open WebUI's user, where it is known from elsewhere than the request."""
+    turn: Turn | None = None
+    model_id: str | None = None
     """The model that the caller picked for this answer."""
+    dispatched: str | None = None
+    """The model that is being called, before an arena has chosen another for it."""
+    source: str | None = None
+    """The source of the chat request that all this belongs to."""
+    call: ModelCall | None = None
+    """The pipe that is running, and may call models itself."""
 
+
+# Work of Open WebUI's own, outside any request.
+_NOWHERE: Final = Scene(SimpleNamespace(scope={}, headers={}, state=SimpleNamespace()))
 
 scene: Final[ContextVar[Scene | None]] = ContextVar("open_webui_scene", default=None)
 
@@ -52,32 +70,51 @@ class Caller:
     """The model that the caller picked in Open WebUI."""
 
 
-def find_caller(request: Any, user: Any, form: Mapping[str, Any], settings: Settings) -> Caller:
-    """Return who makes ``request``.
+def find_caller(
+    settings: Settings,
+    request: Any = None,
+    user: Any = None,
+    form: Mapping[str, Any] = _NOTHING,
+    *,
+    task: str | None = None,
+    picked: bool = True,
+) -> Caller:
+    """Return on whose behalf a model is called.
 
     Args:
-        request: Starlette's request, or the one that Open WebUI builds for work of its own.
-        user: Open WebUI's user, who may be missing.
-        form: The body of the model call, with ``model`` and perhaps ``metadata``.
         settings: How users are named.
+        request: Starlette's request, or the one that Open WebUI builds for work of its own; the one
+            being served, if not given.
+        user: Open WebUI's user; the one who made the request, if not given.
+        form: The body of the model call, with ``model`` and perhaps ``metadata``.
+        task: Open WebUI's task, where no metadata name one.
+        picked: Whether the model answers for the one that the caller picked.
     """
+    here = scene.get() or _NOWHERE
+    request = request if request is not None else here.request
+    user = user or here.user or getattr(request.state, "user", None)
     route = _route(request)
     metadata = _metadata(request, form, route)
-    task = str(metadata("task") or CHAT_TASK)[:_LONGEST_TASK_NAME]
+    task = str(task or metadata("task") or CHAT_TASK)[:_LONGEST_TASK_NAME]
     auth = _auth(request)
-    inherited = scene.get()
-    picked = inherited.model_id if inherited is not None and task == CHAT_TASK else None
     return Caller(
         user_id=_text(user, "id") or SYSTEM_USER,
         user_name=user_name(user, settings),
         roles=tuple(role for role in (_text(user, "role"),) if role),
-        source=_source(request, metadata, auth),
+        source=here.source or _source(request, metadata, auth),
         auth=auth,
         task=task,
         chat_id=_string(metadata("chat_id")),
         route=route,
-        model_id=picked or _string(form.get("model")),
+        model_id=_picked(here, form, task) if picked else None,
     )
+
+
+def _picked(here: Scene, form: Mapping[str, Any], task: str) -> str | None:
+    if here.call is not None:
+        return here.call.caller.model_id
+    answer = here.model_id if task == CHAT_TASK else None
+    return answer or here.dispatched or _string(form.get("model"))
 
 
 def user_name(user: Any, settings: Settings) -> str | None:
@@ -122,6 +159,7 @@ def _auth(request: Any) -> str:
 
 
 def _source(request: Any, metadata: Metadata, auth: str) -> str:
+    """Return from where a request comes, by itself."""
     if metadata("internal") or metadata("automation_id"):
         return "background"
     if (_string(metadata("chat_id")) or "").startswith("channel:"):
@@ -139,9 +177,10 @@ def _from_own_page(request: Any) -> bool:
     site = headers.get("sec-fetch-site")
     if site is not None:
         return bool(site == "same-origin")
-    # Browsers leave Sec-Fetch-Site out where the server is reached by plain HTTP.
-    referer, host = headers.get("referer"), headers.get("host")
-    return bool(referer and host and urlsplit(referer).netloc == host)
+    # Browsers leave Sec-Fetch-Site out where the server is reached by plain HTTP; with a WebSocket
+    # they send no Referer.
+    page, host = headers.get("referer") or headers.get("origin"), headers.get("host")
+    return bool(page and host and urlsplit(page).netloc == host)
 
 
 def _text(thing: Any, name: str) -> str | None:

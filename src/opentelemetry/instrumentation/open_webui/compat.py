@@ -7,10 +7,14 @@ then it is there.
 from __future__ import annotations
 
 import inspect
+import re
 import sys
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
+
+NEWEST: Final = (0, 12)
+"""The newest minor version of Open WebUI that this was tested with."""
 
 
 async def group_names(user_id: str) -> list[str]:
@@ -24,3 +28,59 @@ async def group_names(user_id: str) -> list[str]:
         if inspect.isawaitable(found):  # synchronous before 0.9
             found = await found
     return [group.name for group in found]
+
+
+# Where Open WebUI keeps the addresses of providers, in `Config` since 0.11, and before that in
+# `app.state.config` by another name.
+_BASE_URLS: Final = {
+    "openai.api_base_urls": "OPENAI_API_BASE_URLS",
+    "ollama.base_urls": "OLLAMA_BASE_URLS",
+    "rag.openai.api_base_url": "RAG_OPENAI_API_BASE_URL",
+    "rag.azure_openai.base_url": "RAG_AZURE_OPENAI_BASE_URL",
+    "rag.ollama.base_url": "RAG_OLLAMA_BASE_URL",
+    "rag.external_reranker_url": "RAG_EXTERNAL_RERANKER_URL",
+    "image_generation.openai.api_base_url": "IMAGES_OPENAI_API_BASE_URL",
+    "image_generation.gemini.api_base_url": "IMAGES_GEMINI_API_BASE_URL",
+    "image_generation.automatic1111.base_url": "AUTOMATIC1111_BASE_URL",
+    "images.edit.openai.api_base_url": "IMAGES_EDIT_OPENAI_API_BASE_URL",
+    "images.edit.gemini.api_base_url": "IMAGES_EDIT_GEMINI_API_BASE_URL",
+    "audio.stt.openai.api_base_url": "STT_OPENAI_API_BASE_URL",
+    "audio.stt.azure.base_url": "AUDIO_STT_AZURE_BASE_URL",
+    "audio.stt.mistral.api_base_url": "AUDIO_STT_MISTRAL_API_BASE_URL",
+    "audio.tts.openai.api_base_url": "TTS_OPENAI_API_BASE_URL",
+    "audio.tts.azure.speech_base_url": "TTS_AZURE_SPEECH_BASE_URL",
+    "audio.tts.mistral.api_base_url": "TTS_MISTRAL_API_BASE_URL",
+    "audio.realtime.openai.api_base_url": "AUDIO_REALTIME_OPENAI_API_BASE_URL",
+}
+
+
+async def base_urls() -> list[tuple[str, str]]:
+    """Return (configuration key, base URL) of every provider that Open WebUI is configured for."""
+    with suppress_instrumentation():
+        values = await _configured()
+    return [
+        (key, url)
+        for key, value in values.items()
+        for url in (value if isinstance(value, list) else [value])
+        if isinstance(url, str)
+    ]
+
+
+async def _configured() -> dict[str, Any]:
+    module = sys.modules.get("open_webui.models.config")
+    if module is not None and hasattr(module.Config, "get_many"):
+        found: dict[str, Any] = await module.Config.get_many(*_BASE_URLS)
+        return found
+    config = sys.modules["open_webui.main"].app.state.config
+    return {key: getattr(config, name, None) for key, name in _BASE_URLS.items()}
+
+
+def version_text() -> str:
+    """Return Open WebUI's version as it names itself; empty if it does not."""
+    return str(getattr(sys.modules.get("open_webui.env"), "VERSION", ""))
+
+
+def version() -> tuple[int, ...]:
+    """Return Open WebUI's version as numbers; the newest that we know if it names none."""
+    numbers = re.findall(r"\d+", version_text().split("-")[0].split("+")[0])
+    return tuple(map(int, numbers)) or NEWEST

@@ -26,7 +26,7 @@ _MOST_KNOWN: Final = 20_000
 
 
 class Groups:
-    """Cached group names by user id. To be used on the event loop's thread only.
+    """Cached group names by user id. To be used on the event loop's thread, or as a method says.
 
     Args:
         lookup: Asks Open WebUI for the names of a user's groups.
@@ -42,13 +42,27 @@ class Groups:
         self._clock = clock
         self._known: dict[str, tuple[float, tuple[str, ...]]] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def expect(self, user_id: str) -> None:
-        """Start a lookup if what is known of the user is missing or ageing."""
+        """Start a lookup if what is known of the user is missing or ageing.
+
+        Does nothing in a thread without an event loop: see :meth:`wait_in_thread`.
+        """
+        if not _on_a_loop():
+            return
+        self._loop = asyncio.get_running_loop()
         if self._age(user_id) > self._seconds / 2 and user_id not in self._running:
-            task = asyncio.get_running_loop().create_task(self._refresh(user_id))
+            task = self._loop.create_task(self._refresh(user_id))
             self._running[user_id] = task
             task.add_done_callback(lambda _: self._running.pop(user_id, None))
+
+    def wait_in_thread(self, user_id: str) -> None:
+        """Do the same from another thread, which may block for a moment."""
+        loop = self._loop
+        if self.fresh(user_id) or loop is None or _on_a_loop():
+            return
+        asyncio.run_coroutine_threadsafe(self._refresh(user_id), loop).result(_PATIENCE)
 
     def fresh(self, user_id: str) -> bool:
         """Whether what is known of the user may be used."""
@@ -80,3 +94,7 @@ class Groups:
         if len(self._known) > _MOST_KNOWN:
             for old in list(self._known)[: _MOST_KNOWN // 2]:
                 del self._known[old]
+
+
+def _on_a_loop() -> bool:
+    return asyncio._get_running_loop() is not None

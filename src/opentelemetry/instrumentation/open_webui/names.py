@@ -45,6 +45,7 @@ HTTP_ROUTE: Final = "http.route"
 AUTH: Final = "open_webui.auth"
 USAGE_ESTIMATED: Final = "open_webui.usage.estimated"
 CALL_ID: Final = "open_webui.call.id"
+CALL_PARENT_ID: Final = "open_webui.call.parent_id"
 CALL_DURATION: Final = "open_webui.call.duration"
 CALL_STATUS: Final = "open_webui.call.status"
 TOOL_NAME: Final = "gen_ai.tool.name"
@@ -61,6 +62,8 @@ FOLDED_USER: Final = "__other__"
 NO_GROUP: Final = "(none)"
 SYSTEM_USER: Final = "system"
 CHAT_TASK: Final = "chat"
+RETRIEVAL_TASK: Final = "retrieval"
+UNKNOWN_TASK: Final = "unknown"
 INVOKE_AGENT: Final = "invoke_agent"
 EXECUTE_TOOL: Final = "execute_tool"
 
@@ -115,6 +118,15 @@ USAGE_TOKEN_DETAILS: Final = Metric(
     "open_webui.usage.token_details",
     "{token}",
     "Parts of the tokens: cached, or spent on reasoning. Not to be added to them.",
+)
+USAGE_CHARACTERS: Final = Metric(
+    "open_webui.usage.characters", "{character}", "Characters that were spoken, by who had them."
+)
+USAGE_IMAGES: Final = Metric(
+    "open_webui.usage.images", "{image}", "Images that were made, by who had them made."
+)
+USAGE_AUDIO_DURATION: Final = Metric(
+    "open_webui.usage.audio.duration", "s", "Audio that was transcribed, by who had it."
 )
 GROUP_REQUESTS: Final = Metric(
     "open_webui.group.requests",

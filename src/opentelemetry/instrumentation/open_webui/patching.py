@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import wrapt
 
-from .guard import guarded
+from . import compat
+from .guard import report
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -29,6 +30,7 @@ _logger = logging.getLogger(__name__)
 PACKAGE: Final = "open_webui"
 # When it has been imported, everything that serves requests has been.
 MAIN: Final = "open_webui.main"
+PATCHED: Final = "patched"
 
 Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 """What wrapt calls in place of the original."""
@@ -46,6 +48,8 @@ class Target:
     """What is not seen without it, in words for a person."""
     when: str = ""
     """The module whose import says that it is time to look; its own one, if empty."""
+    since: tuple[int, ...] = (0, 6)
+    """The first version of Open WebUI that has what it covers."""
     optional: bool = False
     """Whether Open WebUI may do without the module."""
 
@@ -58,7 +62,7 @@ class Patcher:
         self._runtime = runtime
         self._active = True
         self._undo: list[Callable[[], None]] = []
-        self._patched: set[Target] = set()
+        self._state: dict[Target, str] = {}
 
     def install(self) -> None:
         """Wrap what is imported, and the rest when it is."""
@@ -71,7 +75,7 @@ class Patcher:
         self._active = False
         while self._undo:
             self._undo.pop()()
-        self._patched.clear()
+        self._state.clear()
 
     def _imported(self, name: str, _module: ModuleType) -> None:
         if not self._active:
@@ -80,13 +84,30 @@ class Patcher:
             if (target.when or target.module) == name:
                 self._patch(target)
 
-    @guarded
+    def state(self, target: Target) -> str:
+        """Return what became of a target: ``patched``, ``absent`` …, or ``failed: …``."""
+        if target in self._state:
+            return self._state[target]
+        if compat.version() < target.since:
+            return "absent in this version"
+        if target.optional and target.module not in sys.modules:
+            return "absent: not in use"
+        return "missing"
+
     def _patch(self, target: Target) -> None:
+        try:
+            if self._wrap(target):
+                self._state[target] = PATCHED
+        except Exception as error:
+            self._state[target] = f"failed: {type(error).__name__}: {error}"
+            report(f"the patching of {target.module}.{target.attribute}")
+
+    def _wrap(self, target: Target) -> bool:
         module = sys.modules.get(target.module)
         holder, name = _holder(module, target.attribute)
         original = getattr(holder, name, None)
         if original is None:
-            return
+            return False
         wrapped = wrapt.FunctionWrapper(original, target.wrapper(self._runtime()))
         if inspect.ismodule(holder):
             _replace_everywhere(original, wrapped)
@@ -94,21 +115,25 @@ class Patcher:
         else:
             setattr(holder, name, wrapped)
             self._undo.append(lambda: setattr(holder, name, original))
-        self._patched.add(target)
-
-    def _misses(self, target: Target) -> bool:
-        if target.optional and target.module not in sys.modules:
-            return False
-        return target not in self._patched
+        return True
 
     def _report_absent(self) -> None:
-        absent = [target for target in self._targets if self._misses(target)]
-        if self._active and absent:
+        if not self._active:
+            return
+        absent = [t for t in self._targets if self.state(t).startswith(("missing", "failed"))]
+        if absent:
             _logger.warning(
                 "Open WebUI instrumentation: this version of Open WebUI lacks %s. Not covered: %s."
                 " Everything else works.",
                 ", ".join(f"{target.module}.{target.attribute}" for target in absent),
                 "; ".join(dict.fromkeys(target.covers for target in absent)),
+            )
+        if compat.version()[:2] > compat.NEWEST:
+            _logger.warning(
+                "Open WebUI %s is newer than this instrumentation knows (%s). It works as far as"
+                " Open WebUI is what it was; look for calls with open_webui.task=unknown.",
+                compat.version_text(),
+                ".".join(map(str, compat.NEWEST)),
             )
 
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
+
+Provider = Callable[[str, str], str]
+"""Names a provider by the host and the path of its address."""
 
 OPENAI: Final = "openai"
 OLLAMA: Final = "ollama"
+PIPE: Final = "open_webui.pipe"
+DIRECT: Final = "open_webui.direct"
+COMFYUI: Final = "comfyui"
 
+# Behind whatever gateway, this is how Azure OpenAI's addresses look.
+_AZURE_PATH: Final = "/openai/deployments/"
 # By the end of the host name; any other server counts as `openai`, whose wire it speaks.
 _BY_HOST: Final = (
     (".openai.azure.com", "azure.ai.openai"),
@@ -25,14 +34,25 @@ _BY_HOST: Final = (
 )
 
 
-def openai_compatible(host: str) -> str:
-    """Return the provider that serves the OpenAI API at ``host``."""
+def openai_compatible(host: str, path: str = "") -> str:
+    """Return the provider that serves the OpenAI API at ``host``, known by its address alone."""
+    if _AZURE_PATH in path:
+        return "azure.ai.openai"
     for end, name in _BY_HOST:
         if host.endswith(end):
             return name
     return OPENAI
 
 
-def ollama(_host: str) -> str:
-    """Return the provider that serves Ollama's API, wherever it runs."""
-    return OLLAMA
+def _always(name: str) -> Provider:
+    """Return what names the same provider wherever its server runs."""
+    return lambda _host, _path: name
+
+
+ollama = _always(OLLAMA)
+gemini = _always("gcp.gemini")
+azure_speech = _always("azure.ai.speech")
+elevenlabs = _always("elevenlabs")
+mistral = _always("mistral_ai")
+deepgram = _always("deepgram")
+automatic1111 = _always("automatic1111")

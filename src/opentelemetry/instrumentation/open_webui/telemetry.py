@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -24,9 +23,10 @@ from opentelemetry.trace import (
 from opentelemetry import _logs, metrics, trace
 
 from . import names, readers
-from .call import Asked, ModelCall
+from .call import ModelCall
 from .caller import Caller
 from .guard import guarded
+from .providers import PIPE
 from .settings import Settings
 from .totals import Entry, Tags, Totals
 from .usage import Usage
@@ -39,6 +39,9 @@ _COUNTERS = (
     names.USAGE_REQUESTS,
     names.USAGE_TOKENS,
     names.USAGE_TOKEN_DETAILS,
+    names.USAGE_CHARACTERS,
+    names.USAGE_IMAGES,
+    names.USAGE_AUDIO_DURATION,
     names.GROUP_REQUESTS,
     names.GROUP_TOKENS,
 )
@@ -101,10 +104,10 @@ class Telemetry:
 
     def start(self, call: ModelCall) -> Span:
         """Start the span of a call to a model."""
-        call.attributes = _request_attributes(call.asked, call.caller, call.groups)
+        call.attributes = _request_attributes(call)
         return self._tracer.start_span(
             f"{call.asked.operation} {call.asked.model}",
-            kind=SpanKind.CLIENT,
+            kind=SpanKind.INTERNAL if call.asked.provider == PIPE else SpanKind.CLIENT,
             attributes=call.attributes,
         )
 
@@ -186,6 +189,7 @@ class Telemetry:
         entries: list[Entry] = [(names.USAGE_REQUESTS.name, failed, 1)]
         entries += [(names.USAGE_TOKENS.name, tags, amount) for tags, amount in tokens]
         entries += _detail_entries(usage)
+        entries += [(metric.name, (), amount) for metric, amount in _units(call)]
         kept_apart = self.totals.book(user + common, entries, other + common)
         entries = [(names.GROUP_REQUESTS.name, failed, 1)]
         entries += [(names.GROUP_TOKENS.name, tags, amount) for tags, amount in tokens]
@@ -203,7 +207,6 @@ class Telemetry:
             severity_number=SeverityNumber.INFO,
             event_name=names.USAGE_EVENT,
             attributes={
-                names.CALL_ID: f"{random.getrandbits(128):032x}",
                 names.CALL_DURATION: call.duration,
                 names.CALL_STATUS: "ok" if call.error is None else "error",
                 **call.attributes,
@@ -301,20 +304,26 @@ def _caller_attributes(caller: Caller) -> Attributes:
     return attributes
 
 
-def _request_attributes(asked: Asked, caller: Caller, groups: tuple[str, ...]) -> Attributes:
+def _request_attributes(call: ModelCall) -> Attributes:
+    asked, caller = call.asked, call.caller
     attributes = {
         names.OPERATION: asked.operation,
         names.PROVIDER_NAME: asked.provider,
         names.REQUEST_MODEL: asked.model,
         names.REQUEST_STREAM: asked.stream,
-        names.SERVER_ADDRESS: asked.address,
-        names.USER_GROUPS: groups,
+        names.USER_GROUPS: call.groups,
         names.TASK: caller.task,
+        names.CALL_ID: call.id,
         **_caller_attributes(caller),
     }
     attributes[names.MODEL_ID] = caller.model_id or asked.model
-    if asked.port is not None:
-        attributes[names.SERVER_PORT] = asked.port
+    for name, value in (
+        (names.SERVER_ADDRESS, asked.address),
+        (names.SERVER_PORT, asked.port),
+        (names.CALL_PARENT_ID, call.parent_id),
+    ):
+        if value:
+            attributes[name] = value
     return attributes
 
 
@@ -332,6 +341,7 @@ def _outcome_attributes(call: ModelCall, usage: Usage) -> Attributes:
         names.REASONING_TOKENS: usage.reasoning,
         names.ERROR_TYPE: call.error,
         names.USAGE_ESTIMATED: True if call.unreported else None,
+        **{metric.name: amount for metric, amount in _units(call)},
     }
     return {name: value for name, value in known.items() if value is not None}
 
@@ -344,8 +354,9 @@ def _histogram_attributes(call: ModelCall) -> dict[str, str]:
         names.REQUEST_MODEL: asked.model,
         names.SOURCE: caller.source,
         names.TASK: caller.task,
-        names.SERVER_ADDRESS: asked.address,
     }
+    if asked.address:
+        attributes[names.SERVER_ADDRESS] = asked.address
     if call.answer.model is not None:
         attributes[names.RESPONSE_MODEL] = call.answer.model
     if call.error is not None:
@@ -373,6 +384,16 @@ def _common_tags(call: ModelCall) -> Tags:
 def _token_amounts(usage: Usage) -> list[tuple[Tags, int]]:
     amounts = ((_INPUT, usage.input), (_OUTPUT, usage.output))
     return [(tags, amount) for tags, amount in amounts if amount is not None]
+
+
+def _units(call: ModelCall) -> list[tuple[names.Metric, float]]:
+    """What providers bill where there are no tokens."""
+    amounts = (
+        (names.USAGE_CHARACTERS, call.characters),
+        (names.USAGE_IMAGES, call.images),
+        (names.USAGE_AUDIO_DURATION, call.answer.seconds),
+    )
+    return [(metric, amount) for metric, amount in amounts if amount]
 
 
 def _detail_entries(usage: Usage) -> Iterator[Entry]:

@@ -1,205 +1,228 @@
 """Where a model call starts: the HTTP request that Open WebUI sends to the provider.
 
-A surface announces that a call is coming (:class:`Leaf`, :class:`Pending`); the request itself
+A surface announces that a call is coming (:class:`Leaf`, :class:`Announced`); the request itself
 then says which model is asked for, where, and whether it streams, after Open WebUI has resolved
 workspace models, prefixes and connections. A surface that ends up sending nothing has called no
-model, and one that sends twice has called twice. What is not announced passes at the cost of one
-look.
+model, and one that sends twice has called twice. What nobody announced is looked at once: sent to a
+configured provider, it is a call on an unknown path.
+
+Knows no HTTP client: each has a module of its own in ``clients``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from .call import Asked, ModelCall, watched
+from . import endpoints
+from .call import Asked, ModelCall
 from .caller import Caller
+from .endpoints import Endpoint, Payload
 from .fast_json import loads
-from .groups import Groups
-from .guard import guarded, report
-from .names import OTHER
+from .guard import guarded
+from .providers import Provider
 from .runtime import Runtime
-from .usage import Wire
 
 _USAGE_OPTION: Final = '"stream_options":{"include_usage":true}'
 _OPTION_NAMES: Final = (b"stream_options", b"include_usage")
-_PORTS: Final = {"http": 80, "https": 443}
+_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """A function of Open WebUI that calls a provider: how to know its request among others."""
 
-    operation: str
-    wire: Wire
-    provider: Callable[[str], str]
-    """The provider's name by its host."""
-    path: str
-    """How the path of the request ends."""
-    streams_by_default: bool = False
-    asks_usage: bool = False
-    """Whether a stream reports usage only when ``stream_options`` asks for it."""
+    operations: frozenset[str] = frozenset()
+    """The operations that it may call for; any, if empty."""
+    operation: str | None = None
+    """What the call is for, where the endpoint serves several ends."""
+    provider: Provider | None = None
+    """Who is called, where the address does not say."""
+    task: str | None = None
+    """Open WebUI's task, where no metadata name one."""
+    anywhere: Endpoint | None = None
+    """The endpoint, where its address is free to choose."""
+    picked: bool = False
+    """Whether the model that is called answers for the one that the caller picked."""
 
 
-class Pending:
-    """A call that a surface has announced, and the request that it became."""
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A call that is coming: from which function of Open WebUI, on whose behalf."""
 
-    __slots__ = ("call", "caller", "hides_usage", "leaf", "runtime")
-
-    def __init__(self, runtime: Runtime, leaf: Leaf, caller: Caller) -> None:
-        self.runtime = runtime
-        self.leaf = leaf
-        self.caller = caller
-        self.call: ModelCall | None = None
-        self.hides_usage = False
-
-    def fits(self, method: str, path: str) -> bool:
-        """Whether a request is the announced one."""
-        return method.upper() == "POST" and path.endswith(self.leaf.path)
-
-    def start(self, asked: Asked) -> ModelCall:
-        """Start a call; a retry ends the one before."""
-        if self.call is not None:
-            self.call.end()
-        groups = self.runtime.groups.of(self.caller.user_id)
-        self.call = self.runtime.start_call(self.leaf.wire, asked, self.caller, groups)
-        return self.call
-
-    def fail(self, error: BaseException) -> None:
-        """Take an exception of the surface."""
-        if self.call is not None:
-            self.call.fail(error)
-
-    def answered(self, result: Any) -> Any:
-        """Take what the surface returns, and return it to its caller."""
-        if self.call is None:
-            return result
-        body = getattr(result, "body_iterator", None)
-        if body is not None:
-            result.body_iterator = watched(self.call, body, self.hides_usage)
-            return result
-        if isinstance(result, dict):
-            self.call.read_whole(result)
-        # Of an answer that it could not read, Open WebUI returns nothing at all.
-        self.call.end(OTHER if result is None else None)
-        return result
+    runtime: Runtime
+    leaf: Leaf
+    caller: Caller
 
 
-pending: Final[ContextVar[Pending | None]] = ContextVar("open_webui_pending", default=None)
-
-
-def request(wrapped: Callable[..., Awaitable[Any]], _instance: Any, args: Any, kwargs: Any) -> Any:
-    """Wrap ``aiohttp.ClientSession._request``."""
-    announced = pending.get()
-    if announced is None:
-        return wrapped(*args, **kwargs)
-    return _send(announced, wrapped, args, kwargs)
-
-
-async def _send(
-    announced: Pending, wrapped: Callable[..., Awaitable[Any]], args: Any, kwargs: Any
-) -> Any:
-    outgoing = _read_request(announced, args, kwargs)
-    if outgoing is None:
-        return await wrapped(*args, **kwargs)
-    groups = announced.runtime.groups
-    if not groups.fresh(announced.caller.user_id):
-        await _wait_for(groups, announced.caller.user_id)
-    response = await outgoing.send(wrapped, args, kwargs)
-    if outgoing.asks and await _refuses_option(response):
-        outgoing.give_up_asking()
-        response = await outgoing.send(wrapped, args, kwargs)
-    return response
-
-
-async def _wait_for(groups: Groups, user_id: str) -> None:
-    try:
-        await groups.wait(user_id)
-    except Exception:
-        report("the wait for a user's groups")
+announced: Final[ContextVar[Announced | None]] = ContextVar("open_webui_announced", default=None)
 
 
 class Outgoing:
     """One request to a provider: what it asks for, and whether we ask for usage with it."""
 
-    __slots__ = ("announced", "asked", "asks", "connection", "payload")
+    __slots__ = ("asked", "asks", "caller", "connection", "payload", "runtime")
 
     def __init__(
-        self, announced: Pending, asked: Asked, connection: str, payload: Mapping[str, Any]
+        self,
+        runtime: Runtime,
+        caller: Caller,
+        asked: Asked,
+        connection: str,
+        payload: Payload,
     ) -> None:
-        self.announced = announced
+        self.runtime = runtime
+        self.caller = caller
         self.asked = asked
         self.connection = connection
         self.payload = payload
         self.asks = (
             asked.stream
-            and announced.leaf.asks_usage
-            and announced.runtime.may_ask_usage(connection)
+            and asked.endpoint.asks_usage
+            and runtime.may_ask_usage(connection)
             and not _asks_usage(payload)
         )
 
-    async def send(self, wrapped: Callable[..., Awaitable[Any]], args: Any, kwargs: Any) -> Any:
-        """Send it as a call of its own."""
+    def start(self) -> ModelCall | None:
+        """Start the call that this request is."""
         call = self._start()
-        if call is None:
-            return await wrapped(*args, **kwargs)
-        try:
-            with self.announced.runtime.telemetry.current(call.span):
-                response = await wrapped(*args, **self._with_option(kwargs))
-        except BaseException as error:
-            call.fail(error)
-            raise
-        call.status = response.status
-        return response
-
-    def give_up_asking(self) -> None:
-        """Take it that this connection refuses the option, now and later."""
-        self.asks = False
-        self.announced.runtime.refused_usage(self.connection)
+        # What nobody reads, nobody hides.
+        self.asks = self.asks and call is not None
+        return call
 
     @guarded
     def _start(self) -> ModelCall:
-        self.announced.hides_usage = self.asks
-        return self.announced.start(self.asked)
+        return self.runtime.start_call(self.asked, self.caller, hides_usage=self.asks)
 
-    def _with_option(self, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
-        if not self.asks:
-            return kwargs
-        body = _ask_usage(kwargs["data"], self.payload)
-        return kwargs if body is None else {**kwargs, "data": body}
+    def body(self, body: str | bytes) -> str | bytes:
+        """Return what to send; without our wish for usage, the same."""
+        return (_ask_usage(body, self.payload) if self.asks else None) or body
+
+    def refused(self, status: int) -> bool:
+        """Whether the answer may be a refusal of our wish for usage."""
+        return self.asks and 400 <= status < 500
+
+    def give_up_asking(self, answer: bytes) -> bool:
+        """Whether the provider refused the option; then it is not asked again, now or later."""
+        if not any(name in answer for name in _OPTION_NAMES):
+            return False
+        self.asks = False
+        self.runtime.refused_usage(self.connection)
+        return True
+
+
+@contextmanager
+def carrying(
+    out: Outgoing | None, watch: Callable[[ModelCall, Any], None]
+) -> Iterator[Callable[[Any], Any]]:
+    """Hold while the request is sent; give the response to what this yields, and it is watched."""
+    call = out.start() if out is not None else None
+    if out is None or call is None:
+        yield lambda response: response
+        return
+
+    def answered(response: Any) -> Any:
+        watch(call, response)
+        return response
+
+    try:
+        with out.runtime.telemetry.current(call.span):
+            yield answered
+    except BaseException as error:
+        call.fail(error)
+        raise
 
 
 @guarded
-def _read_request(announced: Pending, args: Any, kwargs: Mapping[str, Any]) -> Outgoing | None:
-    method, url = (*args, kwargs.get("method"), kwargs.get("str_or_url"))[:2]
-    parts = urlsplit(str(url))
-    if not announced.fits(str(method), parts.path):
+def outgoing(
+    runtime: Runtime, method: str, url: str, body: Callable[[], Payload]
+) -> Outgoing | None:
+    """Return the model call that a request is, if it is one.
+
+    Args:
+        runtime: What watches over unannounced requests.
+        method: The HTTP method.
+        url: The whole address.
+        body: Reads the request's body, when it comes to that.
+    """
+    coming = announced.get()
+    if method.upper() != "POST" or not (coming or runtime.connections.has(url)):
         return None
-    payload = loads(kwargs["data"])
-    leaf = announced.leaf
+    if not runtime.active:
+        return None
+    parts, payload = urlsplit(url), body()
+    endpoint = endpoints.find(parts.path, payload)
+    expected = _expected(coming.leaf, endpoint) if coming is not None else None
+    if coming is not None and expected is not None:
+        return _outgoing(runtime, coming.leaf, coming.caller, parts, expected, payload)
+    if endpoint is None or not runtime.connections.has(url):
+        return None
+    leaf = Leaf(provider=runtime.connections.provider(url))
+    caller = runtime.unknown_caller(endpoint.operation, parts.path)
+    return _outgoing(runtime, leaf, caller, parts, endpoint, payload)
+
+
+def _expected(leaf: Leaf, endpoint: Endpoint | None) -> Endpoint | None:
+    if leaf.anywhere is not None:
+        return leaf.anywhere
+    if endpoint is None or (leaf.operations and endpoint.operation not in leaf.operations):
+        return None
+    return endpoint
+
+
+def _outgoing(
+    runtime: Runtime,
+    leaf: Leaf,
+    caller: Caller,
+    parts: SplitResult,
+    endpoint: Endpoint,
+    payload: Payload,
+) -> Outgoing:
     host = parts.hostname or ""
+    model = endpoint.model(parts.path, parts.query, payload)
     asked = Asked(
-        operation=leaf.operation,
-        provider=leaf.provider(host),
-        model=str(payload.get("model") or announced.caller.model_id or "unknown"),
-        stream=bool(payload.get("stream", leaf.streams_by_default)),
+        endpoint=endpoint,
+        operation=leaf.operation or endpoint.operation,
+        provider=(leaf.provider or endpoint.provider)(host, parts.path),
+        model=model or caller.model_id or "unknown",
+        stream=bool(payload.get("stream", endpoint.streams_by_default)),
         address=host,
-        port=parts.port or _PORTS.get(parts.scheme),
+        port=port_of(parts),
+        characters=endpoint.characters(payload),
+        images=endpoint.images(payload),
     )
-    return Outgoing(announced, asked, f"{parts.scheme}://{parts.netloc}{parts.path}", payload)
+    connection = f"{parts.scheme}://{parts.netloc}{parts.path}"
+    return Outgoing(runtime, caller, asked, connection, payload)
 
 
-def _asks_usage(payload: Mapping[str, Any]) -> bool:
+def port_of(parts: SplitResult) -> int | None:
+    """Return the port of an address, the scheme's own one if it names none."""
+    return parts.port or _PORTS.get(parts.scheme)
+
+
+def json_payload(body: object) -> Payload:
+    """Return the JSON object in a body; a text that is none stands under the name ``""``."""
+    if not isinstance(body, (str, bytes, bytearray)) or not body:
+        return {}
+    try:
+        payload = loads(bytes(body) if isinstance(body, bytearray) else body)
+    except ValueError:
+        return {"": body if isinstance(body, str) else bytes(body).decode("utf-8", "replace")}
+    return payload if isinstance(payload, dict) else {}
+
+
+def _asks_usage(payload: Payload) -> bool:
     options = payload.get("stream_options")
     return isinstance(options, dict) and options.get("include_usage") is True
 
 
 @guarded
-def _ask_usage(body: str | bytes, payload: Mapping[str, Any]) -> str | bytes | None:
+def _ask_usage(body: str | bytes, payload: Mapping[str, Any]) -> str | bytes:
     """Return the body with the option; the rest of it stays byte for byte what it was."""
     if "stream_options" in payload:
         options = {**(payload["stream_options"] or {}), "include_usage": True}
@@ -207,14 +230,3 @@ def _ask_usage(body: str | bytes, payload: Mapping[str, Any]) -> str | bytes | N
     text = body if isinstance(body, str) else body.decode()
     brace = text.index("{") + 1
     return f"{text[:brace]}{_USAGE_OPTION},{text[brace:]}"
-
-
-async def _refuses_option(response: Any) -> bool:
-    if not 400 <= response.status < 500:
-        return False
-    try:
-        # aiohttp keeps what was read, so Open WebUI reads the same afterwards.
-        body: bytes = await response.read()
-    except Exception:
-        return False
-    return any(name in body for name in _OPTION_NAMES)

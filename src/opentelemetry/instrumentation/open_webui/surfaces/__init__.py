@@ -9,11 +9,15 @@ from __future__ import annotations
 from typing import Final
 
 from ..patching import Target
-from . import chat, ollama, openai, server, tools
+from . import audio, chat, functions, images, ollama, openai, retrieval, server, tools
 
 TARGETS: Final[tuple[Target, ...]] = (
     *openai.TARGETS,
     *ollama.TARGETS,
+    *functions.TARGETS,
+    *retrieval.TARGETS,
+    *audio.TARGETS,
+    *images.TARGETS,
     *chat.TARGETS,
     *tools.TARGETS,
     *server.TARGETS,

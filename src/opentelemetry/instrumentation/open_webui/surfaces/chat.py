@@ -19,6 +19,7 @@ from ..turn import Turn
 
 # What `chat_completion` reads off the body itself, before there is any metadata.
 _CHAT_FIELDS: Final = ("chat_id", "session_id", "automation_id")
+_SUBAGENTS: Final = "/api/v1/subagents/"
 
 
 def chat_request(runtime: Runtime) -> Wrapper:
@@ -36,6 +37,33 @@ def chat_request(runtime: Runtime) -> Wrapper:
             scene.reset(token)
 
     return wrapper
+
+
+def dispatch(runtime: Runtime) -> Wrapper:
+    """Wrap ``generate_chat_completion``, which calls itself once an arena has chosen a model."""
+
+    async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+        within = _dispatching(runtime, wrapped, args, kwargs)
+        if within is None:
+            return await wrapped(*args, **kwargs)
+        token = scene.set(within)
+        try:
+            return await wrapped(*args, **kwargs)
+        finally:
+            scene.reset(token)
+
+    return wrapper
+
+
+@guarded
+def _dispatching(
+    runtime: Runtime, function: Callable[..., Any], args: Any, kwargs: Any
+) -> Scene | None:
+    given = bound(function, args, kwargs)
+    here = scene.get() or Scene(given["request"], given.get("user"))
+    if not runtime.active or here.dispatched is not None:
+        return None
+    return replace(here, dispatched=given["form_data"].get("model"))
 
 
 def answer_of_one_model(runtime: Runtime) -> Wrapper:
@@ -81,18 +109,30 @@ def _open(runtime: Runtime, function: Callable[..., Any], args: Any, kwargs: Any
     picked = form.get("model")
     if not isinstance(picked, str):
         return None
-    caller = _chat_caller(runtime, given["request"], given.get("user"), form)
+    opened = _scene(given["request"], given.get("user"), picked)
+    caller = _chat_caller(runtime, opened, form)
     runtime.groups.expect(caller.user_id)
     belongs_to_chat = form.get("chat_id") or form.get("parent_id", "") is None
-    return Scene(_new_turn(runtime, caller, form) if belongs_to_chat else None, picked)
+    turn = _new_turn(runtime, caller, form) if belongs_to_chat else None
+    return replace(opened, turn=turn, source=caller.source)
 
 
-def _chat_caller(runtime: Runtime, request: Any, user: Any, form: Mapping[str, Any]) -> Caller:
+def _scene(request: Any, user: Any, picked: str) -> Scene:
+    around = scene.get()
+    # A sub-agent works for the turn that sent for it; other work of Open WebUI's own for nobody.
+    within = request.scope.get("path", "").startswith(_SUBAGENTS)
+    source = around.source if around is not None and within else None
+    return Scene(request, user, model_id=picked, source=source)
+
+
+def _chat_caller(runtime: Runtime, opened: Scene, form: Mapping[str, Any]) -> Caller:
     metadata = {key: form.get(key) for key in _CHAT_FIELDS}
-    metadata["internal"] = getattr(request.state, "internal", False)
-    return find_caller(
-        request, user, {"model": form["model"], "metadata": metadata}, runtime.settings
-    )
+    metadata["internal"] = getattr(opened.request.state, "internal", False)
+    token = scene.set(opened)
+    try:
+        return find_caller(runtime.settings, form={"model": form["model"], "metadata": metadata})
+    finally:
+        scene.reset(token)
 
 
 def _new_turn(runtime: Runtime, caller: Caller, form: Mapping[str, Any]) -> Turn:
@@ -171,6 +211,12 @@ TARGETS: Final = (
         "background_tasks_handler",
         tasks_after_an_answer,
         covers="titles, tags and follow-ups as part of their turn",
+    ),
+    Target(
+        "open_webui.utils.chat",
+        "generate_chat_completion",
+        dispatch,
+        covers="the picked model of a task that an arena answers",
     ),
     Target("open_webui.tasks", "create_task", task_of_a_turn, covers="the end of a turn"),
 )

@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..caller import find_caller
 from ..guard import guarded
 from ..patching import Wrapper, bound
 from ..runtime import Runtime
-from ..transport import Leaf, Pending, pending
+from ..transport import Announced, Leaf, announced
 
 
 def announces(leaf: Leaf) -> Callable[[Runtime], Wrapper]:
-    """Return what wraps a function ``(request, form_data, user, …)`` that calls a provider."""
+    """Return what wraps a function that calls a provider: asynchronous or not.
+
+    The function may have ``request``, ``user`` and ``form_data`` among its arguments; what it lacks
+    is taken from the request being served.
+    """
 
     def wrapper_for(runtime: Runtime) -> Wrapper:
-        async def wrapper(
-            wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any
-        ) -> Any:
-            announced = _announce(runtime, leaf, wrapped, args, kwargs)
-            if announced is None:
-                return await wrapped(*args, **kwargs)
-            token = pending.set(announced)
+        async def announce(wrapped: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+            token = announced.set(_announced(runtime, leaf, wrapped, args, kwargs))
             try:
-                result = await wrapped(*args, **kwargs)
-            except BaseException as error:
-                announced.fail(error)
-                raise
+                return await wrapped(*args, **kwargs)
             finally:
-                pending.reset(token)
-            _answer(announced, result)
-            return result
+                announced.reset(token)
+
+        def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+            if inspect.iscoroutinefunction(wrapped):
+                return announce(wrapped, args, kwargs)
+            token = announced.set(_announced(runtime, leaf, wrapped, args, kwargs))
+            try:
+                return wrapped(*args, **kwargs)
+            finally:
+                announced.reset(token)
 
         return wrapper
 
@@ -39,17 +43,24 @@ def announces(leaf: Leaf) -> Callable[[Runtime], Wrapper]:
 
 
 @guarded
-def _announce(
+def _announced(
     runtime: Runtime, leaf: Leaf, function: Callable[..., Any], args: Any, kwargs: Any
-) -> Pending | None:
+) -> Announced | None:
     if not runtime.active:
         return None
     given = bound(function, args, kwargs)
-    caller = find_caller(given["request"], given.get("user"), given["form_data"], runtime.settings)
+    caller = find_caller(
+        runtime.settings,
+        given.get("request"),
+        given.get("user"),
+        form_of(given.get("form_data")),
+        task=leaf.task,
+        picked=leaf.picked,
+    )
     runtime.groups.expect(caller.user_id)
-    return Pending(runtime, leaf, caller)
+    return Announced(runtime, leaf, caller)
 
 
-@guarded
-def _answer(announced: Pending, result: Any) -> None:
-    announced.answered(result)
+def form_of(form: object) -> Mapping[str, Any]:
+    """Return a form as a mapping: some of Open WebUI's functions take models of pydantic."""
+    return form if isinstance(form, Mapping) else {"model": getattr(form, "model", None)}

@@ -1,4 +1,4 @@
-"""Ollama: ``routers/ollama.py``."""
+"""Ollama: ``routers/ollama.py``, by its own API and by those it imitates."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ from typing import Final
 from .. import providers
 from ..patching import Target
 from ..transport import Leaf
-from ..usage import OLLAMA
 from .leaf import announces
 
-CHAT: Final = Leaf(
-    operation="chat",
-    wire=OLLAMA,
-    provider=providers.ollama,
-    path="/api/chat",
-    streams_by_default=True,
-)
+_ROUTER: Final = "open_webui.routers.ollama"
 
-TARGETS: Final = (
-    Target(
-        "open_webui.routers.ollama",
-        "generate_chat_completion",
-        announces(CHAT),
-        covers="chats with Ollama",
-    ),
+
+def _leaf(operation: str) -> Leaf:
+    return Leaf(frozenset({operation}), provider=providers.ollama, picked=True)
+
+
+TARGETS: Final = tuple(
+    Target(_ROUTER, attribute, announces(_leaf(operation)), covers=covers, since=since)
+    for attribute, operation, covers, since in (
+        ("generate_chat_completion", "chat", "chats with Ollama", (0, 6)),
+        ("generate_completion", "text_completion", "Ollama's /api/generate", (0, 6)),
+        ("embed", "embeddings", "Ollama's /api/embed", (0, 6)),
+        ("embeddings", "embeddings", "Ollama's /api/embeddings", (0, 6)),
+        ("generate_openai_completion", "text_completion", "Ollama's /v1/completions", (0, 6)),
+        ("generate_openai_chat_completion", "chat", "Ollama's /v1/chat/completions", (0, 6)),
+        ("generate_openai_embeddings", "embeddings", "Ollama's /v1/embeddings", (0, 11)),
+        ("generate_anthropic_messages", "chat", "Ollama's /v1/messages", (0, 8)),
+        ("generate_responses", "chat", "Ollama's /v1/responses", (0, 9)),
+    )
 )

@@ -1,14 +1,16 @@
-"""The server around it all: the HTTP client that reaches providers, and the end of the process."""
+"""The server around it all: requests that come in, HTTP clients that reach providers, the end."""
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from .. import transport
+from .. import clients
+from ..caller import Scene, scene
 from ..guard import guarded, report
 from ..patching import MAIN, Target, Wrapper, bound
 from ..runtime import Runtime
@@ -17,9 +19,27 @@ from ..runtime import Runtime
 _PATIENCE: Final = 8.0
 
 
-def http_client(_runtime: Runtime) -> Wrapper:
-    """Wrap ``aiohttp.ClientSession._request``: every request passes it, few are announced."""
-    return transport.request
+def incoming(runtime: Runtime) -> Wrapper:
+    """Wrap the router: whatever calls a model while a request is served is that request's."""
+    from starlette.requests import HTTPConnection  # Open WebUI brings it; others may not.
+
+    async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+        if runtime.active and args[0]["type"] != "lifespan":
+            scene.set(Scene(HTTPConnection(args[0])))
+        await wrapped(*args, **kwargs)
+
+    return wrapper
+
+
+def _client(module: str, function: str) -> Callable[[Runtime], Wrapper]:
+    """Return what wraps an HTTP client, without importing it before Open WebUI has."""
+
+    def wrapper_for(runtime: Runtime) -> Wrapper:
+        client = importlib.import_module(f"{clients.__name__}.{module}")
+        wrapper: Wrapper = getattr(client, function)(runtime)
+        return wrapper
+
+    return wrapper_for
 
 
 def lifespan(runtime: Runtime) -> Wrapper:
@@ -58,6 +78,7 @@ def _with_instance_id(
 async def _until_shutdown(runtime: Runtime, server: Any) -> AsyncIterator[Any]:
     try:
         async with server as state:
+            await runtime.connections.load()
             yield state
     finally:
         if runtime.active:
@@ -76,9 +97,41 @@ TARGETS: Final = (
     Target(
         "aiohttp.client",
         "ClientSession._request",
-        http_client,
-        covers="every call to a model",
+        _client("aiohttp", "sends"),
+        covers="every call to a model over aiohttp, which is nearly all",
         when=MAIN,
+    ),
+    Target(
+        "aiohttp.client",
+        "ClientSession._ws_connect",
+        _client("aiohttp", "connects"),
+        covers="voice calls",
+        when=MAIN,
+    ),
+    Target(
+        "requests.sessions",
+        "Session.send",
+        _client("requests", "sends"),
+        covers="calls to models over requests",
+        when=MAIN,
+        optional=True,
+    ),
+    *(
+        Target(
+            "httpx",
+            f"{client}.send",
+            _client("httpx", function),
+            covers="calls to models over httpx",
+            when=MAIN,
+            optional=True,
+        )
+        for client, function in (("Client", "sends"), ("AsyncClient", "sends_async"))
+    ),
+    Target(
+        MAIN,
+        "app.router.middleware_stack",
+        incoming,
+        covers="who makes calls that are no chat: retrieval, images in a turn, unknown paths",
     ),
     Target(
         MAIN,

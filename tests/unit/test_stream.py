@@ -8,17 +8,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opentelemetry.instrumentation.open_webui import usage as module
-from opentelemetry.instrumentation.open_webui.usage import (
+from opentelemetry.instrumentation.open_webui import stream as module
+from opentelemetry.instrumentation.open_webui.stream import (
+    BodyReader,
+    StreamReader,
+    UsageFilter,
+    read_message,
+)
+from opentelemetry.instrumentation.open_webui.usage import Answer, Usage, count
+from opentelemetry.instrumentation.open_webui.wires import (
+    ANTHROPIC,
+    AUDIO,
+    GEMINI,
+    IMAGES,
     OLLAMA,
     OPENAI,
-    Answer,
-    StreamReader,
-    Usage,
+    RESPONSES,
     Wire,
-    count,
-    read_whole,
 )
+
+WIRES = [OPENAI, RESPONSES, ANTHROPIC, OLLAMA, AUDIO, IMAGES, GEMINI]
 
 
 def sse(*messages: Any, end: str = "\n\n") -> bytes:
@@ -109,7 +118,7 @@ def test_any_pieces_give_the_same(style: str, crlf: bool, sizes: list[int]) -> N
     assert (answer.complete, answer.model) == (True, read(OPENAI, body).model)
 
 
-@given(st.lists(st.binary(max_size=60)), st.sampled_from([OPENAI, OLLAMA]))
+@given(st.lists(st.binary(max_size=60)), st.sampled_from(WIRES))
 def test_garbage_is_never_an_error(pieces: list[bytes], wire: Wire) -> None:
     reader = StreamReader(wire)
     for piece in pieces:
@@ -127,12 +136,31 @@ json_values = st.recursive(
 
 @given(
     st.dictionaries(
-        st.sampled_from(["usage", "choices", "error", "timings", "model", "done"]), json_values
+        st.sampled_from(
+            [
+                "usage",
+                "choices",
+                "error",
+                "timings",
+                "model",
+                "done",
+                "response",
+                "message",
+                "delta",
+                "type",
+                "status",
+                "candidates",
+                "usageMetadata",
+                "data",
+                "duration",
+            ]
+        ),
+        json_values,
     )
 )
 def test_nonsense_messages_are_never_an_error(message: dict[str, Any]) -> None:
-    for wire in (OPENAI, OLLAMA):
-        total = read_whole(wire, message).reports.total()
+    for wire in WIRES:
+        total = read_message(wire, message).reports.total()
         assert all(value is None or value >= 0 for value in total.counts())
 
 
@@ -160,7 +188,7 @@ def test_ollama() -> None:
     )
     assert answer.reports.total() == Usage(9, 5)
     assert (answer.finish_reasons, answer.complete) == (["length"], True)
-    assert read_whole(OLLAMA, last).reports.total() == Usage(9, 5)
+    assert read_message(OLLAMA, last).reports.total() == Usage(9, 5)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +204,7 @@ def test_ollama() -> None:
 )
 def test_errors_inside_an_answer(error: object, kind: str) -> None:
     assert read(OPENAI, sse(text(), {"error": error})).error == kind
-    assert read_whole(OPENAI, {"error": error}).error == kind
+    assert read_message(OPENAI, {"error": error}).error == kind
 
 
 def test_the_first_message_names_model_and_id() -> None:
@@ -188,21 +216,112 @@ def test_an_unfinished_stream_is_not_complete() -> None:
     assert not read(OPENAI, b"data: " + json.dumps(text()).encode() + b"\n").complete
 
 
-def test_tells_which_line_only_reports_usage() -> None:
-    reader = StreamReader(OPENAI)
-    lines = sse(text(), text(finish="stop"), {"choices": [], **reported(9, 5)}).splitlines(
-        keepends=True
+def test_responses() -> None:
+    usage = {
+        "input_tokens": 9,
+        "input_tokens_details": {"cached_tokens": 4},
+        "output_tokens": 5,
+        "output_tokens_details": {"reasoning_tokens": 2},
+    }
+    done = {"id": "r1", "model": "m-1", "status": "completed", "usage": usage}
+    begun = {**done, "status": "in_progress", "usage": None}
+    body = b"".join(
+        f"event: {kind}\ndata: {json.dumps({'type': kind, **more})}\n\n".encode()
+        for kind, more in (
+            ("response.created", {"response": begun}),
+            ("response.output_text.delta", {"delta": '"usage"'}),
+            ("response.completed", {"response": done}),
+        )
     )
-    assert [reader.feed(line) for line in lines] == [
-        False,
-        False,
-        False,
-        False,
-        True,
-        False,
-        False,
-        False,
-    ]
+    for answer in (read(RESPONSES, body), read_message(RESPONSES, done)):
+        assert answer.reports.total() == Usage(9, 5, cache_read=4, reasoning=2)
+        assert (answer.model, answer.id, answer.complete) == ("m-1", "r1", True)
+    failed = {"type": "response.failed", "response": {"status": "failed", "error": {"code": "x"}}}
+    assert read(RESPONSES, sse(begun, failed)).error == "x"
+
+
+def test_anthropic_leaves_cached_tokens_out_of_the_input_and_we_do_not() -> None:
+    usage = {"input_tokens": 2, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 3}
+    begun = {"id": "m1", "model": "c-1", "usage": {**usage, "output_tokens": 1}}
+    body = sse(
+        {"type": "message_start", "message": begun},
+        {"type": "content_block_delta", "delta": {"text": "w"}},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "end_turn"},
+            "usage": {"output_tokens": 5},
+        },
+    )
+    whole = {**begun, "stop_reason": "end_turn", "usage": {**usage, "output_tokens": 5}}
+    for answer in (read(ANTHROPIC, body), read_message(ANTHROPIC, whole)):
+        assert answer.reports.total() == Usage(9, 5, cache_read=4, cache_creation=3)
+        assert (answer.model, answer.id, answer.finish_reasons) == ("c-1", "m1", ["end_turn"])
+
+
+@pytest.mark.parametrize(
+    ("wire", "message", "usage", "seconds", "images"),
+    [
+        (OPENAI, {"usage": {"total_tokens": 7}}, Usage(7), None, None),
+        (OPENAI, {"usage": {"prompt_tokens": 7, "total_tokens": 7}}, Usage(7), None, None),
+        (OLLAMA, {"embeddings": [], "prompt_eval_count": 7}, Usage(7), None, None),
+        (AUDIO, {"usage": {"type": "duration", "seconds": 9}}, Usage(), 9, None),
+        (AUDIO, {"usage": {"type": "tokens", "input_tokens": 3, "output_tokens": 2}}, Usage(3, 2),
+         None, None),
+        (AUDIO, {"usage": {"prompt_audio_seconds": 4, "prompt_tokens": 3}}, Usage(3), 4, None),
+        (AUDIO, {"durationMilliseconds": 2500}, Usage(), 2.5, None),
+        (AUDIO, {"metadata": {"duration": 1.5}}, Usage(), 1.5, None),
+        (AUDIO, {"duration": float("nan")}, Usage(), None, None),
+        (IMAGES, {"data": [{}, {}], "usage": {"input_tokens": 3, "output_tokens": 2}}, Usage(3, 2),
+         None, 2),
+        (IMAGES, {"images": ["x"]}, Usage(), None, 1),
+        (GEMINI, {"predictions": [{}, {}]}, Usage(), None, 2),
+        (GEMINI, {"candidates": [{"content": {"parts": [{"inlineData": {}}, {"text": ""}]}}],
+                  "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 2}},
+         Usage(3, 2), None, 1),
+    ],
+)  # fmt: skip
+def test_what_is_no_chat(
+    wire: Wire, message: Any, usage: Usage, seconds: float | None, images: int | None
+) -> None:
+    answer = read_message(wire, message)
+    assert (answer.reports.total(), answer.seconds, answer.images) == (usage, seconds, images)
+
+
+def test_a_long_body_is_not_parsed_but_its_usage_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "loads", lambda _: pytest.fail("parsed"))
+    vectors = b'{"data": [' + b"0.25," * 100_000
+    for wire, end in (
+        (OPENAI, b'0], "usage": {"prompt_tokens": 9, "total_tokens": 9}}'),
+        (OLLAMA, b'0], "prompt_eval_count": 9}'),
+    ):
+        whole, pieces = BodyReader(wire), BodyReader(wire)
+        whole.feed(vectors + end)
+        for start in range(0, len(vectors), 9_000):
+            pieces.feed(vectors[start : start + 9_000])
+        pieces.feed(end)
+        assert whole.finish().reports.total() == pieces.finish().reports.total() == Usage(9)
+
+
+SILENT = {"choices": [], **reported(9, 5)}
+
+
+@given(st.lists(st.integers(1, 80)), st.sampled_from(["\n\n", "\r\n\r\n"]), st.booleans())
+def test_the_filter_takes_out_the_usage_and_nothing_else(
+    sizes: list[int], end: str, last: bool
+) -> None:
+    shown = sse(text(), text('"usage"', usage=None), text(finish="stop", **reported(1, 1)), end=end)
+    asked_for = sse(SILENT, end=end).removesuffix(f"data: [DONE]{end}".encode())
+    rest = shown.replace(b"data: [DONE]", asked_for + b"data: [DONE]" if last else b"data: [DONE]")
+    usage_filter, seen = UsageFilter(), b""
+    for size in sizes:
+        seen += usage_filter.feed(rest[:size])
+        rest = rest[size:]
+    assert seen + usage_filter.feed(rest) + usage_filter.finish() == shown
+
+
+def test_counts_the_lines_that_carry_a_message() -> None:
+    reader = StreamReader(OPENAI)
+    reader.feed(sse(text(), text(finish="stop"), {"choices": [], **reported(9, 5)}))
     assert reader.chunks == 3
 
 

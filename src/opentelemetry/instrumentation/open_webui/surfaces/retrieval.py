@@ -1,0 +1,40 @@
+"""Embeddings and reranking of what is searched: ``retrieval/utils.py``, ``retrieval/models``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .. import providers
+from ..endpoints import RERANK
+from ..names import RETRIEVAL_TASK
+from ..patching import Target
+from ..transport import Leaf
+from .leaf import announces
+
+_UTILS: Final = "open_webui.retrieval.utils"
+_EMBEDDINGS: Final = frozenset({"embeddings"})
+
+OPENAI: Final = Leaf(_EMBEDDINGS, task=RETRIEVAL_TASK)
+OLLAMA: Final = Leaf(_EMBEDDINGS, provider=providers.ollama, task=RETRIEVAL_TASK)
+# The address of a reranker may be any.
+RERANKER: Final = Leaf(anywhere=RERANK, task=RETRIEVAL_TASK)
+
+TARGETS: Final = (
+    *(
+        Target(_UTILS, prefix + attribute, announces(leaf), covers=covers)
+        for attribute, leaf, covers in (
+            ("generate_openai_batch_embeddings", OPENAI, "embeddings for retrieval from OpenAI"),
+            ("generate_azure_openai_batch_embeddings", OPENAI, "embeddings for retrieval by Azure"),
+            ("generate_ollama_batch_embeddings", OLLAMA, "embeddings for retrieval from Ollama"),
+        )
+        for prefix in ("", "a")
+    ),
+    Target(
+        "open_webui.retrieval.models.external",
+        "ExternalReranker.predict",
+        announces(RERANKER),
+        covers="reranking",
+        # Open WebUI imports it when a reranker is configured.
+        optional=True,
+    ),
+)
