@@ -18,10 +18,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
-from aiohttp import web
+from aiohttp import WSMsgType, web
 
 from harness.replies import (
-    EPOCH,
     JSON,
     MODELS,
     NDJSON,
@@ -32,10 +31,13 @@ from harness.replies import (
     Reply,
     Tokens,
     Wire,
-    models_of,
-    read_prompt,
+    parse_object,
     reply_to,
 )
+from harness.replies_comfyui import ComfyUI, workflow_model
+from harness.replies_common import Endpoint, read_request
+from harness.replies_endpoints import ENDPOINTS, LISTINGS, ollama_models, openai_models
+from harness.replies_realtime import Realtime, is_call
 from harness.webthread import WebThread
 
 __all__ = ["MODELS", "Model", "Provider", "ServedCall"]
@@ -46,6 +48,15 @@ CHAT_ID = "X-OpenWebUI-Chat-Id"
 FIXED_DATE = "Thu, 01 Jan 2026 00:00:00 GMT"
 MAX_BODY = 64 * 1024**2
 STREAMS = (SSE, NDJSON)
+
+SWITCHED = 101
+
+# The chat endpoints that offer `MODELS` and nothing else.
+CHATS = (
+    Endpoint("/v1/chat/completions", "chat", reply_to, "openai", streams=True),
+    Endpoint("/ollama/api/chat", "chat", reply_to, "ollama", streams=True),
+)
+REALTIME = Endpoint("/v1/realtime", "realtime", reply_to)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -79,10 +90,23 @@ class ServedCall:
     client_gone: bool = False
     started: float = field(default_factory=time.monotonic)
     ended: float | None = None
+    operation: str = "chat"
+    """`gen_ai.operation.name`."""
+    provider: str = ""
+    """`gen_ai.provider.name`; the wire's name, if not given."""
+    images: int | None = None
+    characters: int | None = None
+    seconds: float | None = None
+    """Seconds of audio, where the provider says how much it heard."""
+    cache_creation_tokens: int | None = None
+    """Part of `input_tokens`, as the cached tokens are."""
+
+    def __post_init__(self) -> None:
+        self.provider = self.provider or self.wire
 
 
 class Provider(WebThread):
-    """Serves `MODELS` in the wire formats of OpenAI and Ollama.
+    """Serves `MODELS` in the wire formats of OpenAI and Ollama, and further endpoints to any name.
 
     With `deterministic` two servers give identical bytes to the same request: ids, times and
     token numbers come from the request body alone. Without it a counter sets equal requests apart.
@@ -96,6 +120,7 @@ class Provider(WebThread):
         self._number = 0
         self._open = 0
         self._last_change = time.monotonic()
+        self._comfyui = ComfyUI()
 
     @property
     def openai_url(self) -> str:
@@ -106,6 +131,46 @@ class Provider(WebThread):
     def ollama_url(self) -> str:
         """Base URL of the Ollama API."""
         return f"{self.base_url}/ollama"
+
+    @property
+    def azure_url(self) -> str:
+        """Base URL of the resource of Azure OpenAI."""
+        return f"{self.base_url}/azure"
+
+    @property
+    def azure_v1_url(self) -> str:
+        """Base URL of Azure OpenAI's v1 API."""
+        return f"{self.base_url}/azure-v1/openai/v1"
+
+    @property
+    def gemini_url(self) -> str:
+        """Base URL of the Gemini API."""
+        return f"{self.base_url}/gemini"
+
+    @property
+    def a1111_url(self) -> str:
+        """Base URL of Automatic1111."""
+        return f"{self.base_url}/a1111"
+
+    @property
+    def comfyui_url(self) -> str:
+        """Base URL of ComfyUI."""
+        return f"{self.base_url}/comfyui"
+
+    @property
+    def mistral_url(self) -> str:
+        """Base URL of the Mistral API."""
+        return f"{self.base_url}/mistral/v1"
+
+    @property
+    def azure_speech_url(self) -> str:
+        """Base URL of Azure's speech service."""
+        return f"{self.base_url}/azurespeech"
+
+    @property
+    def pipelines_url(self) -> str:
+        """Base URL of a pipelines server."""
+        return f"{self.base_url}/pipelines"
 
     def snapshot(self) -> list[ServedCall]:
         """Copies of the calls logged so far, in the order they began."""
@@ -137,28 +202,79 @@ class Provider(WebThread):
         return app
 
     def routes(self) -> list[tuple[str, str, Handler]]:
-        """All routes; a further kind of call is one more `_calls(wire)` line."""
+        """All routes; a further kind of call is one more `Endpoint`."""
+        comfyui = self._comfyui
+        queue = Endpoint(
+            "/comfyui/prompt", "image_generation", comfyui.queue,
+            provider="comfyui", other_model=workflow_model,
+        )  # fmt: skip
         return [
             ("GET", "/v1/models", listing(openai_models())),
-            ("POST", "/v1/chat/completions", self._calls("openai")),
             ("GET", "/ollama/api/version", listing({"version": "0.12.3"})),
             ("GET", "/ollama/api/tags", listing(ollama_models())),
             ("GET", "/ollama/api/ps", listing({"models": []})),
-            ("POST", "/ollama/api/chat", self._calls("ollama")),
+            *(("GET", path, listing(value)) for path, value in LISTINGS.items()),
+            *(
+                ("POST", endpoint.path, self._calls(endpoint))
+                for endpoint in (*CHATS, *ENDPOINTS, queue)
+            ),
+            ("GET", "/v1/realtime", self._realtime),
+            ("POST", "/a1111/sdapi/v1/options", listing({})),
+            ("GET", "/comfyui/ws", comfyui.listen),
+            ("GET", "/comfyui/history/{id}", comfyui.history),
+            ("GET", "/comfyui/view", comfyui.view),
+            ("POST", "/comfyui/api/upload/image", comfyui.upload),
+            ("POST", "/pipelines/{id}/filter/inlet", unfiltered),
+            ("POST", "/pipelines/{id}/filter/outlet", unfiltered),
         ]
 
-    def _calls(self, wire: Wire) -> Handler:
+    def _calls(self, endpoint: Endpoint) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             raw = await request.read()
-            prompt = read_prompt(wire, raw, self._next_number())
-            call = served_call(request, prompt)
+            kind = request.headers.get("Content-Type", "")
+            in_path = request.match_info.get("model", "")
+            prompt = read_request(endpoint, raw, kind, in_path, self._next_number())
+            call = served_call(request, prompt, endpoint)
+            if endpoint.calls_nothing(prompt):
+                return await self._send(request, call, endpoint.reply(prompt), prompt)
             self._begin(call)
             try:
-                return await self._send(request, call, reply_to(prompt), prompt)
+                return await self._send(request, call, endpoint.reply(prompt), prompt)
             finally:
                 self._end(call)
 
         return handle
+
+    async def _realtime(self, request: web.Request) -> web.StreamResponse:
+        session = Realtime(request.query.get("model", ""))
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str(session.opening().decode())
+        async for message in socket:
+            if message.type == WSMsgType.TEXT:
+                prompt = session.read(message.data.encode(), self._next_number())
+                await self._say(request, socket, session, prompt)
+        return socket
+
+    async def _say(
+        self, request: web.Request, socket: web.WebSocketResponse, session: Realtime, prompt: Prompt
+    ) -> None:
+        call = served_call(request, prompt, REALTIME)
+        if is_call(prompt):
+            self._begin(call)
+        try:
+            self._update(call, status=SWITCHED)
+            for piece in session.answer(prompt):
+                await asyncio.sleep(piece.pause)
+                await socket.send_str(piece.data.decode())
+                self._tell(call, piece)
+            self._update(call, finished=True)
+        except (asyncio.CancelledError, ConnectionError):
+            self._update(call, client_gone=True)
+            raise
+        finally:
+            if is_call(prompt):
+                self._end(call)
 
     async def _send(
         self, request: web.Request, call: ServedCall, reply: Reply, prompt: Prompt
@@ -221,21 +337,22 @@ class Provider(WebThread):
     def _tell(self, call: ServedCall, piece: Piece) -> None:
         if piece.told is not None:
             self._update(call, **told_fields(piece.told))
+        self._update(call, **piece.facts)
 
-    def _update(self, call: ServedCall, **changes: int | bool | None) -> None:
+    def _update(self, call: ServedCall, **changes: float | None) -> None:
         with self._lock:
             for name, value in changes.items():
                 setattr(call, name, value)
 
 
-def served_call(request: web.Request, prompt: Prompt) -> ServedCall:
+def served_call(request: web.Request, prompt: Prompt, endpoint: Endpoint) -> ServedCall:
     """The log entry of a call that has just begun."""
     headers = request.headers
     return ServedCall(
         wire=prompt.wire,
         path=request.path,
         model=prompt.model,
-        stream=prompt.stream,
+        stream=endpoint.streams and prompt.stream,
         asked_usage=prompt.asked_usage,
         user_id=headers.get(USER_ID, ""),
         # Open WebUI percent-encodes names, since headers are ASCII.
@@ -245,6 +362,8 @@ def served_call(request: web.Request, prompt: Prompt) -> ServedCall:
         task=prompt.task,
         body=prompt.raw,
         headers=dict(headers),
+        operation=endpoint.operation,
+        provider=endpoint.provider,
     )
 
 
@@ -265,7 +384,7 @@ async def drop_connection(request: web.Request) -> None:
         request.transport.close()
 
 
-def listing(value: dict[str, object]) -> Handler:
+def listing(value: object) -> Handler:
     """A handler that always gives the same JSON and is not logged."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -274,42 +393,10 @@ def listing(value: dict[str, object]) -> Handler:
     return handle
 
 
-def openai_models() -> dict[str, object]:
-    """The body of `GET /v1/models`."""
-    data = [
-        {"id": name, "object": "model", "created": EPOCH, "owned_by": "openai"}
-        for name in models_of("openai")
-    ]
-    return {"object": "list", "data": data}
-
-
-def ollama_models() -> dict[str, object]:
-    """The body of `GET /api/tags`; names carry no tag, so they are the ids Open WebUI shows."""
-    return {"models": [ollama_model(name) for name in models_of("ollama")]}
-
-
-def ollama_model(name: str) -> dict[str, object]:
-    """One entry of `GET /api/tags`."""
-    return {
-        "name": name,
-        "model": name,
-        "modified_at": "2026-01-02T03:04:05.678Z",
-        "size": 2_019_393_189,
-        "digest": f"{abs(hash_name(name)):064x}",
-        "details": {
-            "parent_model": "",
-            "format": "gguf",
-            "family": "llama",
-            "families": ["llama"],
-            "parameter_size": "3.2B",
-            "quantization_level": "Q4_K_M",
-        },
-    }
-
-
-def hash_name(name: str) -> int:
-    """A number for a name, the same in every process."""
-    return int.from_bytes(name.encode(), "big")
+async def unfiltered(request: web.Request) -> web.StreamResponse:
+    """A pipeline's filter that changes nothing: the body without the user that came with it."""
+    form = parse_object(await request.read())
+    return web.json_response(form.get("body", form), content_type=JSON)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -82,6 +82,8 @@ class Piece:
     data: bytes
     told: Tokens | None = None
     pause: float = PACE
+    facts: Mapping[str, float] = field(default_factory=dict)
+    """What else these bytes tell, by the names of a `ServedCall`."""
 
 
 @dataclass(frozen=True)
@@ -608,7 +610,7 @@ def split_piece(piece: Piece) -> list[Piece]:
     size = SPLIT_BYTES
     parts = [piece.data[start : start + size] for start in range(0, len(piece.data), size)]
     fragments = [Piece(part, pause=0.0) for part in parts]
-    fragments[-1] = replace(fragments[-1], told=piece.told)
+    fragments[-1] = replace(fragments[-1], told=piece.told, facts=piece.facts)
     # A pause now and then makes the client read pieces that end within an event.
     fragments[len(fragments) // 2] = replace(fragments[len(fragments) // 2], pause=piece.pause)
     return fragments
@@ -763,6 +765,10 @@ MODELS: dict[str, Model] = {
         Model("gpt-llamacpp", "openai", gpt_llamacpp),
         Model("gpt-split", "openai", gpt_split),
         Model("gpt-crlf", "openai", gpt_crlf),
+        # Offered for the sake of their other endpoints; as chat models they are ordinary.
+        Model("responses-std", "openai", gpt_std),
+        Model("claude-std", "openai", gpt_std),
+        Model("embed-std", "openai", gpt_std),
         Model("llama-std", "ollama", llama_std),
         Model("llama-mini", "ollama", llama_std),
         Model("llama-nousage", "ollama", llama_nousage),
@@ -770,6 +776,7 @@ MODELS: dict[str, Model] = {
         Model("llama-slow", "ollama", llama_slow),
         Model("llama-cut", "ollama", llama_cut),
         Model("llama-stream-error", "ollama", llama_stream_error),
+        Model("embed-local", "ollama", llama_std),
     )
 }
 
