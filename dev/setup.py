@@ -26,6 +26,7 @@ CORE = (
     "opentelemetry-exporter-prometheus",
     "opentelemetry-instrumentation",
 )
+TESTED = ("--group", "test", "--group", "browser", "--group", "postgres")
 # What Open WebUI's own ENABLE_OTEL imports.
 INSTRUMENTATIONS = (
     "opentelemetry-util-http",
@@ -59,7 +60,7 @@ def pins() -> None:
         return
     environment.create()
     environment.install_open_webui()
-    environment.install("--editable", ".[prometheus]", "--group", "test", "--group", "browser")
+    environment.install("--editable", ".[prometheus]", *TESTED)
     environment.install("--group", "lint")
     environment.finish()
 
@@ -71,7 +72,7 @@ def newest() -> None:
         return
     environment.create()
     environment.install_open_webui()
-    environment.install("--editable", ".", "--group", "test", "--group", "browser")
+    environment.install("--editable", ".", *TESTED)
     upgrade = ("--prerelease", "allow", "--upgrade")
     environment.install(*upgrade, *CORE)
     # Not all of them are released each time, and each demands one release of the core.

@@ -13,17 +13,32 @@ from dataclasses import dataclass, field
 
 from harness.otlp import Receiver
 from harness.provider import ServedCall
-from harness.world import World
+from harness.world import User, World
 
 Tags = frozenset[tuple[str, object]]
 Counts = Counter[tuple[str, Tags]]
+"""Amounts, rounded to what a float can hold of them."""
 
 USAGE_REQUESTS = "open_webui.usage.requests"
 USAGE_TOKENS = "open_webui.usage.tokens"
 DETAILS = "open_webui.usage.token_details"
+CHARACTERS = "open_webui.usage.characters"
+IMAGES = "open_webui.usage.images"
+AUDIO = "open_webui.usage.audio.duration"
 GROUP_REQUESTS = "open_webui.group.requests"
 GROUP_TOKENS = "open_webui.group.tokens"
-COUNTERS = (USAGE_REQUESTS, USAGE_TOKENS, DETAILS, GROUP_REQUESTS, GROUP_TOKENS)
+COUNTERS = (
+    USAGE_REQUESTS,
+    USAGE_TOKENS,
+    DETAILS,
+    CHARACTERS,
+    IMAGES,
+    AUDIO,
+    GROUP_REQUESTS,
+    GROUP_TOKENS,
+)
+
+OF_GROUPS = {USAGE_REQUESTS: GROUP_REQUESTS, USAGE_TOKENS: GROUP_TOKENS}
 
 
 @dataclass(frozen=True)
@@ -37,6 +52,16 @@ class Expectation:
     """`error.type` of each call, in order; the last one stands for all further calls."""
     groups: tuple[str, ...] | None = None
     """The user's groups then; those of the world, if not given."""
+    user: str | None = None
+    """Who called, where Open WebUI does not tell the provider."""
+    task: str | None = None
+    """The task, where the wording of the prompt does not say it."""
+    provider: str | None = None
+    """The provider's name, where its own stands for another's."""
+    operation: str | None = None
+    """What it was called for, where the same request serves several ends."""
+    model: str | None = None
+    """The model, where the request names none."""
 
 
 @dataclass
@@ -53,54 +78,38 @@ class Truth:
         counts: Counts = Counter()
         for call in self.calls:
             for key, amount in self._of(call):
-                counts[key] += amount
+                counts[key] += round(amount, 6)
         return counts
 
-    def _of(self, call: ServedCall) -> Iterable[tuple[tuple[str, Tags], int]]:
+    def _of(self, call: ServedCall) -> Iterable[tuple[tuple[str, Tags], float]]:
         expected = self.expectations[call.case]
-        user = self.world.user_with_id(call.user_id)
-        common = self._common(call, expected)
-        failed = self._failed(call, expected)
+        user = self._user(call, expected)
+        common, failed = self._common(call, expected), self._failed(call, expected)
         who = {"user.id": user.id, "user.name": user.name}
-        groups = user.groups if expected.groups is None else expected.groups
-        named = [{"open_webui.group.name": name} for name in groups or ("(none)",)]
-        for requests, tokens, tags in (
-            (USAGE_REQUESTS, USAGE_TOKENS, [who]),
-            (GROUP_REQUESTS, GROUP_TOKENS, named),
-        ):
-            for own in tags:
-                yield (requests, frozenset({**common, **own, **failed}.items())), 1
-                for kind, amount in (("input", call.input_tokens), ("output", call.output_tokens)):
-                    if amount is not None:
-                        yield (
-                            (
-                                tokens,
-                                frozenset({**common, **own, "gen_ai.token.type": kind}.items()),
-                            ),
-                            amount,
-                        )
-        for detail, amount in (
-            ("cache_read", call.cached_tokens),
-            ("reasoning", call.reasoning_tokens),
-        ):
+        for metric, tags, amount in amounts(call, failed):
             if amount:
-                yield (
-                    (
-                        DETAILS,
-                        frozenset({**common, **who, "open_webui.token.detail": detail}.items()),
-                    ),
-                    amount,
-                )
+                yield (metric, frozenset({**common, **who, **tags}.items())), amount
+        groups = user.groups if expected.groups is None else expected.groups
+        for group in groups or ("(none)",):
+            for metric, tags, amount in amounts(call, failed):
+                if amount and metric in OF_GROUPS:
+                    named = {"open_webui.group.name": group, **common, **tags}
+                    yield (OF_GROUPS[metric], frozenset(named.items())), amount
+
+    def _user(self, call: ServedCall, expected: Expectation) -> User:
+        if expected.user is not None:
+            return self.world.user(expected.user)
+        return self.world.users.get(call.user_id) or self.world.user_with_id(call.user_id)
 
     def _common(self, call: ServedCall, expected: Expectation) -> dict[str, object]:
-        picked = expected.model_id if call.task == "chat" else None
+        model = expected.model or call.model
         return {
-            "gen_ai.request.model": call.model,
-            "open_webui.model.id": picked or expected.model_id or call.model,
-            "gen_ai.provider.name": call.wire,
+            "gen_ai.request.model": model,
+            "open_webui.model.id": expected.model_id or model,
+            "gen_ai.provider.name": expected.provider or call.provider,
             "open_webui.source": expected.source,
-            "open_webui.task": call.task,
-            "gen_ai.operation.name": "chat",
+            "open_webui.task": expected.task or call.task,
+            "gen_ai.operation.name": expected.operation or call.operation,
         }
 
     def _failed(self, call: ServedCall, expected: Expectation) -> dict[str, object]:
@@ -110,12 +119,29 @@ class Truth:
         return {} if error is None else {"error.type": error}
 
 
+def amounts(
+    call: ServedCall, failed: dict[str, object]
+) -> list[tuple[str, dict[str, object], float | None]]:
+    """What one call adds to each metric, with the tags that only this metric has."""
+    return [
+        (USAGE_REQUESTS, failed, 1),
+        (USAGE_TOKENS, {"gen_ai.token.type": "input"}, call.input_tokens),
+        (USAGE_TOKENS, {"gen_ai.token.type": "output"}, call.output_tokens),
+        (DETAILS, {"open_webui.token.detail": "cache_read"}, call.cached_tokens),
+        (DETAILS, {"open_webui.token.detail": "cache_creation"}, call.cache_creation_tokens),
+        (DETAILS, {"open_webui.token.detail": "reasoning"}, call.reasoning_tokens),
+        (CHARACTERS, {}, call.characters),
+        (IMAGES, {}, call.images),
+        (AUDIO, {}, call.seconds),
+    ]
+
+
 def reported(receiver: Receiver) -> Counts:
     """All accounting metrics as a back end sums them up."""
     counts: Counts = Counter()
     for metric in COUNTERS:
         for tags, amount in receiver.increase(metric).items():
-            counts[metric, tags] += int(amount)
+            counts[metric, tags] += round(amount, 6)
     return +counts
 
 

@@ -330,6 +330,8 @@ class OpenWebUI:
         auth: Auth | None = "api_key",
         json: object = None,
         stream: bool | None = None,
+        files: Mapping[str, Any] | None = None,
+        data: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float = REQUEST_TIMEOUT,
     ) -> Answer:
@@ -338,6 +340,8 @@ class OpenWebUI:
             method,
             path,
             json=with_stream(json, stream),
+            files=files,
+            data=data,
             headers={**self._auth(user, auth), **(headers or {})},
             timeout=timeout,
         )

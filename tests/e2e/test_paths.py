@@ -1,0 +1,71 @@
+"""Every path to a model: a row each, all equal to what the provider served."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from e2e import functions
+from e2e.paths import PATHS, environment
+from e2e.servers import instrumented
+from e2e.truth import Truth, assert_equal
+from harness.openwebui import OpenWebUI, RequestFailed
+from harness.otlp import Receiver
+from harness.postgres import Postgres
+from harness.provider import Provider, ServedCall
+from harness.seed import WorkspaceModel, create_model
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[Postgres]:
+    with Postgres() as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def server(provider: Provider, receiver: Receiver, database: Postgres) -> Iterator[OpenWebUI]:
+    env = {**environment(provider), "PGVECTOR_DB_URL": database.url}
+    with instrumented(provider, receiver, env) as server:
+        functions.install(server, provider.openai_url)
+        create_model(server, WorkspaceModel("orphan", "Orphan", "gone", {}, {}))
+        server.ask("GET", "/api/models?refresh=true", user="admin")
+        yield server
+
+
+@pytest.fixture(scope="module")
+def served(server: OpenWebUI, provider: Provider) -> list[ServedCall]:
+    """All rows, one after the other; with them the calls that no provider sees."""
+    provider.wait_idle(0.5)
+    provider.clear()
+    failed = []
+    for path in PATHS:
+        try:
+            path.send(server)
+        except RequestFailed as error:
+            failed.append(str(error))
+    assert not failed, "\n".join(failed)
+    provider.wait_idle(0.5)
+    return [*provider.snapshot(), *(path.own for path in PATHS if path.own is not None)]
+
+
+def test_every_path_reached_the_provider(served: list[ServedCall]) -> None:
+    calls = Counter(call.case for call in served)
+    silent = [path.name for path in PATHS if not calls[path.case] and path.own is None]
+    assert not silent
+
+
+def test_what_is_reported_equals_what_was_served(
+    server: OpenWebUI, served: list[ServedCall], receiver: Receiver
+) -> None:
+    expected = {path.case: path.expected for path in PATHS}
+    expected |= {path.own.case: path.own_expected for path in PATHS if path.own is not None}
+    assert_equal(receiver, Truth(server.world, served, expected))
+
+
+def test_debug(served, receiver):
+    from collections import Counter
+    c = Counter((e.attributes["gen_ai.operation.name"], e.attributes["gen_ai.provider.name"], e.attributes["open_webui.task"], e.attributes["open_webui.model.id"], e.attributes["gen_ai.request.model"], e.attributes.get("http.route"), e.attributes.get("error.type"), e.attributes.get("open_webui.usage.estimated")) for e in receiver.events)
+    for k, v in sorted(c.items(), key=str): print(v, k)
+    print(len(served), len(receiver.events), len(receiver.spans))

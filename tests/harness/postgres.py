@@ -1,0 +1,85 @@
+"""PostgreSQL with pgvector, from PyPI's pgserver: where Open WebUI's slim variant keeps vectors."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from harness.openwebui import HOST, free_port
+
+# PostgreSQL refuses to run as root.
+OWNER = "nobody" if os.geteuid() == 0 else None
+
+
+PROGRAMS = Path("pgserver") / "pginstall" / "bin"
+
+
+def installed() -> Path:
+    """The directory of the package; its libraries lie beside it."""
+    spec = importlib.util.find_spec("pgserver")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent
+
+
+class Postgres:
+    """A server of our own on a free loopback port; its data go with it."""
+
+    def __init__(self) -> None:
+        self._home = Path(tempfile.mkdtemp(prefix="postgres-"))
+        self._data = self._home / "data"
+        self.port = free_port()
+
+    @property
+    def url(self) -> str:
+        """The address with the user, as Open WebUI takes it."""
+        return f"postgresql://postgres@{HOST}:{self.port}/postgres"
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def _start(self) -> None:
+        # Where we are installed, another user may not be let in.
+        for part in (installed(), installed().with_name("pgserver.libs")):
+            shutil.copytree(part, self._home / part.name, symlinks=True)
+        self._home.chmod(0o755)
+        self._data.mkdir(mode=0o700)
+        if OWNER is not None:
+            shutil.chown(self._data, OWNER)
+        self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "--no-sync")
+        options = f"-c listen_addresses={HOST} -p {self.port} -k {self._data} -c fsync=off"
+        log = str(self._data / "log")
+        self._run("pg_ctl", "-D", str(self._data), "-w", "-l", log, "-o", options, "start")
+
+    def _stop(self) -> None:
+        self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "stop", check=False)
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def _run(self, program: str, *arguments: str, check: bool = True) -> None:
+        subprocess.run(
+            [str(self._home / PROGRAMS / program), *arguments],
+            check=check,
+            cwd=self._home,
+            user=OWNER,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
