@@ -62,10 +62,3 @@ def test_what_is_reported_equals_what_was_served(
     expected = {path.case: path.expected for path in PATHS}
     expected |= {path.own.case: path.own_expected for path in PATHS if path.own is not None}
     assert_equal(receiver, Truth(server.world, served, expected))
-
-
-def test_debug(served, receiver):
-    from collections import Counter
-    c = Counter((e.attributes["gen_ai.operation.name"], e.attributes["gen_ai.provider.name"], e.attributes["open_webui.task"], e.attributes["open_webui.model.id"], e.attributes["gen_ai.request.model"], e.attributes.get("http.route"), e.attributes.get("error.type"), e.attributes.get("open_webui.usage.estimated")) for e in receiver.events)
-    for k, v in sorted(c.items(), key=str): print(v, k)
-    print(len(served), len(receiver.events), len(receiver.spans))
