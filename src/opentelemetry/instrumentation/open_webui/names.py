@@ -64,6 +64,8 @@ SYSTEM_USER: Final = "system"
 CHAT_TASK: Final = "chat"
 RETRIEVAL_TASK: Final = "retrieval"
 UNKNOWN_TASK: Final = "unknown"
+DOCTOR: Final = "doctor"
+"""Task and model of the doctor's test call."""
 INVOKE_AGENT: Final = "invoke_agent"
 EXECUTE_TOOL: Final = "execute_tool"
 

@@ -31,6 +31,7 @@ PACKAGE: Final = "open_webui"
 # When it has been imported, everything that serves requests has been.
 MAIN: Final = "open_webui.main"
 PATCHED: Final = "patched"
+ABSENT: Final = "absent"
 
 Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 """What wrapt calls in place of the original."""
@@ -84,14 +85,19 @@ class Patcher:
             if (target.when or target.module) == name:
                 self._patch(target)
 
+    def states(self) -> list[tuple[Target, str]]:
+        """Return what became of each target: see :meth:`state`."""
+        return [(target, self.state(target)) for target in self._targets]
+
     def state(self, target: Target) -> str:
-        """Return what became of a target: ``patched``, ``absent`` …, or ``failed: …``."""
+        """Return what became of a target: patched, absent, missing or failed, and why."""
         if target in self._state:
             return self._state[target]
         if compat.version() < target.since:
-            return "absent in this version"
+            since = ".".join(map(str, target.since))
+            return f"{ABSENT} in this version (since {since})"
         if target.optional and target.module not in sys.modules:
-            return "absent: not in use"
+            return f"{ABSENT}: not in use"
         return "missing"
 
     def _patch(self, target: Target) -> None:
