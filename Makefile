@@ -4,12 +4,14 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PINS := .venv/bin
 NEWEST := .venv-newest/bin
+# The newest patch of each minor version of Open WebUI that we know.
+VERSIONS ?= 0.12.4 0.11.4 0.10.2 0.9.6 0.8.12 0.7.2 0.6.43
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint types unit e2e demo bench clean
+.PHONY: help setup test test-matrix lint types unit e2e demo bench clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 setup: ## Make both environments, and install a browser for the tests where allowed
 	@$(PYTHON) dev/setup.py chromium pins newest
@@ -31,6 +33,13 @@ e2e: setup ## The real Open WebUI against a provider that counts, on both
 	$(PINS)/python -m pytest tests/e2e
 	$(NEWEST)/python -m pytest tests/e2e --ignore tests/e2e/test_install.py
 
+test-matrix: ## The table of all paths on each version of Open WebUI (VERSIONS="…")
+	@set -e; for version in $(VERSIONS); do \
+		$(PYTHON) dev/setup.py $$version; \
+		echo "Open WebUI $$version"; \
+		.venv-$$version/bin/python -m pytest -q tests/e2e/test_calls.py tests/e2e/test_paths.py; \
+	done
+
 demo: ## Watch a real Open WebUI report a small day of traffic (ONCE=1: print, check and end)
 	@$(PYTHON) dev/setup.py pins
 	@PYTHONPATH=tests:. $(PINS)/python -m demo $(if $(ONCE),--once) $(if $(PROVIDER_URL),--provider-url $(PROVIDER_URL)) $(foreach model,$(MODEL),--model $(model))
@@ -40,4 +49,4 @@ bench: ## What the library costs, as ratios in one run
 	@PYTHONPATH=tests:. $(PINS)/python -m bench
 
 clean: ## Remove all that was made
-	rm -rf .venv .venv-newest .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf .venv .venv-* .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

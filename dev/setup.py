@@ -2,6 +2,7 @@
 
     python3 dev/setup.py pins      Open WebUI and the OpenTelemetry that it pins, into .venv
     python3 dev/setup.py newest    the same with the newest OpenTelemetry, into .venv-newest
+    python3 dev/setup.py 0.10.2    that version of Open WebUI, into .venv-0.10.2
     python3 dev/setup.py chromium  Debian's browser, where we may install it
 
 Needs nothing but Python. What is there and up to date is left alone.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +28,17 @@ CORE = (
     "opentelemetry-exporter-prometheus",
     "opentelemetry-instrumentation",
 )
+# What older versions require and the tests do not: torch and what needs it, and large clients that
+# are imported when they are configured.
+LEFT_OUT = frozenset(
+    (
+        "accelerate", "colbert-ai", "einops", "elasticsearch", "faster-whisper",
+        "gcp-storage-emulator", "moto", "nltk", "onnxruntime", "opencv-python-headless",
+        "opensearch-py", "oracledb", "pinecone", "playwright", "pymilvus", "pymongo", "pytube",
+        "qdrant-client", "rapidocr-onnxruntime", "sentence-transformers", "transformers",
+        "unstructured", "weaviate-client",
+    )
+)  # fmt: skip
 TESTED = ("--group", "test", "--group", "browser", "--group", "postgres")
 # What Open WebUI's own ENABLE_OTEL imports.
 INSTRUMENTATIONS = (
@@ -50,7 +63,7 @@ INSTRUMENTATIONS = (
 def main() -> None:
     """Make what the command line names."""
     for name in sys.argv[1:] or ["pins"]:
-        {"pins": pins, "newest": newest, "chromium": chromium}[name]()
+        {"pins": pins, "newest": newest, "chromium": chromium}.get(name, lambda: older(name))()
 
 
 def pins() -> None:
@@ -80,6 +93,17 @@ def newest() -> None:
     environment.finish()
 
 
+def older(version: str) -> None:
+    """An older Open WebUI with what it pins, but for OpenTelemetry, which is as we need it."""
+    environment = Environment(ROOT / f".venv-{version}", "pinned", version)
+    if environment.is_ready():
+        return
+    environment.create()
+    environment.install_open_webui()
+    environment.install("--editable", ".", *TESTED)
+    environment.finish()
+
+
 def chromium() -> None:
     """Install Debian's Chromium; without the right to, browser tests skip and say so."""
     if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
@@ -99,9 +123,10 @@ def chromium() -> None:
 class Environment:
     """One virtual environment, made by uv because pip takes minutes where uv takes seconds."""
 
-    def __init__(self, path: Path, kind: str) -> None:
+    def __init__(self, path: Path, kind: str, version: str = OPEN_WEBUI) -> None:
         self.path = path
         self.kind = kind
+        self.version = version
         self.python = path / "bin" / "python"
 
     def is_ready(self) -> bool:
@@ -110,16 +135,25 @@ class Environment:
 
     def create(self) -> None:
         """Begin anew."""
-        say(f"making {self.path.name}: Open WebUI {OPEN_WEBUI}, {self.kind} OpenTelemetry")
+        say(f"making {self.path.name}: Open WebUI {self.version}, {self.kind} OpenTelemetry")
         shutil.rmtree(self.path, ignore_errors=True)
         run(sys.executable, "-m", "venv", str(self.path))
         run(str(self.python), "-m", "pip", "install", "--quiet", UV)
 
     def install_open_webui(self) -> None:
         """Install the wheel without its torch, and what its slim image holds."""
-        self.install("--no-deps", f"open-webui=={OPEN_WEBUI}")
-        [requirements] = self.path.glob("lib/python*/site-packages/requirements-slim.txt")
-        self.install("--requirement", str(requirements))
+        self.install("--no-deps", f"open-webui=={self.version}")
+        slim = list(self.path.glob("lib/python*/site-packages/requirements-slim.txt"))
+        if slim:
+            self.install("--requirement", str(slim[0]))
+        else:
+            self.install(*self._requirements())
+
+    def _requirements(self) -> list[str]:
+        """What a version without a slim variant requires, but for what is left out."""
+        [metadata] = self.path.glob("lib/python*/site-packages/open_webui-*.dist-info/METADATA")
+        found = re.findall(r"^Requires-Dist: ([\w.-]+)([^;\n]*)$", metadata.read_text(), re.M)
+        return [f"{name}{pin}".replace(" ", "") for name, pin in found if name not in LEFT_OUT]
 
     def install(self, *what: str) -> None:
         """Install with uv."""
@@ -139,7 +173,7 @@ class Environment:
 
     def _stamp(self) -> Path:
         inputs = [ROOT / "pyproject.toml", Path(__file__)]
-        content = b"".join(path.read_bytes() for path in inputs) + OPEN_WEBUI.encode()
+        content = b"".join(path.read_bytes() for path in inputs) + self.version.encode()
         return self.path / f"ready-{hashlib.sha256(content).hexdigest()[:16]}"
 
 

@@ -109,7 +109,10 @@ class Pipe:
         from open_webui.utils.chat import generate_chat_completion
 
         form = {"model": "gpt-std", "messages": body["messages"], "stream": body["stream"]}
-        return await generate_chat_completion(request, form, await Users.get_user_by_id(user["id"]))
+        found = Users.get_user_by_id(user["id"])
+        if hasattr(found, "__await__"):  # synchronous before 0.9
+            found = await found
+        return await generate_chat_completion(request, form, found)
 
     async def raising(self, body, user, request):
         raise RuntimeError("no")

@@ -9,7 +9,7 @@ from typing import Any
 
 from e2e.functions import GIVEN, MADE
 from e2e.truth import Expectation
-from harness.openwebui import OpenWebUI, RequestFailed
+from harness.openwebui import VERSION, OpenWebUI, RequestFailed, serves
 from harness.provider import Provider, ServedCall
 from harness.replies import find_case
 from harness.replies_common import png
@@ -97,6 +97,8 @@ class Path:
     """The call that Open WebUI answers itself, which no provider sees."""
     own_expected: Expectation = field(default_factory=Expectation)
     status: int = 200
+    since: tuple[int, int] = (0, 6)
+    """The first version of Open WebUI that has the path, or is configured for it as here."""
 
     @property
     def case(self) -> str:
@@ -217,21 +219,21 @@ def pipes() -> list[Path]:
 
 RETRIEVAL = {"task": "retrieval"}
 AZURE = {"provider": "azure.ai.openai"}
-PATHS: list[Path] = [
+ALL: list[Path] = [
     # Chats, by connections of every kind.
-    *both(chat, "responses-connection", "responses-std"),
-    *both(chat, "azure", "azure-std", expect(**AZURE)),
+    *both(chat, "responses-connection", "responses-std", since=(0, 8)),
+    *both(chat, "azure", "azure-std", expect(**AZURE), since=(0, 10)),
     *both(chat, "azure-v1", "azure-v1-std"),
     *both(chat, "pipelines-server", "pipe-server-std"),
-    *both(chat, "arena", "arena", expect(model_id="arena")),
-    *both(chat, "fallback", "orphan", expect(model_id="orphan")),
+    *both(chat, "arena", "arena", expect(model_id="arena"), since=(0, 10)),
+    *both(chat, "fallback", "orphan", expect(model_id="orphan"), since=(0, 8)),
     # The Responses API.
-    *both(given_input, "responses", "/openai/responses", "gpt-std"),
-    *both(given_input, "responses-azure", "/openai/responses", "azure-std", expect(**AZURE)),
+    *both(given_input, "responses", "/openai/responses", "gpt-std", since=(0, 8)),
+    *both(given_input, "responses-azure", "/openai/responses", "azure-std", expect(**AZURE), since=(0, 10)),
     # Anthropic Messages: converted, and passed through.
-    *both(anthropic, "messages", "/api/v1/messages", "gpt-std"),
+    *both(anthropic, "messages", "/api/v1/messages", "gpt-std", since=(0, 8)),
     *both(anthropic, "messages-ollama", "/api/message", "llama-std"),
-    *both(anthropic, "messages-passed", "/api/v1/messages", "claude-std"),
+    *both(anthropic, "messages-passed", "/api/v1/messages", "claude-std", since=(0, 8)),
     # The passthrough to OpenAI's API.
     *both(prompted, "proxied", "/openai/completions", "gpt-std"),
     given_input("proxied-embeddings", "/openai/embeddings", "embed-std"),
@@ -245,14 +247,14 @@ PATHS: list[Path] = [
     *both(prompted, "v1-completions", "/ollama/v1/completions", "llama-std"),
     *both(chat, "v1-chat", "llama-std", route="/ollama/v1/chat/completions"),
     *both(chat, "v1-chat-0", "llama-std", route="/ollama/v1/chat/completions/0", user="admin"),
-    *both(anthropic, "v1-messages", "/ollama/v1/messages", "llama-std"),
-    *both(given_input, "v1-responses", "/ollama/v1/responses", "llama-std"),
-    given_input("v1-embeddings", "/ollama/v1/embeddings", "embed-local"),
+    *both(anthropic, "v1-messages", "/ollama/v1/messages", "llama-std", since=(0, 8)),
+    *both(given_input, "v1-responses", "/ollama/v1/responses", "llama-std", since=(0, 9)),
+    given_input("v1-embeddings", "/ollama/v1/embeddings", "embed-local", since=(0, 11)),
     # Embeddings.
     given_input("embeddings-api", "/api/embeddings", "embed-std"),
     given_input("embeddings-v1", "/api/v1/embeddings", "embed-std"),
     given_input("embeddings-local", "/api/v1/embeddings", "embed-local"),
-    given_input("embeddings-azure", "/api/v1/embeddings", "azure-std", expect(**AZURE)),
+    given_input("embeddings-azure", "/api/v1/embeddings", "azure-std", expect(**AZURE), since=(0, 10)),
     # Tasks.
     task("title", "task-title"),
     task("tags", "task-tags"),
@@ -265,23 +267,27 @@ PATHS: list[Path] = [
     task("moa", "task-moa", prompt=text("task-moa"), responses=["a", "b"], stream=True),
     Path("task-arena", "/api/v1/tasks/title/completions",
          {"model": "arena", "messages": messages("task-arena")},
-         expect(model_id="arena")),
+         expect(model_id="arena"), since=(0, 10)),
     # Speech, transcription, images.
     Path("speech", "/api/v1/audio/speech", {"input": text("speech"), "voice": "v"}),
     Path("transcription", "/api/v1/audio/transcriptions",
          files={"file": ("a.wav", b"RIFF case=transcription " + bytes(64), "audio/wav")}),
     Path("image", "/api/v1/images/generations", {"prompt": text("image"), "n": 2}),
-    Path("image-edit", "/api/v1/images/edit", {"prompt": text("image-edit"), "image": PIXEL}),
+    Path("image-edit", "/api/v1/images/edit", {"prompt": text("image-edit"), "image": PIXEL},
+         since=(0, 10)),
     # Retrieval.
     Path("memory", "/api/v1/memories/add", {"content": text("memory")}, expect(**RETRIEVAL)),
     Path("memory-query", "/api/v1/memories/query", {"content": text("memory-query"), "k": 1},
          expect(**RETRIEVAL)),
     Path("index", "/api/v1/retrieval/process/text",
          {"name": "n", "content": text("index"), "collection_name": "c1"}, expect(**RETRIEVAL),
-         user="admin"),
+         user="admin", since=(0, 11)),
     Path("search", "/api/v1/retrieval/query/doc",
          {"collection_name": "c1", "query": text("search"), "k": 1}, expect(**RETRIEVAL),
-         user="admin"),
+         user="admin", since=(0, 11)),
     # Functions, and what they call behind Open WebUI's back.
     *pipes(),
 ]  # fmt: skip
+PATHS = [
+    path for path in ALL if path.since <= VERSION and serves((path.body or {}).get("model", ""))
+]

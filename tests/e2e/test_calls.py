@@ -11,7 +11,7 @@ import pytest
 
 from e2e.servers import PREFIX, instrumented
 from e2e.truth import Expectation, Truth, assert_equal
-from harness.openwebui import Auth, OpenWebUI
+from harness.openwebui import Auth, OpenWebUI, serves
 from harness.otlp import Receiver
 from harness.provider import Provider, ServedCall
 
@@ -66,7 +66,7 @@ def both(name: str, model: str, expected: Expectation = PLAIN, **options: Any) -
 
 
 SESSION: dict[str, Any] = {"auth": "session", "reported_auth": "session"}
-CASES = [
+ALL = [
     # Every entry, both wires.
     *both("api", "gpt-std"),
     *both("api-v1", "gpt-std", path=API_V1),
@@ -124,6 +124,7 @@ CASES = [
     # Models that do not exist call nobody.
     Case("unknown-model", "alice", "no-such-model"),
 ]  # fmt: skip
+CASES = [case for case in ALL if serves(case.model)]
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ with Provider() as provider, seeded_server(provider) as server:  # from harness.
 from __future__ import annotations
 
 import atexit
+import importlib.metadata
 import json as jsonlib
 import os
 import shutil
@@ -524,13 +525,23 @@ def turn_body(
     }
 
 
+VERSION = tuple(map(int, importlib.metadata.version("open-webui").split(".")[:2]))
+"""Of the Open WebUI under test, as far as its features follow it."""
+
+
+def serves(model: str) -> bool:
+    """Whether this version can call a model: before 0.8 it adds a tag to Ollama's tagless names."""
+    return VERSION >= (0, 8) or not model.startswith(("llama", "localdesk", "embed-local"))
+
+
 # Persistent configuration would bring the seeding provider's address back from the database.
 SETTINGS: dict[str, str] = {
     "ENABLE_PERSISTENT_CONFIG": "false",
     "WEBUI_SECRET_KEY": SECRET_KEY,
     "FROM_INIT_PY": "true",
     "USE_SLIM_DOCKER": "true",
-    "VECTOR_DB": "pgvector",
+    # Before there was a slim variant, the vector database was opened at the start.
+    "VECTOR_DB": "pgvector" if VERSION >= (0, 11) else "chroma",
     "OFFLINE_MODE": "true",
     "HF_HUB_OFFLINE": "1",
     "ENABLE_VERSION_UPDATE_CHECK": "false",
@@ -547,6 +558,8 @@ SETTINGS: dict[str, str] = {
     "ANONYMIZED_TELEMETRY": "false",
     "DO_NOT_TRACK": "true",
     "SCARF_NO_ANALYTICS": "true",
+    # The seed grants access as Open WebUI has it since 0.8.
+    **({} if VERSION >= (0, 8) else {"BYPASS_MODEL_ACCESS_CONTROL": "true"}),
 }
 
 

@@ -45,8 +45,12 @@ TASK_MARKS: tuple[tuple[str, str], ...] = (
     ),
     ("Summarize the conversation history that will be compacted", "context_compaction"),
     ("Available Tools: ", "function_calling"),
+    ("You are Open WebUI's private memory reviewer", "memory_review"),
 )
 TASK_MARK_WITHIN = 200
+
+# How a user message names the tool to call: `tool=timer {"prompt": "…", "at": "1s"}`.
+TOOL_MARK = re.compile(r"tool=(\w+)(?: (\{[^{}]*\}))?")
 
 TASK_ANSWERS: dict[str, str] = {
     "title_generation": '{"title": "Stand-in Title"}',
@@ -56,6 +60,7 @@ TASK_ANSWERS: dict[str, str] = {
     "image_prompt_generation": '{"prompt": "a lighthouse at dusk, oil on canvas"}',
     "autocomplete_generation": '{"text": "and so on"}',
     "emoji_generation": "😊",
+    "memory_review": '{"operations": [{"action": "add", "content": "The tests are thorough."}]}',
 }
 
 WORDS = (
@@ -513,18 +518,30 @@ def gpt_slow(prompt: Prompt) -> Reply:
 
 
 def tool_to_call(prompt: Prompt) -> dict[str, Any] | None:
-    """The first tool on offer, unless a tool has answered already."""
+    """The tool that a mark names, else the first one on offer; none once a tool has answered."""
     tools = prompt.body.get("tools")
     if not isinstance(tools, list) or not tools:
         return None
     if any(message.get("role") == "tool" for message in prompt.messages):
         return None
-    function = tools[0].get("function", {})
+    functions = [tool.get("function", {}) for tool in tools]
+    mark = tool_mark(prompt)
+    named = [f for f in functions if mark is not None and f.get("name") == mark[1]]
+    function = (named or functions)[0]
     return function if isinstance(function, dict) else None
 
 
+def tool_mark(prompt: Prompt) -> re.Match[str] | None:
+    """The tool that the newest user message asks for, with its arguments if it has any."""
+    texts = [message_text(m) for m in prompt.messages if m.get("role") == "user"]
+    return TOOL_MARK.search(texts[-1]) if texts else None
+
+
 def tool_arguments(prompt: Prompt, function: dict[str, Any]) -> str:
-    """Arguments with the case in each string parameter that must be given."""
+    """Those of a mark, else the case in each string parameter that must be given."""
+    mark = tool_mark(prompt)
+    if mark is not None and mark[1] == function.get("name") and mark[2]:
+        return mark[2]
     schema = function.get("parameters") or {}
     properties = schema.get("properties") or {}
     required = [

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.openwebui import OpenWebUI
+from harness.openwebui import VERSION, OpenWebUI
 from harness.provider import MODELS, Provider
 from harness.world import User, World
 
@@ -26,6 +26,8 @@ EVERYONE = [
     {"principal_type": "user", "principal_id": "*", "permission": "read"},
 ]
 ICON = "/static/favicon.png"
+# Open WebUI 0.7 fails on a model without capabilities.
+META = {"profile_image_url": ICON, **({} if VERSION >= (0, 8) else {"capabilities": {}})}
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ def create_model(server: OpenWebUI, model: WorkspaceModel) -> None:
         "name": model.name,
         "base_model_id": model.base or None,
         "params": model.params,
-        "meta": {"profile_image_url": ICON, "description": model.name, **model.meta},
+        "meta": {**META, "description": model.name, **model.meta},
         "access_grants": EVERYONE,
         "is_active": True,
     }

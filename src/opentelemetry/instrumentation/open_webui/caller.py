@@ -11,6 +11,7 @@ from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from .compat import auth_type
 from .names import CHAT_TASK, SYSTEM_USER
 from .settings import Settings
 from .turn import Turn
@@ -152,7 +153,7 @@ def _route(request: Any) -> str | None:
 
 
 def _auth(request: Any) -> str:
-    kind = getattr(request.state, "auth_type", None)
+    kind = auth_type(request)
     if kind is None:
         return "internal"
     return "api_key" if kind == "api_key" else "session"

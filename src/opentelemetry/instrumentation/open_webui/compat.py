@@ -30,6 +30,28 @@ async def group_names(user_id: str) -> list[str]:
     return [group.name for group in found]
 
 
+def auth_type(request: Any) -> str | None:
+    """Return how who made a request signed in: ``api_key`` or ``jwt``; ``None`` for nobody."""
+    kind: str | None = getattr(request.state, "auth_type", None)
+    if kind is not None or version() >= (0, 11):
+        return kind
+    # Before 0.11 it is only to be seen from the token. Open WebUI's own requests have one, too.
+    if str(request.scope.get("path", "")).endswith("/internal"):
+        return None
+    token = _token(request)
+    if not token:
+        return None
+    return "api_key" if token.startswith("sk-") else "jwt"
+
+
+def _token(request: Any) -> str:
+    given = getattr(getattr(request.state, "token", None), "credentials", None)
+    if isinstance(given, str) and given:
+        return given
+    bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+    return str(bearer or getattr(request, "cookies", {}).get("token", ""))
+
+
 # Where Open WebUI keeps the addresses of providers, in `Config` since 0.11, and before that in
 # `app.state.config` by another name.
 _BASE_URLS: Final = {

@@ -61,7 +61,6 @@ _BAD: Final = "!!"
 _AWAY_FROM_YOURS: Final = {
     "REDIS_URL": "",
     "WEBSOCKET_MANAGER": "",
-    "ENABLE_DB_MIGRATIONS": "false",
     "FROM_INIT_PY": "true",
 }
 
@@ -99,6 +98,8 @@ class Overheard(logging.Handler):
 def examine() -> int:
     """Print the report; return 0 if all is well, else 1."""
     report = Report()
+    # Nobody waits for minutes of retries here; a time-out of your own counts.
+    os.environ.setdefault("OTEL_EXPORTER_OTLP_TIMEOUT", "5")
     with overhearing() as overheard:
         _versions(report)
         _settings(report, overheard)

@@ -12,6 +12,7 @@ Knows no HTTP client: each has a module of its own in ``clients``.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -30,6 +31,8 @@ from .runtime import Runtime
 
 _USAGE_OPTION: Final = '"stream_options":{"include_usage":true}'
 _OPTION_NAMES: Final = (b"stream_options", b"include_usage")
+# As `multipart/form-data` (RFC 7578) has a field that is no file.
+_FORM_FIELDS: Final = re.compile(r'form-data; name="(\w+)"\r\n\r\n([^\r\n]{1,200})\r\n')
 _PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -206,13 +209,17 @@ def port_of(parts: SplitResult) -> int | None:
 
 
 def json_payload(body: object) -> Payload:
-    """Return the JSON object in a body; a text that is none stands under the name ``""``."""
+    """Return the JSON object in a body, or the short fields of a form.
+
+    A text that is neither stands under the name ``""``.
+    """
     if not isinstance(body, (str, bytes, bytearray)) or not body:
         return {}
     try:
         payload = loads(bytes(body) if isinstance(body, bytearray) else body)
     except ValueError:
-        return {"": body if isinstance(body, str) else bytes(body).decode("utf-8", "replace")}
+        text = body if isinstance(body, str) else bytes(body).decode("utf-8", "replace")
+        return {"": text, **dict(_FORM_FIELDS.findall(text))}
     return payload if isinstance(payload, dict) else {}
 
 

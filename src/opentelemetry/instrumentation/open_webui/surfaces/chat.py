@@ -211,6 +211,7 @@ TARGETS: Final = (
         "background_tasks_handler",
         tasks_after_an_answer,
         covers="titles, tags and follow-ups as part of their turn",
+        since=(0, 8),
     ),
     Target(
         "open_webui.utils.chat",

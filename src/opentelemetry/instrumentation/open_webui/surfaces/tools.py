@@ -97,6 +97,6 @@ def _with_traced_callable(
 
 
 TARGETS: Final = (
-    Target(_MIDDLEWARE, "execute_tool_call", called_tool, covers=_COVERS),
+    Target(_MIDDLEWARE, "execute_tool_call", called_tool, covers=_COVERS, since=(0, 12)),
     Target(_MIDDLEWARE, "chat_completion_tools_handler", prompted_tools, covers=_COVERS),
 )
