@@ -82,3 +82,29 @@ def test_a_failing_lookup_keeps_what_was_known() -> None:
         assert await known(groups) == ("a",)
 
     asyncio.run(go())
+
+
+def test_a_thread_asks_on_the_servers_loop_though_nobody_called_before() -> None:
+    database = Database("b", "a")
+
+    async def go() -> None:
+        groups = database.groups()
+        groups.start()
+        await asyncio.to_thread(groups.wait_in_thread, "u")
+        assert groups.of("u") == ("a", "b")
+
+    asyncio.run(go())
+
+
+def test_no_thread_waits_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.01)
+    database = Database("a")
+    database.delay = 1
+
+    async def go() -> None:
+        groups = database.groups()
+        groups.start()
+        await asyncio.wait_for(asyncio.to_thread(groups.wait_in_thread, "u"), 0.5)
+        assert groups.of("u") == ()
+
+    asyncio.run(go())

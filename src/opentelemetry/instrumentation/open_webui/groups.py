@@ -8,6 +8,7 @@ keeps calling never waits; it is never used beyond its time.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -44,6 +45,10 @@ class Groups:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    def start(self) -> None:
+        """Look up on the running loop from now on: threads have none of their own."""
+        self._loop = asyncio.get_running_loop()
+
     def expect(self, user_id: str) -> None:
         """Start a lookup if what is known of the user is missing or ageing.
 
@@ -51,9 +56,9 @@ class Groups:
         """
         if not _on_a_loop():
             return
-        self._loop = asyncio.get_running_loop()
+        self.start()
         if self._age(user_id) > self._seconds / 2 and user_id not in self._running:
-            task = self._loop.create_task(self._refresh(user_id))
+            task = asyncio.create_task(self._refresh(user_id))
             self._running[user_id] = task
             task.add_done_callback(lambda _: self._running.pop(user_id, None))
 
@@ -62,7 +67,8 @@ class Groups:
         loop = self._loop
         if self.fresh(user_id) or loop is None or _on_a_loop():
             return
-        asyncio.run_coroutine_threadsafe(self._refresh(user_id), loop).result(_PATIENCE)
+        lookup = asyncio.run_coroutine_threadsafe(self._refresh(user_id), loop)
+        concurrent.futures.wait((lookup,), timeout=_PATIENCE)
 
     def fresh(self, user_id: str) -> bool:
         """Whether what is known of the user may be used."""

@@ -25,7 +25,7 @@ from .call import Asked, ModelCall
 from .caller import Caller
 from .endpoints import Endpoint, Payload
 from .fast_json import loads
-from .guard import guarded
+from .guard import guarded, report
 from .providers import Provider
 from .runtime import Runtime
 
@@ -117,6 +117,22 @@ class Outgoing:
         self.asks = False
         self.runtime.refused_usage(self.connection)
         return True
+
+
+async def know_groups(out: Outgoing | None) -> None:
+    """Wait, for a moment at most, until the groups of who calls are known."""
+    try:
+        if out is not None and not out.runtime.groups.fresh(out.caller.user_id):
+            await out.runtime.groups.wait(out.caller.user_id)
+    except Exception:
+        report("the wait for a user's groups")
+
+
+@guarded
+def know_groups_in_thread(out: Outgoing | None) -> None:
+    """Do the same where a thread calls, which has no event loop to hold up."""
+    if out is not None:
+        out.runtime.groups.wait_in_thread(out.caller.user_id)
 
 
 @contextmanager

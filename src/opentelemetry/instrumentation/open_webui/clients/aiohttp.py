@@ -11,11 +11,10 @@ from aiohttp.streams import StreamReader
 
 from ..call import ModelCall, Passage, given_up_with
 from ..endpoints import Payload
-from ..groups import Groups
-from ..guard import guarded, report
+from ..guard import guarded
 from ..patching import Wrapper
 from ..runtime import Runtime
-from ..transport import Outgoing, carrying, json_payload, outgoing
+from ..transport import Outgoing, carrying, json_payload, know_groups, outgoing
 
 _CLOSED: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 # Sound and pictures say nothing of themselves.
@@ -54,20 +53,11 @@ def _form(form: FormData) -> Payload:
 async def _send(
     out: Outgoing, wrapped: Callable[..., Awaitable[Any]], args: Any, kwargs: Mapping[str, Any]
 ) -> Any:
-    groups = out.runtime.groups
-    if not groups.fresh(out.caller.user_id):
-        await _wait_for(groups, out.caller.user_id)
+    await know_groups(out)
     response = await _send_once(out, wrapped, args, kwargs)
     if out.refused(response.status) and out.give_up_asking(await _body_of(response)):
         response = await _send_once(out, wrapped, args, kwargs)
     return response
-
-
-async def _wait_for(groups: Groups, user_id: str) -> None:
-    try:
-        await groups.wait(user_id)
-    except Exception:
-        report("the wait for a user's groups")
 
 
 async def _body_of(response: ClientResponse) -> bytes:

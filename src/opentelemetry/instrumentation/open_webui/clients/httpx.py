@@ -9,7 +9,14 @@ from ..call import ModelCall, Passage, given_up_with
 from ..guard import guarded
 from ..patching import Wrapper, bound
 from ..runtime import Runtime
-from ..transport import Outgoing, carrying, json_payload, outgoing
+from ..transport import (
+    Outgoing,
+    carrying,
+    json_payload,
+    know_groups,
+    know_groups_in_thread,
+    outgoing,
+)
 
 
 def sends(runtime: Runtime) -> Wrapper:
@@ -17,6 +24,7 @@ def sends(runtime: Runtime) -> Wrapper:
 
     def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
         out = _read(runtime, bound(wrapped, args, kwargs)["request"])
+        know_groups_in_thread(out)
         with carrying(out, _watch) as answered:
             return answered(wrapped(*args, **kwargs))
 
@@ -28,6 +36,7 @@ def sends_async(runtime: Runtime) -> Wrapper:
 
     async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
         out = _read(runtime, bound(wrapped, args, kwargs)["request"])
+        await know_groups(out)
         with carrying(out, _watch) as answered:
             return answered(await wrapped(*args, **kwargs))
 

@@ -9,7 +9,7 @@ from ..call import ModelCall, Passage, given_up_with
 from ..guard import guarded
 from ..patching import Wrapper, bound
 from ..runtime import Runtime
-from ..transport import Outgoing, carrying, json_payload, outgoing
+from ..transport import Outgoing, carrying, json_payload, know_groups_in_thread, outgoing
 
 
 def sends(runtime: Runtime) -> Wrapper:
@@ -17,6 +17,7 @@ def sends(runtime: Runtime) -> Wrapper:
 
     def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
         out = _read(runtime, bound(wrapped, args, kwargs)["request"])
+        know_groups_in_thread(out)
         with carrying(out, _watch) as answered:
             return answered(wrapped(*args, **kwargs))
 
@@ -28,7 +29,6 @@ def _read(runtime: Runtime, request: Any) -> Outgoing | None:
     out = outgoing(runtime, request.method, request.url, lambda: json_payload(request.body))
     if out is not None:
         out.asks = False  # What a function asks for by itself is its own affair.
-        runtime.groups.wait_in_thread(out.caller.user_id)
     return out
 
 

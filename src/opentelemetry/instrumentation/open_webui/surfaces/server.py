@@ -78,6 +78,7 @@ def _with_instance_id(
 async def _until_shutdown(runtime: Runtime, server: Any) -> AsyncIterator[Any]:
     try:
         async with server as state:
+            runtime.groups.start()
             await runtime.connections.load()
             yield state
     finally:
