@@ -23,12 +23,13 @@ class Turn:
         end: Ends the span.
     """
 
-    __slots__ = ("_end", "_holders", "models", "span")
+    __slots__ = ("_end", "_ended", "_holders", "models", "span")
 
     def __init__(self, span: Span, models: frozenset[str], end: Callable[[], None]) -> None:
         self.span = span
         self.models = models
         self._end = end
+        self._ended = False
         self._holders = 0
 
     def in_chat(self, chat_id: str | None) -> None:
@@ -41,7 +42,8 @@ class Turn:
         self._holders += 1
 
     def release(self, *_: object) -> None:
-        """Let go; the last one to do so ends the turn."""
+        """Let go; the last one to do so ends the turn, once."""
         self._holders -= 1
-        if self._holders == 0:
+        if self._holders == 0 and not self._ended:
+            self._ended = True
             self._end()

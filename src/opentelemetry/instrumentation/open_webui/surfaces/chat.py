@@ -90,7 +90,7 @@ def task_of_a_turn(runtime: Runtime) -> Wrapper:
 
 
 def tasks_after_an_answer(runtime: Runtime) -> Wrapper:
-    """Wrap ``background_tasks_handler``: the turn lasts until title, tags, … are made."""
+    """Wrap what works on after the answer: the turn lasts until title, tags, … are made."""
 
     async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
         here = scene.get()
@@ -218,6 +218,13 @@ TARGETS: Final = (
         "generate_chat_completion",
         dispatch,
         covers="the picked model of a task that an arena answers",
+    ),
+    Target(
+        "open_webui.utils.memory",
+        "_review_memory",
+        tasks_after_an_answer,
+        covers="reviews of what to remember as part of their turn",
+        since=(0, 12),
     ),
     Target("open_webui.tasks", "create_task", task_of_a_turn, covers="the end of a turn"),
 )
