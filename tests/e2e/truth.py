@@ -25,6 +25,7 @@ DETAILS = "open_webui.usage.token_details"
 CHARACTERS = "open_webui.usage.characters"
 IMAGES = "open_webui.usage.images"
 AUDIO = "open_webui.usage.audio.duration"
+PAGES = "open_webui.usage.pages"
 GROUP_REQUESTS = "open_webui.group.requests"
 GROUP_TOKENS = "open_webui.group.tokens"
 COUNTERS = (
@@ -34,6 +35,7 @@ COUNTERS = (
     CHARACTERS,
     IMAGES,
     AUDIO,
+    PAGES,
     GROUP_REQUESTS,
     GROUP_TOKENS,
 )
@@ -133,6 +135,7 @@ def amounts(
         (CHARACTERS, {}, call.characters),
         (IMAGES, {}, call.images),
         (AUDIO, {}, call.seconds),
+        (PAGES, {}, call.pages),
     ]
 
 

@@ -98,6 +98,7 @@ class ServedCall:
     characters: int | None = None
     seconds: float | None = None
     """Seconds of audio, where the provider says how much it heard."""
+    pages: int | None = None
     cache_creation_tokens: int | None = None
     """Part of `input_tokens`, as the cached tokens are."""
 

@@ -19,6 +19,7 @@ from harness.replies_media import (
     images,
     mistral_speech,
     mistral_transcription,
+    ocr,
     speech,
     transcription,
 )
@@ -74,7 +75,8 @@ GEMINI_MODELS = (
     Endpoint(":predict", "image_generation", gemini_predict),
     Endpoint(":generateContent", "image_generation", gemini_content),
 )
-MISTRAL_AUDIO = (
+MISTRAL_ENDPOINTS = (
+    Endpoint("/ocr", "ocr", ocr),
     Endpoint("/audio/speech", "speech", mistral_speech),
     Endpoint("/audio/transcriptions", "transcription", mistral_transcription),
 )
@@ -95,7 +97,7 @@ ENDPOINTS = (
     *at("/azure-v1/openai/v1", CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS),
     *at("/gemini/models/{model}", *GEMINI_MODELS, provider=GEMINI),
     *at("/a1111", TXT2IMG, provider="automatic1111"),
-    *at("/mistral/v1", CHAT, *MISTRAL_AUDIO, provider=MISTRAL),
+    *at("/mistral/v1", CHAT, *MISTRAL_ENDPOINTS, provider=MISTRAL),
     *at("/azurespeech", *AZURE_AUDIO, provider=AZURE_SPEECH),
     *at("/pipelines", CHAT),
 )  # fmt: skip

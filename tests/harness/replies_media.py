@@ -54,6 +54,20 @@ def mistral_speech(prompt: Prompt) -> Reply:
     )
 
 
+# --- documents ------------------------------------------------------------------------------------
+
+
+def ocr(prompt: Prompt) -> Reply:
+    """A document's pages as Mistral's OCR reads them."""
+    pages = 1 + prompt.seed % 5
+    value = {
+        "pages": [{"index": i, "markdown": f"Page {i} of a river."} for i in range(pages)],
+        "model": prompt.model,
+        "usage_info": {"pages_processed": pages, "doc_size_bytes": 1000},
+    }
+    return behaving(prompt, lambda _: json_reply(value, pages=pages))
+
+
 # --- transcriptions -------------------------------------------------------------------------------
 
 

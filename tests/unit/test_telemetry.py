@@ -64,7 +64,6 @@ def test_one_call_becomes_a_span_an_event_and_accounts() -> None:
     }
     [event] = sdk.events
     assert set(event) - set(span.attributes or {}) == {
-        "open_webui.call.id",
         "open_webui.call.duration",
         "open_webui.call.status",
     }

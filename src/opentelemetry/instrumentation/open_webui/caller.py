@@ -78,6 +78,7 @@ def find_caller(
     form: Mapping[str, Any] = _NOTHING,
     *,
     task: str | None = None,
+    auth: str | None = None,
     picked: bool = True,
 ) -> Caller:
     """Return on whose behalf a model is called.
@@ -89,6 +90,7 @@ def find_caller(
         user: Open WebUI's user; the one who made the request, if not given.
         form: The body of the model call, with ``model`` and perhaps ``metadata``.
         task: Open WebUI's task, where no metadata name one.
+        auth: How the user signed in, where the request does not say.
         picked: Whether the model answers for the one that the caller picked.
     """
     here = scene.get() or _NOWHERE
@@ -97,7 +99,7 @@ def find_caller(
     route = _route(request)
     metadata = _metadata(request, form, route)
     task = str(task or metadata("task") or CHAT_TASK)[:_LONGEST_TASK_NAME]
-    auth = _auth(request)
+    auth = auth or _auth(request)
     return Caller(
         user_id=_text(user, "id") or SYSTEM_USER,
         user_name=user_name(user, settings),

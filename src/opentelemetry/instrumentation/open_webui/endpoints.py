@@ -6,6 +6,7 @@ request, and whichever HTTP client: a new endpoint is a new row.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -35,7 +36,9 @@ def _characters(payload: Payload) -> int | None:
 
 def _spoken_characters(payload: Payload) -> int | None:
     markup = payload.get("")
-    return len(_IN_MARKUP.sub("", markup)) if isinstance(markup, str) else None
+    if not isinstance(markup, str):
+        return None
+    return len(html.unescape(_IN_MARKUP.sub("", markup)))
 
 
 def _n(payload: Payload) -> int | None:
@@ -95,6 +98,7 @@ ENDPOINTS: Final = (
     Endpoint("/messages", "chat", ANTHROPIC),
     Endpoint("/embeddings", "embeddings", OPENAI),
     Endpoint("/rerank", "rerank", OPENAI, has_tokens=False),
+    Endpoint("/ocr", "ocr", wires.OCR, has_tokens=False),
     _speech("/audio/speech", providers.openai_compatible, _characters),
     _speech("/text-to-speech/[^/]+", providers.elevenlabs, _characters),
     _speech("/cognitiveservices/v1", providers.azure_speech, _spoken_characters),

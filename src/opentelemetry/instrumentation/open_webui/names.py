@@ -130,6 +130,9 @@ USAGE_IMAGES: Final = Metric(
 USAGE_AUDIO_DURATION: Final = Metric(
     "open_webui.usage.audio.duration", "s", "Audio that was transcribed, by who had it."
 )
+USAGE_PAGES: Final = Metric(
+    "open_webui.usage.pages", "{page}", "Pages that were read by a model, by who had them read."
+)
 GROUP_REQUESTS: Final = Metric(
     "open_webui.group.requests",
     "{request}",

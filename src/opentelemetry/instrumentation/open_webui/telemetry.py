@@ -42,6 +42,7 @@ _COUNTERS = (
     names.USAGE_CHARACTERS,
     names.USAGE_IMAGES,
     names.USAGE_AUDIO_DURATION,
+    names.USAGE_PAGES,
     names.GROUP_REQUESTS,
     names.GROUP_TOKENS,
 )
@@ -392,6 +393,7 @@ def _units(call: ModelCall) -> list[tuple[names.Metric, float]]:
         (names.USAGE_CHARACTERS, call.characters),
         (names.USAGE_IMAGES, call.images),
         (names.USAGE_AUDIO_DURATION, call.answer.seconds),
+        (names.USAGE_PAGES, call.answer.pages),
     )
     return [(metric, amount) for metric, amount in amounts if amount]
 

@@ -119,3 +119,5 @@ class Answer:
     """Images in the answer."""
     seconds: float | None = None
     """Seconds of audio that the provider says it heard."""
+    pages: int | None = None
+    """Pages that the provider says it read."""

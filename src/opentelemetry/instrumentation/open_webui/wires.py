@@ -208,6 +208,15 @@ def read_images(message: Message, answer: Answer) -> None:
     answer.images = _length(message, "data", "images")
 
 
+def read_ocr(message: Message, answer: Answer) -> None:
+    """Read the answer of Mistral's OCR API: ``usage_info.pages_processed``.
+
+    Source: the Mistral AI API reference, OCR.
+    """
+    _read_head(message, answer)
+    answer.pages = count(_nested(message, "usage_info").get("pages_processed"))
+
+
 def read_gemini(message: Message, answer: Answer) -> None:
     """Read an answer of the Gemini API: ``predictions``, or ``candidates`` with inline images.
 
@@ -282,6 +291,8 @@ OLLAMA: Final = Wire(
 AUDIO: Final = Wire(read=read_audio)
 # One long string is parsed at the speed of copying, and the images have to be counted.
 IMAGES: Final = Wire(read=read_images, longest=1 << 24)
+# The usage stands after the text of all pages.
+OCR: Final = Wire(read=read_ocr, longest=1 << 24)
 GEMINI: Final = Wire(read=read_gemini, longest=1 << 24)
 # The part of a quiet ending that may itself hold the word.
 USAGE_ENDING: Final = len(b'"usage": null}')

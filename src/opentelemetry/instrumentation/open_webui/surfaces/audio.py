@@ -48,7 +48,8 @@ def voice_call(runtime: Runtime) -> Wrapper:
 @guarded
 def _expect_call(runtime: Runtime) -> None:
     if runtime.active:
-        caller = replace(find_caller(runtime.settings, picked=False), auth="session")
+        # The socket's first message brings a session's token, and nothing else is taken there.
+        caller = find_caller(runtime.settings, auth="session", picked=False)
         runtime.groups.expect(caller.user_id)
         announced.set(Announced(runtime, REALTIME, caller))
 

@@ -9,6 +9,8 @@ from .. import providers
 from ..patching import Target
 from .running import Given, Running, runs
 
+_OF_A_MESSAGE: Final = frozenset({"session_id", "chat_id", "message_id"})
+
 
 def _pipe(given: Given) -> str:
     """Return the pipe that a workspace model stands on, or the model itself."""
@@ -18,9 +20,18 @@ def _pipe(given: Given) -> str:
     return str(base or model)
 
 
+def _reaches_browser(given: Given) -> bool:
+    """Open WebUI can ask the browser only for a message of a chat; it gives up otherwise."""
+    metadata = given["form_data"].get("metadata") or {}
+    return metadata.keys() >= _OF_A_MESSAGE
+
+
 PIPE: Final = Running("chat", providers.PIPE, model=_pipe, delegates=True)
 DIRECT: Final = Running(
-    "chat", providers.DIRECT, model=lambda given: str(given["form_data"]["model"])
+    "chat",
+    providers.DIRECT,
+    model=lambda given: str(given["form_data"]["model"]),
+    asks=_reaches_browser,
 )
 
 TARGETS: Final = (

@@ -1,4 +1,4 @@
-"""Embeddings and reranking of what is searched: ``retrieval/utils.py``, ``retrieval/models``."""
+"""Models that read, embed, rank and search: ``retrieval`` and what it calls."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ OPENAI: Final = Leaf(_EMBEDDINGS, task=RETRIEVAL_TASK)
 OLLAMA: Final = Leaf(_EMBEDDINGS, provider=providers.ollama, task=RETRIEVAL_TASK)
 # The address of a reranker may be any.
 RERANKER: Final = Leaf(anywhere=RERANK, task=RETRIEVAL_TASK)
+SEARCH: Final = Leaf(frozenset({"chat"}), task=RETRIEVAL_TASK)
+OCR: Final = Leaf(frozenset({"ocr"}), task=RETRIEVAL_TASK)
 
 TARGETS: Final = (
     *(
@@ -36,5 +38,17 @@ TARGETS: Final = (
         covers="reranking",
         # Open WebUI imports it when a reranker is configured.
         optional=True,
+    ),
+    Target(
+        "open_webui.retrieval.web.perplexity",
+        "search_perplexity",
+        announces(SEARCH),
+        covers="searches of the web by Perplexity's models",
+    ),
+    Target(
+        "open_webui.retrieval.loaders.mistral",
+        "MistralLoader._process_ocr",
+        announces(OCR),
+        covers="documents read by Mistral's OCR",
     ),
 )

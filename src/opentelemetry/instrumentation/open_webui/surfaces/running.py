@@ -34,6 +34,8 @@ class Running:
     """How to read what it returns."""
     address: Callable[[Given], str] = lambda _given: ""
     images: Callable[[Given], int | None] = lambda _given: None
+    asks: Callable[[Given], bool] = lambda _given: True
+    """Whether the function gets as far as to ask the model."""
     delegates: bool = False
     """Whether it may answer by calling models itself."""
 
@@ -70,6 +72,8 @@ def _start(
     if not runtime.active:
         return None
     given = bound(function, args, kwargs)
+    if not running.asks(given):
+        return None
     parts = urlsplit(running.address(given))
     asked = Asked(
         endpoint=running.endpoint,
