@@ -37,7 +37,7 @@ test-matrix: ## The table of all paths on each version of Open WebUI (VERSIONS="
 	@set -e; for version in $(VERSIONS); do \
 		$(PYTHON) dev/setup.py $$version; \
 		echo "Open WebUI $$version"; \
-		.venv-$$version/bin/python -m pytest -q tests/e2e/test_calls.py tests/e2e/test_paths.py; \
+		.venv-$$version/bin/python -m pytest -q tests/e2e/test_sources.py tests/e2e/test_calls.py tests/e2e/test_paths.py; \
 	done
 
 demo: ## Watch a real Open WebUI report a small day of traffic (ONCE=1: print, check and end)

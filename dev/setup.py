@@ -62,8 +62,12 @@ INSTRUMENTATIONS = (
 
 def main() -> None:
     """Make what the command line names."""
+    known = {"pins": pins, "newest": newest, "chromium": chromium}
     for name in sys.argv[1:] or ["pins"]:
-        {"pins": pins, "newest": newest, "chromium": chromium}.get(name, lambda: older(name))()
+        if name in known:
+            known[name]()
+        else:
+            version(name)
 
 
 def pins() -> None:
@@ -93,9 +97,9 @@ def newest() -> None:
     environment.finish()
 
 
-def older(version: str) -> None:
-    """An older Open WebUI with what it pins, but for OpenTelemetry, which is as we need it."""
-    environment = Environment(ROOT / f".venv-{version}", "pinned", version)
+def version(number: str) -> None:
+    """A version of Open WebUI with what it pins, but for OpenTelemetry, which is as we need it."""
+    environment = Environment(ROOT / f".venv-{number}", "pinned", number)
     if environment.is_ready():
         return
     environment.create()
