@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -12,6 +13,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
 
 from opentelemetry.instrumentation.open_webui.patching import MAIN, Patcher, Target, bound
+from opentelemetry.instrumentation.open_webui.surfaces import TARGETS
 
 LEAF = "open_webui.leaf"
 
@@ -85,6 +87,33 @@ def test_a_missing_target_is_told_once_and_the_rest_works(
     assert "Not covered: what is gone; what has moved." in record.getMessage()
 
 
+@pytest.mark.parametrize(
+    ("version", "state", "warning"),
+    [
+        ("0.10.2", "absent in this version (since 0.11)", ""),
+        ("0.11.0", "missing", "lacks open_webui.leaf.gone"),
+        ("0.13.0", "missing", "0.13.0 is newer than this instrumentation knows (0.12)"),
+    ],
+)
+def test_what_a_version_lacks_and_what_it_has_lost_are_told_apart(
+    modules: dict[str, ModuleType],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    state: str,
+    warning: str,
+) -> None:
+    environment = ModuleType("open_webui.env")
+    environment.VERSION = version  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "open_webui.env", environment)
+    gone = Target(LEAF, "gone", doubling, covers="what is gone", since=(0, 11))
+    it = patcher(Target(LEAF, "answer", doubling, covers="answers"), gone)
+    it.install()
+    assert TestClient(modules[MAIN].app).get("/answer").json() == {"number": 2}
+    assert [found for _, found in it.states()] == ["patched", state]
+    assert (warning in caplog.text) if warning else not caplog.records
+
+
 def test_a_removed_patcher_patches_nothing_later(modules: dict[str, ModuleType]) -> None:
     before = references(modules)
     it = patcher(Target(LEAF, "answer", doubling, covers="answers"))
@@ -101,3 +130,13 @@ def test_arguments_are_bound_by_name() -> None:
         "form_data": "f",
         "user": "u",
     }
+
+
+def test_the_page_about_versions_names_what_came_later() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "versions.md").read_text()
+    rows = {line for line in page.splitlines() if line.startswith("| 0.")}
+    for target in TARGETS:
+        if target.since > (0, 6):
+            since = f"| {'.'.join(map(str, target.since))} |"
+            named = [row for row in rows if row.startswith(since) and target.covers in row]
+            assert named, f"{since} {target.covers}"
