@@ -39,6 +39,8 @@ LEFT_OUT = frozenset(
         "unstructured", "weaviate-client",
     )
 )  # fmt: skip
+# What they import, and left to one of these to bring.
+BROUGHT = ("beautifulsoup4",)
 TESTED = ("--group", "test", "--group", "browser", "--group", "postgres")
 # What Open WebUI's own ENABLE_OTEL imports.
 INSTRUMENTATIONS = (
@@ -157,7 +159,8 @@ class Environment:
         """What a version without a slim variant requires, but for what is left out."""
         [metadata] = self.path.glob("lib/python*/site-packages/open_webui-*.dist-info/METADATA")
         found = re.findall(r"^Requires-Dist: ([\w.-]+)([^;\n]*)$", metadata.read_text(), re.M)
-        return [f"{name}{pin}".replace(" ", "") for name, pin in found if name not in LEFT_OUT]
+        kept = [f"{name}{pin}".replace(" ", "") for name, pin in found if name not in LEFT_OUT]
+        return [*kept, *BROUGHT]
 
     def install(self, *what: str) -> None:
         """Install with uv."""
