@@ -36,7 +36,7 @@ TARGETS: Final = (
         "ExternalReranker.predict",
         announces(RERANKER),
         covers="reranking",
-        # Open WebUI imports it when a reranker is configured.
+        # Open WebUI imports it when one is configured.
         optional=True,
     ),
     Target(
@@ -50,5 +50,7 @@ TARGETS: Final = (
         "MistralLoader._process_ocr",
         announces(OCR),
         covers="documents read by Mistral's OCR",
+        # Open WebUI imports it when a document comes.
+        optional=True,
     ),
 )
