@@ -11,10 +11,11 @@ import gc
 import json
 import resource
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
+from aiohttp.streams import StreamReader
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, InMemoryLogRecordExporter
@@ -23,8 +24,14 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-from opentelemetry.instrumentation.open_webui import transport
+from opentelemetry.instrumentation.open_webui import pricing
+from opentelemetry.instrumentation.open_webui.accounting import Accountant
+from opentelemetry.instrumentation.open_webui.clients.aiohttp import sends
+from opentelemetry.instrumentation.open_webui.connections import Connections
+from opentelemetry.instrumentation.open_webui.estimates import Estimator
 from opentelemetry.instrumentation.open_webui.groups import Groups
+from opentelemetry.instrumentation.open_webui.price_file import PriceFile
+from opentelemetry.instrumentation.open_webui.pricing import Prices
 from opentelemetry.instrumentation.open_webui.runtime import Runtime
 from opentelemetry.instrumentation.open_webui.settings import Settings
 from opentelemetry.instrumentation.open_webui.surfaces.leaf import announces
@@ -42,19 +49,21 @@ CHUNK = (
     b'"choices":[{"index":0,"delta":{"content":" lantern"},"logprobs":null,'
     b'"finish_reason":null}],"usage":null}\n'
 )
-ANSWER = {
-    "id": "chatcmpl-9f1",
-    "model": "gpt-std-2025-08-07",
-    "choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "lantern"}}],
-    "usage": {
-        "prompt_tokens": 120,
-        "completion_tokens": 80,
-        "prompt_tokens_details": {"cached_tokens": 40},
-        "completion_tokens_details": {"reasoning_tokens": 20},
-    },
-}
+ANSWER = json.dumps(
+    {
+        "id": "chatcmpl-9f1",
+        "model": "gpt-4o-2024-08-06",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "lantern"}}],
+        "usage": {
+            "prompt_tokens": 120,
+            "completion_tokens": 80,
+            "prompt_tokens_details": {"cached_tokens": 40},
+            "completion_tokens_details": {"reasoning_tokens": 20},
+        },
+    }
+).encode()
 PAYLOAD = json.dumps(
-    {"model": "gpt-std", "stream": False, "messages": [{"role": "user", "content": "word " * 200}]}
+    {"model": "gpt-4o", "stream": False, "messages": [{"role": "user", "content": "word " * 200}]}
 )
 
 
@@ -86,29 +95,47 @@ class Bench:
         self.meters = MeterProvider([self.reader])
         settings = Settings.load({"groups_cache_seconds": 3600}, {})
 
-        async def lookup(_user: str) -> Sequence[str]:
-            return groups
+        async def lookup(users: Sequence[str]) -> dict[str, Sequence[str]]:
+            return dict.fromkeys(users, groups)
+
+        async def connections() -> list[tuple[str, str]]:
+            return [("openai.api_base_urls", "http://provider.example:8080/v1")]
 
         self.telemetry = Telemetry(settings, tracers, self.meters, loggers)
-        self.runtime = Runtime(settings, self.telemetry, Groups(lookup, 3600))
+        self.runtime = Runtime(
+            settings,
+            self.telemetry,
+            Groups(lookup, 3600),
+            Connections(connections),
+            Accountant(Prices(PriceFile()), Estimator()),
+        )
+        asyncio.run(self.runtime.connections.load())
+        pricing.load()
         self._leaf = announces(CHAT)(self.runtime)
+        self._sends = sends(self.runtime)
+
+    async def request(self, *args: Any, **kwargs: Any) -> Any:
+        """The HTTP client, wrapped."""
+        return await self._sends(request_bare, None, args, kwargs)
 
     async def call(self, user: str = "u1") -> Any:
         """One call to a model that answers in one piece."""
-        return await self._leaf(leaf, None, (), arguments(user, request_through_transport))
+        return await self._leaf(leaf, None, (), arguments(user, self.request))
 
     async def bare(self, user: str = "u1") -> Any:
         """The same without the library."""
         return await leaf(**arguments(user, request_bare))
 
-    async def stream(self, chunks: int) -> Any:
+    async def stream(self, chunks: int) -> None:
         """One call to a model that answers with a stream."""
-        form = {"model": "gpt-std", "chunks": chunks}
-        answer = await self._leaf(
-            leaf, None, (), {**arguments("u1", request_through_transport), "form_data": form}
-        )
-        async for _ in answer.body_iterator:
-            pass
+        given = {**arguments("u1", self.request), "form_data": {"model": "m", "chunks": chunks}}
+        await self._leaf(leaf, None, (), given)
+
+
+async def bare_stream(chunks: int) -> None:
+    """The same without the library."""
+    form = {"model": "gpt-4o", "chunks": chunks}
+    await leaf(**{**arguments("u1", request_bare), "form_data": form})
 
 
 def arguments(user: str, send: Callable[..., Awaitable[Any]]) -> dict[str, Any]:
@@ -123,32 +150,41 @@ def arguments(user: str, send: Callable[..., Awaitable[Any]]) -> dict[str, Any]:
     return {"request": request, "form_data": {"model": "gpt-std"}, "user": person}
 
 
-async def leaf(request: Any, form_data: dict[str, Any], user: Any) -> Any:
-    """Stands in for Open WebUI's function that calls a provider."""
+async def leaf(request: Any, form_data: dict[str, Any], user: Any) -> None:
+    """Stands in for Open WebUI's function that calls a provider, and for who reads its answer."""
     chunks = form_data.get("chunks")
     payload = PAYLOAD if chunks is None else PAYLOAD.replace("false", "true", 1)
-    await request.send("POST", "http://provider.example:8080/v1/chat/completions", data=payload)
-    return ANSWER if chunks is None else SimpleNamespace(body_iterator=body(chunks))
+    url = "http://provider.example:8080/v1/chat/completions"
+    response = await request.send("POST", url, data=payload, chunks=chunks)
+    if chunks is None:
+        json.loads(await response.content.read())
+        return
+    async for _ in response.content:
+        pass
 
 
-async def body(chunks: int) -> AsyncIterator[bytes]:
-    """A stream as Open WebUI passes it on: line by line."""
-    for _ in range(chunks // 2):
-        yield CHUNK
-        yield b"\n"
+class Response:
+    """An answer of aiohttp's, as far as anybody looks at it; all of it has come already."""
+
+    status = 200
+    headers: ClassVar[dict[str, str]] = {}
+    content_type = "text/event-stream"
+
+    def __init__(self, chunks: int | None) -> None:
+        self.content = StreamReader(PROTOCOL, 1 << 16, loop=asyncio.get_running_loop())
+        for piece in [ANSWER] if chunks is None else [CHUNK, b"\n"] * (chunks // 2):
+            self.content.feed_data(piece)
+        self.content.feed_eof()
 
 
-async def request_bare(method: str, url: str, **_: Any) -> Any:
+PROTOCOL: Any = SimpleNamespace(
+    _reading_paused=False, pause_reading=lambda: None, resume_reading=lambda **_: None
+)
+
+
+async def request_bare(method: str, url: str, chunks: int | None = None, **_: Any) -> Any:
     """An HTTP client that answers at once."""
-    return RESPONSE
-
-
-async def request_through_transport(*args: Any, **kwargs: Any) -> Any:
-    """The same client, wrapped."""
-    return await transport.request(request_bare, None, args, kwargs)
-
-
-RESPONSE = SimpleNamespace(status=200)
+    return Response(chunks) if method == "POST" else None
 
 
 def cpu(work: Callable[[], Awaitable[Any]]) -> float:
@@ -189,11 +225,7 @@ def per_chunk() -> float:
     """Microseconds of one chunk that holds no usage, less what the stand-ins cost."""
     bench = Bench()
 
-    async def bare() -> None:
-        async for _ in body(CHUNKS):
-            pass
-
-    cost = difference(lambda: bench.stream(CHUNKS), bare)
+    cost = difference(lambda: bench.stream(CHUNKS), lambda: bare_stream(CHUNKS))
     # A chunk comes in two pieces: its line, and the blank line after it.
     return cost / (CHUNKS // 2) * MICRO
 
@@ -205,7 +237,8 @@ def per_other_request() -> float:
         for _ in range(CALLS * 10):
             await send("GET", "http://elsewhere.example/")
 
-    cost = difference(lambda: repeat(request_through_transport), lambda: repeat(request_bare))
+    bench = Bench()
+    cost = difference(lambda: repeat(bench.request), lambda: repeat(request_bare))
     return cost / (CALLS * 10) * MICRO
 
 

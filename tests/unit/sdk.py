@@ -16,8 +16,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from opentelemetry.instrumentation.open_webui import endpoints
+from opentelemetry.instrumentation.open_webui.accounting import Accountant
 from opentelemetry.instrumentation.open_webui.call import Asked, ModelCall
 from opentelemetry.instrumentation.open_webui.caller import Caller
+from opentelemetry.instrumentation.open_webui.estimates import Estimator
+from opentelemetry.instrumentation.open_webui.price_file import PriceFile
+from opentelemetry.instrumentation.open_webui.pricing import Prices
 from opentelemetry.instrumentation.open_webui.settings import Settings
 from opentelemetry.instrumentation.open_webui.telemetry import Telemetry
 
@@ -46,7 +50,12 @@ class Sdk:
     def call(self, *, groups: tuple[str, ...] = (), model: str = "m", **caller: Any) -> ModelCall:
         """A call that has been started."""
         return ModelCall(
-            self.telemetry, asked(model), caller_named(**caller), groups, lambda _: None
+            self.telemetry,
+            asked(model),
+            caller_named(**caller),
+            groups,
+            lambda _: None,
+            accountant=accountant(),
         )
 
     @property
@@ -55,9 +64,14 @@ class Sdk:
         return [dict(log.log_record.attributes or {}) for log in self.logs.get_finished_logs()]
 
 
+def accountant(*, estimates: bool = False, file: PriceFile | None = None) -> Accountant:
+    return Accountant(Prices(file or PriceFile()), Estimator() if estimates else None)
+
+
 def asked(model: str = "m", **more: Any) -> Asked:
     values: dict[str, Any] = {"stream": False, "address": "provider.example", "port": 443}
-    return Asked(endpoints.CHAT, "chat", "openai", model, **{**values, **more})
+    endpoint = more.pop("endpoint", endpoints.CHAT)
+    return Asked(endpoint, "chat", "openai", model, **{**values, **more})
 
 
 def caller_named(user: str = "u1", **more: Any) -> Caller:

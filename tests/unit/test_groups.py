@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -15,12 +16,12 @@ class Database:
         self.delay = 0.0
         self.now = 0.0
 
-    async def __call__(self, _user: str) -> list[str]:
+    async def __call__(self, users: Sequence[str]) -> dict[str, list[str]]:
         self.asked += 1
         await asyncio.sleep(self.delay)
         if "broken" in self.names:
             raise RuntimeError
-        return self.names
+        return dict.fromkeys(users, self.names)
 
     def groups(self) -> Groups:
         return Groups(self, 30, clock=lambda: self.now)

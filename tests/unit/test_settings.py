@@ -19,8 +19,8 @@ GOOD = [
 BAD = [
     ("user_identity", "nmae", "one of name, email, hash, none", "none"),
     ("ask_usage", "perhaps", "true or false", True),
-    ("series_limit", "99", "a whole number from 100 to 10000000", 50_000),
-    ("series_limit", "1e3", "a whole number from 100 to 10000000", 50_000),
+    ("series_limit", "99", "a whole number from 100 to 10000000", 70_000),
+    ("series_limit", "1e3", "a whole number from 100 to 10000000", 70_000),
     ("groups_cache_seconds", "0", "a number of seconds from 1 to 3600", 30.0),
     ("idle_seconds", "nan", "a number of seconds from 1 to 86400", 900.0),
     ("announce_seconds", "-1", "a number of seconds from 0 to 3600", 0.0),

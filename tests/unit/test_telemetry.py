@@ -107,14 +107,6 @@ def test_a_failed_call_says_so_everywhere() -> None:
     assert points(data, "open_webui.usage.tokens") == []
 
 
-def test_an_answer_without_usage_is_marked() -> None:
-    sdk = Sdk()
-    call = sdk.call()
-    call.read_message({"choices": []})
-    call.end()
-    assert sdk.events[0]["open_webui.usage.estimated"] is True
-
-
 @pytest.mark.parametrize("identity", ["none", "name"])
 def test_users_are_shown_as_wanted(identity: str) -> None:
     sdk = Sdk()

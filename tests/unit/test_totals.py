@@ -28,6 +28,7 @@ class Fixture:
             limit=limit,
             shard_size=shard_size,
             on_shard=lambda metric, shard: self.shards.append((metric, shard)),
+            membership="member",
             clock=self.clock,
         )
         self.totals.hold = HOLD
@@ -112,24 +113,37 @@ def test_a_shard_takes_as_many_series_as_it_may() -> None:
     assert len(it.shown()) == 5
 
 
+def members(*groups: str) -> list[Tags]:
+    return [(("user.id", "alice"), ("group", group)) for group in groups]
+
+
+def groups_shown(it: Fixture) -> set[object]:
+    return {tags["group"] for value, tags in it.totals.shown("member", 0) if value == 1}
+
+
 def test_memberships_follow_the_last_known_groups() -> None:
     it = Fixture()
-
-    def belong(*groups: str) -> None:
-        tags: list[Tags] = [(("user.id", "alice"), ("group", group)) for group in groups]
-        it.totals.set_members("member", "alice", tags)
-
-    def shown() -> set[str]:
-        return {tags["group"] for value, tags in it.totals.shown("member", 0) if value == 1}
-
-    belong("a", "b")
-    assert shown() == {"a", "b"}
-    belong("b", "c")
-    assert shown() == {"b", "c"}
-    belong("a")
-    assert shown() == {"a"}
+    for groups in ({"a", "b"}, {"b", "c"}, {"a"}):
+        it.totals.set_members("alice", members(*sorted(groups)))
+        assert groups_shown(it) == groups
     it.clock.now = 200
-    assert shown() == set()
+    assert groups_shown(it) == set()
+
+
+def test_memberships_change_between_calls_and_make_nobody_active() -> None:
+    it = Fixture()
+    it.totals.set_members("alice", members("a"))
+    assert it.totals.members() == {"alice": (("user.id", "alice"), ("group", "a"))}
+    it.clock.now = IDLE
+    it.totals.set_members("alice", members("b", "c"), moved=False)
+    assert groups_shown(it) == {"b", "c"}
+    it.clock.now = IDLE + 1
+    assert groups_shown(it) == set()
+    assert it.totals.members() == {}
+    it.totals.set_members("alice", members("d"), moved=False)
+    assert groups_shown(it) == set()
+    it.totals.set_members("alice", members("d"))
+    assert groups_shown(it) == {"d"}
 
 
 steps = st.lists(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +19,7 @@ from opentelemetry.instrumentation.open_webui.runtime import Runtime
 from opentelemetry.instrumentation.open_webui.settings import Settings
 from opentelemetry.instrumentation.open_webui.surfaces.leaf import announces
 from opentelemetry.instrumentation.open_webui.surfaces.openai import CHAT
-from unit.sdk import Sdk, answer
+from unit.sdk import Sdk, accountant, answer
 
 OPTION = b'"stream_options":{"include_usage":true}'
 BODY = b'{"model":"base","stream":true,"messages":[{"role":"user","content":"\xc3\xa4 {"}]}'
@@ -43,8 +43,8 @@ class World:
     def __init__(self, provider: Provider, **settings: Any) -> None:
         self.provider, self.sdk = provider, Sdk()
 
-        async def lookup(_user: str) -> list[str]:
-            return ["b", "a"]
+        async def lookup(users: Sequence[str]) -> dict[str, list[str]]:
+            return {user: ["b", "a"] for user in users}
 
         loaded = Settings.load(settings, {})
         self.configured: list[tuple[str, str]] = []
@@ -53,7 +53,11 @@ class World:
             return self.configured
 
         self.runtime = Runtime(
-            loaded, self.sdk.telemetry, Groups(lookup, 30), Connections(connections)
+            loaded,
+            self.sdk.telemetry,
+            Groups(lookup, 30),
+            Connections(connections),
+            accountant(),
         )
 
     def run(self, body: bytes = BODY, path: str = "/v1/chat/completions", times: int = 1) -> None:

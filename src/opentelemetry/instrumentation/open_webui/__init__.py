@@ -37,8 +37,9 @@ API
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]
     BaseInstrumentor,
@@ -46,6 +47,11 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
 
 from .settings import SettingError, Settings
 from .version import __version__
+
+if TYPE_CHECKING:
+    from .price_file import PriceFile
+
+_logger = logging.getLogger(__name__)
 
 __all__ = ["OpenWebUIInstrumentor", "SettingError", "__version__"]
 
@@ -73,13 +79,19 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         from .surfaces import TARGETS
 
         settings = Settings.load(kwargs)
-        self._patcher = Patcher(TARGETS, functools.cache(lambda: self._start(settings, kwargs)))
+        prices = _price_file(settings.price_file, strict="price_file" in kwargs)
+        self._patcher = Patcher(
+            TARGETS, functools.cache(lambda: self._start(settings, prices, kwargs))
+        )
         self._patcher.install()
 
-    def _start(self, settings: Settings, kwargs: dict[str, Any]) -> Any:
+    def _start(self, settings: Settings, prices: PriceFile, kwargs: dict[str, Any]) -> Any:
+        from .accounting import Accountant
         from .compat import base_urls, group_names
         from .connections import Connections
+        from .estimates import Estimator
         from .groups import Groups
+        from .pricing import Prices
         from .runtime import Runtime
         from .telemetry import Telemetry
 
@@ -91,8 +103,12 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
                 kwargs.get("meter_provider"),
                 kwargs.get("logger_provider"),
             ),
-            Groups(group_names, settings.groups_cache_seconds),
+            Groups(
+                lambda user_ids: group_names(user_ids, settings.inherited_groups),
+                settings.groups_cache_seconds,
+            ),
             Connections(base_urls),
+            Accountant(Prices(prices), Estimator() if settings.estimate_usage else None),
         )
         return self._runtime
 
@@ -103,3 +119,16 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             self._runtime.active = False
             self._runtime.finish()
         self._patcher = self._runtime = None
+
+
+def _price_file(path: str, *, strict: bool) -> PriceFile:
+    from .price_file import PriceFile, PriceFileError
+
+    file = PriceFile(path)
+    try:
+        file.load()
+    except PriceFileError as error:
+        if strict:
+            raise SettingError(f"price_file: {error}") from None
+        _logger.error("Open WebUI instrumentation: %s. %s", error, file.without())
+    return file

@@ -6,18 +6,21 @@ import asyncio
 import random
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from .accounting import Accountant
 from .caller import Caller
 from .endpoints import Endpoint
+from .estimates import Text
 from .guard import guarded, report
 from .names import CANCELLED
+from .pricing import Cost
 from .stream import BodyReader, StreamReader, UsageFilter, read_message
 from .usage import Answer, Usage
-from .wires import Message
+from .wires import Message, usd
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -39,9 +42,14 @@ class Asked:
     """Characters to speak."""
     images: int | None = None
     """Images to make."""
+    url: str = ""
+    """The whole address, without its query."""
+    prompt: Text | None = None
+    """The measure of what the model is given to read."""
 
 
 _END: Final = object()
+_CHARGED: Final = "x-litellm-response-cost"
 
 
 class Recorder(Protocol):
@@ -59,6 +67,7 @@ class ModelCall:
 
     __slots__ = (
         "__weakref__",
+        "_accountant",
         "_clock",
         "_ended",
         "_on_end",
@@ -68,10 +77,13 @@ class ModelCall:
         "asked",
         "attributes",
         "caller",
+        "charged",
         "chunks",
+        "cost",
         "delegated",
         "duration",
         "error",
+        "estimated",
         "first_chunk",
         "groups",
         "hides_usage",
@@ -79,6 +91,8 @@ class ModelCall:
         "parent_id",
         "span",
         "status",
+        "unpriced",
+        "usage",
     )
 
     def __init__(
@@ -89,6 +103,7 @@ class ModelCall:
         groups: tuple[str, ...],
         on_end: Callable[[ModelCall], None],
         *,
+        accountant: Accountant,
         parent: ModelCall | None = None,
         hides_usage: bool = False,
     ) -> None:
@@ -109,9 +124,19 @@ class ModelCall:
         self.first_chunk: float | None = None
         """Seconds from the request to the first piece of a streamed answer."""
         self.chunks = 0
+        self.usage = Usage()
+        """The tokens that it used, once it has ended; with those that are estimated."""
+        self.estimated = Usage()
+        """The part of them that nobody reported."""
+        self.charged: float | None = None
+        """USD that the provider says it charged, in the head of its answer."""
+        self.cost: Cost | None = None
+        self.unpriced = False
+        """Whether it used something whose price is not known."""
         self.delegated = False
         """Whether it called models itself: what its answer says of tokens is theirs."""
         self._recorder = recorder
+        self._accountant = accountant
         self._reader: StreamReader | BodyReader | None = None
         self._on_end = on_end
         self._ended = False
@@ -121,16 +146,9 @@ class ModelCall:
         self._clock = time.perf_counter()
 
     @property
-    def usage(self) -> Usage:
-        """The tokens that the provider reported."""
-        return Usage() if self.delegated else self.answer.reports.total()
-
-    @property
-    def unreported(self) -> bool:
-        """Whether the provider answered, and said nothing of tokens, which it does use."""
-        if self.delegated or not self.asked.endpoint.has_tokens:
-            return False
-        return not self.usage and (self.error is None or self.first_chunk is not None)
+    def refused(self) -> bool:
+        """Whether the provider answered with an error instead."""
+        return self.status is not None and self.status >= 400
 
     @property
     def characters(self) -> int | None:
@@ -150,6 +168,16 @@ class ModelCall:
         if self.first_chunk is None or self.chunks < 2:
             return None
         return (self.duration - self.first_chunk) / (self.chunks - 1)
+
+    def answered(self, status: int, headers: Mapping[str, str]) -> None:
+        """Take the head of the provider's answer.
+
+        Source: LiteLLM's proxy documentation, "Response Headers"; of a stream, the cost is not
+        known when it begins.
+        """
+        self.status = status
+        if not self.asked.stream:
+            self.charged = usd(headers.get(_CHARGED))
 
     def begin_answer(self) -> Callable[[bytes], None]:
         """Take it that the first piece is there; return what reads this one and the others."""
@@ -182,6 +210,7 @@ class ModelCall:
             self.chunks = self._reader.chunks
         self.error = self._error(error)
         try:
+            self._accountant.settle(self)
             self._recorder.record(self)
         finally:
             self._on_end(self)
@@ -190,20 +219,20 @@ class ModelCall:
         """End the call by an exception: the provider's status says more, if there is one."""
         if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
             self.end(CANCELLED)
-        elif self.status is not None and self.status >= 400:
+        elif self.refused:
             self.end(str(self.status))
         else:
             self.end(type(_origin(error)).__qualname__)
 
     def give_up(self) -> None:
         """End the call because nobody reads its answer: an error's one says all by its status."""
-        self.end(CANCELLED if self.status is None or self.status < 400 else None)
+        self.end(None if self.refused else CANCELLED)
 
     def _error(self, error: str | None) -> str | None:
         # Whoever leaves after the answer is complete has missed nothing.
         if error == CANCELLED and self.answer.complete:
             error = None
-        if error is None and self.status is not None and self.status >= 400:
+        if error is None and self.refused:
             error = str(self.status)
         return error or self.answer.error
 

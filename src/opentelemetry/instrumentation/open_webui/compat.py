@@ -6,9 +6,11 @@ then it is there.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -17,17 +19,32 @@ NEWEST: Final = (0, 12)
 """The newest minor version of Open WebUI that this was tested with."""
 
 
-async def group_names(user_id: str) -> list[str]:
-    """Return the names of the groups that the user is directly in.
+async def group_names(user_ids: Sequence[str], inherited: bool) -> dict[str, list[str]]:
+    """Return the names of the groups that users are in, by their ids.
 
     Nothing of the lookup is traced: it is ours, not the request's.
+
+    Args:
+        user_ids: Who.
+        inherited: Whether to tell the groups above their own, too; there are such since 0.12.
     """
     groups = sys.modules["open_webui.models.groups"].Groups
+    many = getattr(groups, "get_groups_by_member_ids", None)  # since 0.7
+    options = {"include_inherited": True} if inherited and version() >= (0, 12) else {}
     with suppress_instrumentation():
-        found: Any = groups.get_groups_by_member_id(user_id)
-        if inspect.isawaitable(found):  # synchronous before 0.9
-            found = await found
-    return [group.name for group in found]
+        if many is not None:
+            found = await _result(many, list(user_ids), **options)
+        else:
+            one = groups.get_groups_by_member_id
+            found = {user_id: await _result(one, user_id) for user_id in user_ids}
+    return {user_id: [group.name for group in its] for user_id, its in found.items()}
+
+
+async def _result(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    if inspect.iscoroutinefunction(function):
+        return await function(*args, **options)
+    # Before 0.9 the database is asked synchronously, which would hold up the event loop.
+    return await asyncio.to_thread(function, *args, **options)
 
 
 def auth_type(request: Any) -> str | None:

@@ -60,6 +60,8 @@ class Endpoint:
     """Whether a stream reports usage only when ``stream_options`` asks for it."""
     has_tokens: bool = True
     """Whether the provider is expected to say how many tokens it used."""
+    speaks: bool = True
+    """Whether what it answers is a text, which is made of tokens."""
     characters: Callable[[Payload], int | None] = _no_units
     """Characters to speak."""
     images: Callable[[Payload], int | None] = _no_units
@@ -90,13 +92,13 @@ def _images(path: str, operation: str, wire: Wire, who: providers.Provider) -> E
 ENDPOINTS: Final = (
     Endpoint("/api/chat", "chat", OLLAMA, providers.ollama, streams_by_default=True),
     Endpoint("/api/generate", "text_completion", OLLAMA, providers.ollama, streams_by_default=True),
-    Endpoint("/api/embed", "embeddings", OLLAMA, providers.ollama),
-    Endpoint("/api/embeddings", "embeddings", OLLAMA, providers.ollama),
+    Endpoint("/api/embed", "embeddings", OLLAMA, providers.ollama, speaks=False),
+    Endpoint("/api/embeddings", "embeddings", OLLAMA, providers.ollama, speaks=False),
     Endpoint("/chat/completions", "chat", OPENAI, asks_usage=True),
     Endpoint("/completions", "text_completion", OPENAI, asks_usage=True),
     Endpoint("/responses", "chat", RESPONSES),
     Endpoint("/messages", "chat", ANTHROPIC),
-    Endpoint("/embeddings", "embeddings", OPENAI),
+    Endpoint("/embeddings", "embeddings", OPENAI, speaks=False),
     Endpoint("/rerank", "rerank", OPENAI, has_tokens=False),
     Endpoint("/ocr", "ocr", wires.OCR, has_tokens=False),
     _speech("/audio/speech", providers.openai_compatible, _characters),

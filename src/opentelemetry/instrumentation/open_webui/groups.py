@@ -11,26 +11,29 @@ import asyncio
 import concurrent.futures
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from .guard import report
 
 _logger = logging.getLogger(__name__)
 
-Lookup = Callable[[str], Awaitable[Sequence[str]]]
+Lookup = Callable[[Sequence[str]], Awaitable[Mapping[str, Sequence[str]]]]
+"""Asks Open WebUI for the names of the groups that users are in, by their ids."""
 
 # A call waits no longer than this for a lookup; the database may be busy, the provider is not.
 _PATIENCE: Final = 0.5
 # Beyond it the oldest half is forgotten: users come and go, memory must not follow all of them.
 _MOST_KNOWN: Final = 20_000
+# Databases bound the variables of a query, SQLite at 999 in the older of its versions.
+_AT_ONCE: Final = 500
 
 
 class Groups:
     """Cached group names by user id. To be used on the event loop's thread, or as a method says.
 
     Args:
-        lookup: Asks Open WebUI for the names of a user's groups.
+        lookup: Asks Open WebUI.
         seconds: How old a membership may be when it is used.
         clock: Seconds, monotonic.
     """
@@ -42,7 +45,7 @@ class Groups:
         self._seconds = seconds
         self._clock = clock
         self._known: dict[str, tuple[float, tuple[str, ...]]] = {}
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, asyncio.Task[dict[str, tuple[str, ...]]]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
@@ -58,7 +61,7 @@ class Groups:
             return
         self.start()
         if self._age(user_id) > self._seconds / 2 and user_id not in self._running:
-            task = asyncio.create_task(self._refresh(user_id))
+            task = asyncio.create_task(self.refresh((user_id,)))
             self._running[user_id] = task
             task.add_done_callback(lambda _: self._running.pop(user_id, None))
 
@@ -67,7 +70,7 @@ class Groups:
         loop = self._loop
         if self.fresh(user_id) or loop is None or _on_a_loop():
             return
-        lookup = asyncio.run_coroutine_threadsafe(self._refresh(user_id), loop)
+        lookup = asyncio.run_coroutine_threadsafe(self.refresh((user_id,)), loop)
         concurrent.futures.wait((lookup,), timeout=_PATIENCE)
 
     def fresh(self, user_id: str) -> bool:
@@ -88,18 +91,23 @@ class Groups:
         known = self._known.get(user_id)
         return float("inf") if known is None else self._clock() - known[0]
 
-    async def _refresh(self, user_id: str) -> None:
+    async def refresh(self, user_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Look users up, however new what is known of them is, and return the sorted names."""
         asked = self._clock()
+        found: dict[str, tuple[str, ...]] = {}
         try:
-            names = tuple(sorted(await self._lookup(user_id)))
+            for start in range(0, len(user_ids), _AT_ONCE):
+                names = await self._lookup(user_ids[start : start + _AT_ONCE])
+                found.update((user, tuple(sorted(its))) for user, its in names.items())
         except Exception:
-            report("the lookup of a user's groups")
-            return
-        self._known.pop(user_id, None)
-        self._known[user_id] = (asked, names)
+            report("the lookup of users' groups")
+        for user_id, groups in found.items():
+            self._known.pop(user_id, None)
+            self._known[user_id] = (asked, groups)
         if len(self._known) > _MOST_KNOWN:
             for old in list(self._known)[: _MOST_KNOWN // 2]:
                 del self._known[old]
+        return found
 
 
 def _on_a_loop() -> bool:

@@ -43,6 +43,7 @@ SERVER_PORT: Final = "server.port"
 ERROR_TYPE: Final = "error.type"
 HTTP_ROUTE: Final = "http.route"
 AUTH: Final = "open_webui.auth"
+COST_SOURCE: Final = "open_webui.cost.source"
 USAGE_ESTIMATED: Final = "open_webui.usage.estimated"
 CALL_ID: Final = "open_webui.call.id"
 CALL_PARENT_ID: Final = "open_webui.call.parent_id"
@@ -64,6 +65,9 @@ SYSTEM_USER: Final = "system"
 CHAT_TASK: Final = "chat"
 RETRIEVAL_TASK: Final = "retrieval"
 UNKNOWN_TASK: Final = "unknown"
+COST_FROM_FILE: Final = "price_file"
+COST_FROM_PROVIDER: Final = "provider"
+COST_FROM_LIST: Final = "genai_prices"
 DOCTOR: Final = "doctor"
 """Task and model of the doctor's test call."""
 INVOKE_AGENT: Final = "invoke_agent"
@@ -121,6 +125,14 @@ USAGE_TOKEN_DETAILS: Final = Metric(
     "{token}",
     "Parts of the tokens: cached, or spent on reasoning. Not to be added to them.",
 )
+USAGE_COST: Final = Metric(
+    "open_webui.usage.cost", "{USD}", "US dollars that calls to models cost, by who made them."
+)
+USAGE_UNPRICED: Final = Metric(
+    "open_webui.usage.unpriced_requests",
+    "{request}",
+    "Calls to models that used something and whose price is not known, by who made them.",
+)
 USAGE_CHARACTERS: Final = Metric(
     "open_webui.usage.characters", "{character}", "Characters that were spoken, by who had them."
 )
@@ -142,6 +154,11 @@ GROUP_TOKENS: Final = Metric(
     "open_webui.group.tokens",
     "{token}",
     "Tokens, under each group of the user. Not to be summed over groups.",
+)
+GROUP_COST: Final = Metric(
+    "open_webui.group.cost",
+    "{USD}",
+    "US dollars, under each group of the user. Not to be summed over groups.",
 )
 USER_GROUP: Final = Metric(
     "open_webui.user.group", "{membership}", "1 for each group of each user lately active."

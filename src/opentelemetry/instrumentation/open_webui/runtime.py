@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from .accounting import Accountant
 from .call import Asked, ModelCall
 from .caller import Caller, find_caller, scene
 from .connections import Connections
@@ -24,12 +25,14 @@ class Runtime:
         telemetry: Telemetry,
         groups: Groups,
         connections: Connections,
+        accountant: Accountant,
     ) -> None:
         self.active = True
         self.settings = settings
         self.telemetry = telemetry
         self.groups = groups
         self.connections = connections
+        self.accountant = accountant
         self._calls: set[ModelCall] = set()
         self._refusals: set[str] = set()
         self._warned: set[tuple[str | None, str]] = set()
@@ -51,6 +54,7 @@ class Runtime:
             caller,
             self.groups.of(caller.user_id),
             ended,
+            accountant=self.accountant,
             parent=parent,
             hides_usage=hides_usage,
         )

@@ -90,10 +90,16 @@ class Settings:
     """The secret that ``hash`` is salted with; needed for it."""
     ask_usage: bool = _setting(True, _boolean)
     """Ask OpenAI-compatible providers to report the usage of a stream."""
-    series_limit: int = _setting(50_000, _whole(100, 10_000_000))
+    estimate_usage: bool = _setting(True, _boolean)
+    """Estimate the tokens of calls of which the provider reports none."""
+    price_file: str = _setting("", _text)
+    """Path of a YAML file with the operator's own prices."""
+    series_limit: int = _setting(70_000, _whole(100, 10_000_000))
     """Accounting series kept apart, per process; further users count as ``__other__``."""
     groups_cache_seconds: float = _setting(30.0, _seconds(1, 3600))
     """How old a known group membership may be."""
+    inherited_groups: bool = _setting(False, _boolean)
+    """Count users in the groups above their own, too, where Open WebUI nests groups."""
     idle_seconds: float = _setting(900.0, _seconds(1, 86_400))
     """Silence after which a series is no longer exported."""
     announce_seconds: float = _setting(0.0, _seconds(0, 3600))

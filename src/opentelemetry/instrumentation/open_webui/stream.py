@@ -11,8 +11,10 @@ import re
 from contextlib import suppress
 from typing import Any, Final
 
+from . import estimates
+from .estimates import Text, spoken, utf8_size
 from .fast_json import loads
-from .usage import Answer
+from .usage import Answer, dropped
 from .wires import USAGE_ENDING, Message, Wire, is_usage_only
 
 # A line longer than this is not kept whole: a provider's mistake must not take our memory.
@@ -23,9 +25,15 @@ _KEPT_OF_LONG_LINE: Final = 1 << 16
 _OLLAMA_TAIL: Final = 1024
 _OLLAMA_COUNTS: Final = re.compile(r'"(prompt_eval_count|eval_count)":\s*(\d{1,15})\b')
 
+# Lines kept of what is said, to estimate the tokens of a stream by, if it reports none.
+_KEPT_LINES: Final = 32
+_LONGEST_KEPT: Final = 4096
+
 # No message is shorter than its braces and the newline.
 _SHORTEST_LINE: Final = 2
 _LONGEST_END: Final = 32
+# What only reports usage has no choices.
+_NO_CHOICE: Final = re.compile(rb'"choices":\s*\[\s*\]')
 _DATA: Final = ord("d")
 _BRACE: Final = ord("{")
 
@@ -33,7 +41,17 @@ _BRACE: Final = ord("{")
 class StreamReader:
     """Reads a stream of lines (SSE or NDJSON) as it passes, in any pieces."""
 
-    __slots__ = ("_clipped", "_rest", "_started", "answer", "chunks", "wire")
+    __slots__ = (
+        "_clipped",
+        "_kept",
+        "_rest",
+        "_said",
+        "_size",
+        "_started",
+        "answer",
+        "chunks",
+        "wire",
+    )
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
@@ -43,6 +61,9 @@ class StreamReader:
         self._rest = b""
         self._clipped = False
         self._started = False
+        self._kept: list[bytes] = []
+        self._said = 0
+        self._size = 0
 
     def feed(self, piece: bytes) -> None:
         """Take the next piece."""
@@ -57,6 +78,11 @@ class StreamReader:
             and event.find(b'"usage"', 0, -USAGE_ENDING) < 0
         ):
             self.chunks += 1
+            # As in `_note`, which would cost a call.
+            self._said += 1
+            self._size += len(event)
+            if self._said <= _KEPT_LINES:
+                self._kept.append(event)
         elif len(event) > 1:
             self._line(event)
 
@@ -65,7 +91,16 @@ class StreamReader:
         if len(self._rest) > _SHORTEST_LINE:
             rest, self._rest = self._rest, b""
             self._line(rest)
+        if self.answer.reports.total().output is None:
+            self.answer.text = streamed_text(self._kept, self._said, self._size)
         return self.answer
+
+    def _note(self, line: bytes) -> None:
+        """Count a line that may carry a piece of what is said, and keep the first ones."""
+        self._said += 1
+        self._size += len(line)
+        if self._said <= _KEPT_LINES:
+            self._kept.append(line[:_LONGEST_KEPT])
 
     def _pieces(self, piece: bytes) -> None:
         *lines, rest = (self._rest + piece).split(b"\n")
@@ -81,13 +116,15 @@ class StreamReader:
         # Comments, and the other fields of an event stream, carry no message.
         if line[0] != _DATA and line[0] != _BRACE and not self._clipped:
             return
+        # The end of an event stream is a short line of its own.
+        if len(line) < _LONGEST_END and b"[DONE]" in line:
+            self.answer.complete = True
+            return
         self.chunks += 1
+        if self.wire.spoken in line:
+            self._note(line)
         if not self._started or self._speaks(line):
             self._parse(line)
-        # The end of an event stream is a short line of its own.
-        elif len(line) < _LONGEST_END and b"[DONE]" in line:
-            self.chunks -= 1
-            self.answer.complete = True
 
     def _speaks(self, line: bytes) -> bool:
         # Runs for every chunk: a plain loop, because a generator costs more than the searches.
@@ -132,7 +169,10 @@ class BodyReader:
         """Take the end of the body."""
         body = b"".join(self._kept)
         message = salvage(body) if self._length > self.wire.longest else _parsed(body)
-        return read_message(self.wire, message or {})
+        answer = read_message(self.wire, message or {})
+        if self._length > self.wire.longest and not answer.reports.total():
+            answer.text = Text(size=self._length)
+        return answer
 
 
 class UsageFilter:
@@ -152,7 +192,7 @@ class UsageFilter:
         """Return what of the stream may go on, now that this piece has come."""
         # Runs for every chunk, most of which are whole lines without the word.
         whole = not self._held and not self._dropped and piece.endswith(b"\n")
-        if whole and b'"usage"' not in piece:
+        if whole and (b'"usage"' not in piece or _NO_CHOICE.search(piece) is None):
             return piece
         data = self._held + piece
         end = data.rfind(b"\n") + 1
@@ -191,7 +231,9 @@ def message_of(line: bytes) -> Message | None:
 def _parsed(text: bytes) -> Message | None:
     try:
         message = loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
+        if b'"usage"' in text:
+            dropped("usage in a message that is no JSON", text)
         return None
     return message if isinstance(message, dict) else None
 
@@ -214,4 +256,35 @@ def read_message(wire: Wire, message: Message) -> Answer:
     answer = Answer()
     wire.read(message, answer)
     answer.complete = True
+    if not answer.reports.total():
+        answer.text = estimates.of_answer(message)
     return answer
+
+
+def streamed_text(lines: list[bytes], count: int, size: int) -> Text:
+    """Measure what a stream said, by its first lines and the size of all.
+
+    A line is an envelope, which is the same in all lines of a stream, around a piece of the text.
+
+    Args:
+        lines: The first lines.
+        count: How many lines there were.
+        size: Bytes of all lines.
+    """
+    pieces = ["".join(spoken(message_of(line) or {})) for line in lines]
+    sample = "".join(pieces)
+    known, rest = utf8_size(sample), count - len(lines)
+    if rest <= 0 or not sample:
+        return Text(known, sample)
+    written = [_written(line, piece) for line, piece in zip(lines, pieces, strict=True)]
+    envelopes = sorted(len(line) - at for line, at in zip(lines, written, strict=True) if at)
+    envelope = envelopes[len(envelopes) // 2]
+    # JSON may write a character in more bytes than UTF-8 does.
+    tightness = known / sum(written)
+    left = size - sum(map(len, lines)) - envelope * rest
+    return Text(known + max(0, round(left * tightness)), sample)
+
+
+def _written(line: bytes, piece: str) -> int:
+    """Bytes of a piece of text as it stands in a line."""
+    return len(json.dumps(piece, ensure_ascii=b"\\u" in line).encode()) - 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,17 +39,21 @@ _COUNTERS = (
     names.USAGE_REQUESTS,
     names.USAGE_TOKENS,
     names.USAGE_TOKEN_DETAILS,
+    names.USAGE_COST,
+    names.USAGE_UNPRICED,
     names.USAGE_CHARACTERS,
     names.USAGE_IMAGES,
     names.USAGE_AUDIO_DURATION,
     names.USAGE_PAGES,
     names.GROUP_REQUESTS,
     names.GROUP_TOKENS,
+    names.GROUP_COST,
 )
 _OBSERVED = {metric.name: metric for metric in (*_COUNTERS, names.USER_GROUP)}
 
 _INPUT: Tags = ((names.TOKEN_TYPE, "input"),)
 _OUTPUT: Tags = ((names.TOKEN_TYPE, "output"),)
+_ESTIMATED: Tags = ((names.USAGE_ESTIMATED, True),)
 _CACHE_READ: Tags = ((names.TOKEN_DETAIL, "cache_read"),)
 _CACHE_CREATION: Tags = ((names.TOKEN_DETAIL, "cache_creation"),)
 _REASONING: Tags = ((names.TOKEN_DETAIL, "reasoning"),)
@@ -96,6 +100,7 @@ class Telemetry:
             limit=settings.series_limit,
             shard_size=readers.shard_size(None),
             on_shard=self._observe,
+            membership=names.USER_GROUP.name,
         )
         self._tune()
         for name in _OBSERVED:
@@ -155,12 +160,11 @@ class Telemetry:
         """Turn an ended call into all that is told of it."""
         if self._tuned_to is None:
             self._tune()
-        usage = call.usage
-        outcome = _outcome_attributes(call, usage)
+        outcome = _outcome_attributes(call)
         self._end_span(call, outcome)
         context = set_span_in_context(call.span)
-        self._record_histograms(call, usage, context)
-        self._book(call, usage)
+        self._record_histograms(call, context)
+        self._book(call)
         self._emit(call, outcome, context)
 
     def _end_span(self, call: ModelCall, outcome: Attributes) -> None:
@@ -169,7 +173,7 @@ class Telemetry:
             call.span.set_status(Status(StatusCode.ERROR))
         call.span.end()
 
-    def _record_histograms(self, call: ModelCall, usage: Usage, context: Context) -> None:
+    def _record_histograms(self, call: ModelCall, context: Context) -> None:
         attributes = _histogram_attributes(call)
         record = self._histograms
         record[names.DURATION.name].record(call.duration, attributes, context)
@@ -177,29 +181,43 @@ class Telemetry:
             record[names.FIRST_CHUNK.name].record(call.first_chunk, attributes, context)
         if call.per_chunk is not None:
             record[names.PER_CHUNK.name].record(call.per_chunk, attributes, context)
-        for kind, amount in ((_INPUT, usage.input), (_OUTPUT, usage.output)):
-            if amount is not None:
+        for kind, amount, estimated in _token_amounts(call):
+            if not estimated:
                 record[names.TOKEN_USAGE.name].record(amount, {**attributes, **dict(kind)}, context)
 
-    def _book(self, call: ModelCall, usage: Usage) -> None:
+    def _book(self, call: ModelCall) -> None:
         caller, common = call.caller, _common_tags(call)
         failed: Tags = ((names.ERROR_TYPE, call.error),) if call.error is not None else ()
         user = _user_tags(caller.user_id, caller.user_name)
         other = _user_tags(names.FOLDED_USER, caller.user_name and names.FOLDED_USER)
-        tokens = _token_amounts(usage)
+        tokens = [(kind + mark, amount) for kind, amount, mark in _token_amounts(call)]
         entries: list[Entry] = [(names.USAGE_REQUESTS.name, failed, 1)]
         entries += [(names.USAGE_TOKENS.name, tags, amount) for tags, amount in tokens]
-        entries += _detail_entries(usage)
+        entries += _detail_entries(call.usage)
         entries += [(metric.name, (), amount) for metric, amount in _units(call)]
+        if call.cost is not None:
+            entries.append((names.USAGE_COST.name, (), call.cost.usd))
+        if call.unpriced:
+            entries.append((names.USAGE_UNPRICED.name, (), 1))
         kept_apart = self.totals.book(user + common, entries, other + common)
         entries = [(names.GROUP_REQUESTS.name, failed, 1)]
         entries += [(names.GROUP_TOKENS.name, tags, amount) for tags, amount in tokens]
+        if call.cost is not None:
+            entries.append((names.GROUP_COST.name, (), call.cost.usd))
         groups = call.groups or (names.NO_GROUP,)
         for group in groups:
             self.totals.book(((names.GROUP_NAME, group), *common), entries)
         if kept_apart:
-            members = [(*user, (names.GROUP_NAME, group)) for group in groups]
-            self.totals.set_members(names.USER_GROUP.name, caller.user_id, members)
+            self.totals.set_members(caller.user_id, _memberships(user, groups))
+
+    def update_members(self, groups: Mapping[str, Sequence[str]]) -> None:
+        """Show in which groups users are now, by id; nobody becomes active by it."""
+        for user_id, tags in self.totals.members().items():
+            if user_id in groups:
+                user = tuple(tag for tag in tags if tag[0] != names.GROUP_NAME)
+                self.totals.set_members(
+                    user_id, _memberships(user, groups[user_id] or (names.NO_GROUP,)), moved=False
+                )
 
     def _emit(self, call: ModelCall, outcome: Attributes, context: Context) -> None:
         self._logger.emit(
@@ -328,8 +346,12 @@ def _request_attributes(call: ModelCall) -> Attributes:
     return attributes
 
 
-def _outcome_attributes(call: ModelCall, usage: Usage) -> Attributes:
-    answer = call.answer
+def _memberships(user: Tags, groups: Sequence[str]) -> list[Tags]:
+    return [(*user, (names.GROUP_NAME, group)) for group in groups]
+
+
+def _outcome_attributes(call: ModelCall) -> Attributes:
+    answer, usage, cost = call.answer, call.usage, call.cost
     known = {
         names.RESPONSE_MODEL: answer.model,
         names.RESPONSE_ID: answer.id,
@@ -341,7 +363,9 @@ def _outcome_attributes(call: ModelCall, usage: Usage) -> Attributes:
         names.CACHE_CREATION_TOKENS: usage.cache_creation,
         names.REASONING_TOKENS: usage.reasoning,
         names.ERROR_TYPE: call.error,
-        names.USAGE_ESTIMATED: True if call.unreported else None,
+        names.USAGE_ESTIMATED: True if call.estimated else None,
+        names.USAGE_COST.name: None if cost is None else cost.usd,
+        names.COST_SOURCE: None if cost is None else cost.source,
         **{metric.name: amount for metric, amount in _units(call)},
     }
     return {name: value for name, value in known.items() if value is not None}
@@ -382,9 +406,14 @@ def _common_tags(call: ModelCall) -> Tags:
     )
 
 
-def _token_amounts(usage: Usage) -> list[tuple[Tags, int]]:
-    amounts = ((_INPUT, usage.input), (_OUTPUT, usage.output))
-    return [(tags, amount) for tags, amount in amounts if amount is not None]
+def _token_amounts(call: ModelCall) -> Iterator[tuple[Tags, int, Tags]]:
+    """The tokens of each type, and the tag that says so if they are estimated."""
+    for kind, amount, guess in (
+        (_INPUT, call.usage.input, call.estimated.input),
+        (_OUTPUT, call.usage.output, call.estimated.output),
+    ):
+        if amount is not None:
+            yield kind, amount, () if guess is None else _ESTIMATED
 
 
 def _units(call: ModelCall) -> list[tuple[names.Metric, float]]:

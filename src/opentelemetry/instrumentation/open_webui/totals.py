@@ -22,7 +22,7 @@ from typing import Final
 
 _logger = logging.getLogger(__name__)
 
-Tags = tuple[tuple[str, str], ...]
+Tags = tuple[tuple[str, str | bool], ...]
 """Attribute names and values, in an order that the caller keeps to."""
 Number = int | float
 Entry = tuple[str, Tags, Number]
@@ -60,6 +60,11 @@ class Series:
         """Show the total from now on."""
         self._held_until = _NEVER
 
+    def show(self, since: float) -> None:
+        """Show it as if it had moved then."""
+        self.last_moved = since
+        self.shard.add(self)
+
     def hide(self) -> None:
         """Stop showing; the next move announces the series again."""
         self.last_moved = _NEVER
@@ -74,6 +79,7 @@ class Totals:
         limit: Series that accounts with a substitute may have; further accounts are folded.
         shard_size: Series of one metric that one exported instrument may carry.
         on_shard: Called with a metric's name and a shard's index when a shard is opened.
+        membership: The metric that shows who is a member of what.
         clock: Seconds, monotonic.
     """
 
@@ -84,6 +90,7 @@ class Totals:
         limit: int,
         shard_size: int,
         on_shard: Callable[[str, int], None],
+        membership: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.hold = 0.0
@@ -92,6 +99,7 @@ class Totals:
         self._limit = limit
         self.shard_size = shard_size
         self._on_shard = on_shard
+        self._membership = membership
         self._clock = clock
         self._lock = threading.Lock()
         self._accounts: dict[Tags, dict[tuple[str, Tags], Series]] = {}
@@ -132,22 +140,40 @@ class Totals:
         self._announce_shards()
         return own is not None
 
-    def set_members(self, metric: str, who: str, tags: Sequence[Tags]) -> None:
-        """Show the metric as 1 for each of ``tags``, and for nothing else of ``who``."""
+    def set_members(self, who: str, tags: Sequence[Tags], *, moved: bool = True) -> None:
+        """Show the membership metric as 1 for each of ``tags``, and for nothing else of ``who``.
+
+        Args:
+            who: Whose memberships these are.
+            tags: All of them.
+            moved: Whether they are active by it; if not, they stay as active as they were.
+        """
         wanted = sum(tags, ())
         with self._lock:
+            now = self._clock()
             known, rows = self._members.get(who, ((), ()))
+            since = now if moved else max((row.last_moved for row in rows), default=_NEVER)
             if known != wanted:
                 for row in rows:
                     row.hide()
-                rows = tuple(self._member(metric, each) for each in tags)
+                rows = tuple(self._member(each) for each in tags)
                 self._members[who] = (wanted, rows)
-            now, idle = self._clock(), self.idle
-            for row in rows:
-                row.move(0, now, 0.0, idle)
+            if now - since <= self.idle:
+                for row in rows:
+                    row.show(since)
         self._announce_shards()
 
-    def shown(self, metric: str, shard: int) -> list[tuple[Number, dict[str, str]]]:
+    def members(self) -> dict[str, Tags]:
+        """Return the tags of the first membership of everybody who has one shown now."""
+        with self._lock:
+            now, idle = self._clock(), self.idle
+            return {
+                who: tuple(rows[0].attributes.items())
+                for who, (_, rows) in self._members.items()
+                if rows and now - rows[0].last_moved <= idle
+            }
+
+    def shown(self, metric: str, shard: int) -> list[tuple[Number, dict[str, str | bool]]]:
         """Return the values and attributes to export now."""
         with self._lock:
             now, idle = self._clock(), self.idle
@@ -194,11 +220,11 @@ class Totals:
             )
         return tags, self._accounts.setdefault(tags, {})
 
-    def _member(self, metric: str, tags: Tags) -> Series:
+    def _member(self, tags: Tags) -> Series:
         series = self._accounts.setdefault(tags, {})
-        row = series.get((metric, ()))
+        row = series.get((self._membership, ()))
         if row is None:
-            row = series[metric, ()] = self._new(metric, tags)
+            row = series[self._membership, ()] = self._new(self._membership, tags)
             row.total = 1
         return row
 

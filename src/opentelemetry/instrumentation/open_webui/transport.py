@@ -24,6 +24,7 @@ from . import endpoints
 from .call import Asked, ModelCall
 from .caller import Caller
 from .endpoints import Endpoint, Payload
+from .estimates import of_request
 from .fast_json import loads
 from .guard import guarded, report
 from .providers import Provider
@@ -204,6 +205,8 @@ def _outgoing(
 ) -> Outgoing:
     host = parts.hostname or ""
     model = endpoint.model(parts.path, parts.query, payload)
+    measured = runtime.accountant.estimates and endpoint.has_tokens
+    connection = f"{parts.scheme}://{parts.netloc}{parts.path}"
     asked = Asked(
         endpoint=endpoint,
         operation=leaf.operation or endpoint.operation,
@@ -214,8 +217,9 @@ def _outgoing(
         port=port_of(parts),
         characters=endpoint.characters(payload),
         images=endpoint.images(payload),
+        url=connection,
+        prompt=of_request(payload) if measured else None,
     )
-    connection = f"{parts.scheme}://{parts.netloc}{parts.path}"
     return Outgoing(runtime, caller, asked, connection, payload)
 
 

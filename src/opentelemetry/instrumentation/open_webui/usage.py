@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from .estimates import Text
+
+_logger = logging.getLogger(__name__)
+_dropped: set[str] = set()
 
 # Beyond it a number is a mistake, and no longer exact in JSON.
 _HIGHEST_COUNT: Final = 1 << 53
@@ -57,11 +64,28 @@ def added(*counts: int | None) -> int | None:
 
 def count(value: object) -> int | None:
     """Return a token count, or ``None`` for anything that is not one."""
+    if value is None:
+        return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _HIGHEST_COUNT:
         return value
+    dropped("a token count that is none", value)
     return None
+
+
+def dropped(what: str, value: object) -> None:
+    """Say once that something a provider reports of usage cannot be used."""
+    if what not in _dropped:
+        _dropped.add(what)
+        # Of a text, its type says enough: it may be anything.
+        shown = type(value).__name__ if isinstance(value, (str, bytes)) else repr(value)[:40]
+        _logger.warning(
+            "Open WebUI instrumentation: a provider reports %s (%s); it is left out. This is said"
+            " once.",
+            what,
+            shown,
+        )
 
 
 class UsageReports:
@@ -121,3 +145,9 @@ class Answer:
     """Seconds of audio that the provider says it heard."""
     pages: int | None = None
     """Pages that the provider says it read."""
+    charged: float | None = None
+    """USD that the provider says it charged."""
+    tier: str | None = None
+    """The service tier that the provider says it served at."""
+    text: Text | None = None
+    """The measure of what was said; only where the provider said nothing of its tokens."""

@@ -51,6 +51,14 @@ def _number(value: object) -> float | None:
     return float(value) if known else None  # type: ignore[arg-type]  # known to be a number
 
 
+def usd(text: object) -> float | None:
+    """Return a cost that stands in a header; ``None`` for anything that is none."""
+    try:
+        return _number(float(text)) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
 def _length(message: Message, *keys: str) -> int | None:
     for key in keys:
         value = message.get(key)
@@ -100,6 +108,7 @@ def timings_of(timings: Message) -> Usage:
 def _read_head(message: Message, answer: Answer) -> None:
     answer.model = answer.model or _text(message, "model")
     answer.id = answer.id or _text(message, "id")
+    answer.tier = _text(message, "service_tier") or answer.tier
     if message.get("error"):
         answer.error = error_type(message["error"])
 
@@ -117,6 +126,19 @@ def read_openai(message: Message, answer: Answer) -> None:
         _finished(answer, _text(choice, "finish_reason"))
     usage = _nested(message, "usage")
     answer.reports.add(usage_of(usage) if usage else timings_of(_nested(message, "timings")))
+    _read_charge(usage, answer)
+
+
+def _read_charge(usage: Message, answer: Answer) -> None:
+    """Read what the provider charged, in USD.
+
+    Source: the API references of OpenRouter (``usage.cost``) and Perplexity
+    (``usage.cost.total_cost``); LiteLLM can be set to do as OpenRouter.
+    """
+    cost = usage.get("cost")
+    charged = _number(cost.get("total_cost") if isinstance(cost, dict) else cost)
+    if charged is not None:
+        answer.charged = charged
 
 
 def read_responses(message: Message, answer: Answer) -> None:
@@ -134,7 +156,9 @@ def read_responses(message: Message, answer: Answer) -> None:
         _finished(answer, status)
     if status == "failed":
         answer.error = answer.error or OTHER
-    answer.reports.add(usage_of(_nested(response, "usage")))
+    usage = _nested(response, "usage")
+    answer.reports.add(usage_of(usage))
+    _read_charge(usage, answer)
 
 
 def read_anthropic(message: Message, answer: Answer) -> None:
@@ -153,10 +177,12 @@ def read_anthropic(message: Message, answer: Answer) -> None:
         count(usage.get("cache_creation_input_tokens")),
     )
     given = count(usage.get("input_tokens"))
+    # What `message_start` says of the output was true before there was any.
+    made = None if message.get("type") == "message_start" else count(usage.get("output_tokens"))
     answer.reports.update(
         Usage(
             input=None if given is None else added(given, read, created),
-            output=count(usage.get("output_tokens")),
+            output=made,
             cache_read=read,
             cache_creation=created,
         )
@@ -264,6 +290,8 @@ class Wire:
     """Of the other lines, only one that contains one of these can say more than the first did."""
     blank: tuple[bytes, ...] = ()
     """A line with ``"usage"`` and one of these reports no usage."""
+    spoken: bytes = b""
+    """Only a line with this carries a piece of what is said."""
     longest: int = 1 << 18
     """Bytes of a whole answer beyond which it is not parsed: that would hold up the event loop."""
 
@@ -278,10 +306,12 @@ RESPONSES: Final = Wire(
     read=read_responses,
     signs=(b'"type":"error"', b'"type": "error"', b'"response.failed"'),
     blank=OPENAI.blank,
+    spoken=b'.delta"',
 )
 ANTHROPIC: Final = Wire(
     read=read_anthropic,
     signs=(b'"stop_reason":"', b'"stop_reason": "', b'"error"'),
+    spoken=b'"content_block_delta"',
 )
 OLLAMA: Final = Wire(
     read=read_ollama,

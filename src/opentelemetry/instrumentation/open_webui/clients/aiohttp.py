@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, cast
 
-import wrapt
 from aiohttp import ClientResponse, FormData, WSMsgType
 from aiohttp.streams import StreamReader
 
@@ -17,6 +17,7 @@ from ..runtime import Runtime
 from ..transport import Outgoing, carrying, json_payload, know_groups, outgoing
 
 _CLOSED: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
+_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 # Sound and pictures say nothing of themselves.
 _MUTE: Final = ("audio/", "image/", "video/", "application/octet-stream")
 
@@ -25,7 +26,8 @@ def sends(runtime: Runtime) -> Wrapper:
     """Wrap ``aiohttp.ClientSession._request``: every request passes it, few call a model."""
 
     def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
-        out = _read(runtime, args, kwargs)
+        # Most requests of Open WebUI's are none of ours, and end here.
+        out = None if args and args[0] != "POST" else _read(runtime, args, kwargs)
         return wrapped(*args, **kwargs) if out is None else _send(out, wrapped, args, kwargs)
 
     return wrapper
@@ -79,13 +81,13 @@ async def _send_once(
 
 @guarded
 def _watch(call: ModelCall, response: ClientResponse) -> None:
-    call.status = response.status
+    call.answered(response.status, response.headers)
     if response.content.at_eof():
         call.end()
         return
     body = WatchedBody(response.content, call)
     if response.content_type.startswith(_MUTE):
-        body._self_passage.mute()
+        body.passage.mute()
     response.content = cast(StreamReader, body)
     given_up_with(response, call)
 
@@ -147,44 +149,59 @@ class Voice:
             self._call.end()
 
 
-class WatchedBody(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not so before wrapt 2
-    """The body of a response, read as Open WebUI reads it, by whichever method that is."""
+class WatchedBody:
+    """The body of a response, read as Open WebUI reads it, by whichever method that is.
 
-    def __init__(self, stream: Any, call: ModelCall) -> None:
-        super().__init__(stream)
-        self._self_passage = Passage(call)
+    Stands in for aiohttp's ``StreamReader``. It is read once for every chunk and more, so the
+    methods hand out the coroutine that reads and do not wait for it in one of their own.
+    """
 
-    # These come down to the methods below, of this object and not of the one within.
+    __slots__ = ("__weakref__", "passage", "stream")
+
+    def __init__(self, stream: StreamReader, call: ModelCall) -> None:
+        self.stream = stream
+        self.passage = Passage(call)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type[StreamReader]:  # type: ignore[override]
+        """Whoever asks what it is gets the answer that would be true without us."""
+        return StreamReader
+
+    # These come down to the methods below.
     __aiter__ = StreamReader.__aiter__
     iter_any = StreamReader.iter_any
     iter_chunked = StreamReader.iter_chunked
     iter_chunks = StreamReader.iter_chunks
 
+    def readline(self, *args: Any, **options: Any) -> Awaitable[bytes]:
+        """Watch ``StreamReader.readline``."""
+        return self._read(self.stream.readline, args, options)
+
     async def read(self, n: int = -1) -> bytes:
         """Watch ``StreamReader.read``."""
-        return await self._self_read(self.__wrapped__.read, n, whole=n < 0)
+        kept = await self._read(self.stream.read, (n,))
+        return kept + self.passage.end() if n < 0 else kept
 
-    async def readany(self) -> bytes:
+    def readany(self) -> Awaitable[bytes]:
         """Watch ``StreamReader.readany``."""
-        return await self._self_read(self.__wrapped__.readany)
+        return self._read(self.stream.readany)
 
-    async def readline(self, *args: Any, **options: Any) -> bytes:
-        """Watch ``StreamReader.readline``."""
-        return await self._self_read(self.__wrapped__.readline, *args, **options)
-
-    async def readuntil(self, *args: Any, **options: Any) -> bytes:
+    def readuntil(self, *args: Any, **options: Any) -> Awaitable[bytes]:
         """Watch ``StreamReader.readuntil``."""
-        return await self._self_read(self.__wrapped__.readuntil, *args, **options)
+        return self._read(self.stream.readuntil, args, options)
 
-    async def readexactly(self, n: int) -> bytes:
+    def readexactly(self, n: int) -> Awaitable[bytes]:
         """Watch ``StreamReader.readexactly``."""
-        return await self._self_read(self.__wrapped__.readexactly, n)
+        return self._read(self.stream.readexactly, (n,))
 
     async def readchunk(self) -> tuple[bytes, bool]:
         """Watch ``StreamReader.readchunk``."""
-        passage = self._self_passage
+        passage = self.passage
         try:
-            piece, ends = await self.__wrapped__.readchunk()
+            piece, ends = await self.stream.readchunk()
         except BaseException as error:
             passage.fail(error)
             raise
@@ -194,24 +211,26 @@ class WatchedBody(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not so before
         # An empty piece may also be the end of an HTTP chunk.
         return (piece, ends) if ends else (passage.end(), ends)
 
-    async def _self_read(
-        self, read: Callable[..., Awaitable[bytes]], *args: Any, whole: bool = False, **options: Any
+    async def _read(
+        self,
+        read: Callable[..., Awaitable[bytes]],
+        args: tuple[Any, ...] = (),
+        options: Mapping[str, Any] = _NONE,
     ) -> bytes:
-        passage = self._self_passage
-        kept = b""
         # An empty piece would read as the end of the body.
-        while not kept:
+        while True:
             try:
                 piece = await read(*args, **options)
             except BaseException as error:
-                passage.fail(error)
+                self.passage.fail(error)
                 raise
             if not piece:
-                return passage.end()
-            kept = passage.piece(piece) + (passage.end() if whole else b"")
-        return kept
+                return self.passage.end()
+            kept = self.passage.piece(piece)
+            if kept:
+                return kept
 
     def set_exception(self, *args: Any, **options: Any) -> None:
         """Watch ``StreamReader.set_exception``: the response was closed, at its end or before."""
-        self._self_passage.close()
-        self.__wrapped__.set_exception(*args, **options)
+        self.passage.close()
+        self.stream.set_exception(*args, **options)

@@ -58,7 +58,7 @@ def _payload(request: Any) -> Any:
 
 @guarded
 def _watch(call: ModelCall, response: Any) -> None:
-    call.status = response.status_code
+    call.answered(response.status_code, response.headers)
     passage = Passage(call)
     if response.is_stream_consumed:
         passage.piece(response.content)

@@ -34,7 +34,7 @@ def _read(runtime: Runtime, request: Any) -> Outgoing | None:
 
 @guarded
 def _watch(call: ModelCall, response: Any) -> None:
-    call.status = response.status_code
+    call.answered(response.status_code, response.headers)
     passage = Passage(call)
     if response._content_consumed:
         passage.piece(response.content)

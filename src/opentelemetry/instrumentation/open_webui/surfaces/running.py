@@ -12,6 +12,7 @@ from .. import endpoints
 from ..call import Asked, ModelCall, watched
 from ..caller import Caller, find_caller, scene
 from ..endpoints import Endpoint
+from ..estimates import of_request
 from ..guard import guarded
 from ..names import OTHER
 from ..patching import Wrapper, bound
@@ -74,16 +75,20 @@ def _start(
     given = bound(function, args, kwargs)
     if not running.asks(given):
         return None
-    parts = urlsplit(running.address(given))
+    url, form = running.address(given), form_of(given.get("form_data"))
+    parts = urlsplit(url)
+    measured = runtime.accountant.estimates and running.endpoint.has_tokens
     asked = Asked(
         endpoint=running.endpoint,
         operation=running.operation,
         provider=running.provider,
         model=running.model(given),
-        stream=bool(form_of(given.get("form_data")).get("stream")),
+        stream=bool(form.get("stream")),
         address=parts.hostname or "",
         port=port_of(parts),
         images=running.images(given),
+        url=url,
+        prompt=of_request(form) if measured else None,
     )
     return runtime.start_call(asked, _caller(runtime, given))
 

@@ -14,6 +14,7 @@ from ..caller import Scene, scene
 from ..guard import guarded, report
 from ..patching import MAIN, Target, Wrapper, bound
 from ..runtime import Runtime
+from ..upkeep import keeping_up
 
 # A collector that does not answer must not keep the server from stopping.
 _PATIENCE: Final = 8.0
@@ -77,9 +78,7 @@ def _with_instance_id(
 @asynccontextmanager
 async def _until_shutdown(runtime: Runtime, server: Any) -> AsyncIterator[Any]:
     try:
-        async with server as state:
-            runtime.groups.start()
-            await runtime.connections.load()
+        async with server as state, keeping_up(runtime):
             yield state
     finally:
         if runtime.active:

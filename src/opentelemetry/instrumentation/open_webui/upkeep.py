@@ -1,0 +1,54 @@
+"""What is done from time to time while Open WebUI serves: none of it on a request's way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+from . import pricing
+from .guard import report
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+_PRICES_SECONDS: Final = 10.0
+
+
+@asynccontextmanager
+async def keeping_up(runtime: Runtime) -> AsyncIterator[None]:
+    """Keep groups, connections and prices current until it ends."""
+    runtime.groups.start()
+    await runtime.connections.load()
+    await _attempt(lambda: asyncio.to_thread(pricing.load), "the loading of list prices")
+    prices, groups = runtime.accountant.prices.file, runtime.settings.groups_cache_seconds
+    tasks = [
+        asyncio.create_task(_every(_PRICES_SECONDS, lambda: asyncio.to_thread(prices.refresh))),
+        asyncio.create_task(_every(groups / 2, lambda: _update_members(runtime))),
+    ]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        await _attempt(work, "the upkeep")
+
+
+async def _attempt(work: Callable[[], Awaitable[None]], name: str) -> None:
+    try:
+        await work()
+    except Exception:
+        report(name)
+
+
+async def _update_members(runtime: Runtime) -> None:
+    """Look up who is active: they may join and leave groups between their calls."""
+    active = tuple(runtime.telemetry.totals.members())
+    if active and runtime.active:
+        runtime.telemetry.update_members(await runtime.groups.refresh(active))

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from opentelemetry.instrumentation.open_webui import endpoints
+from opentelemetry.instrumentation.open_webui.call import Asked, ModelCall
+from opentelemetry.instrumentation.open_webui.estimates import Text
+from opentelemetry.instrumentation.open_webui.usage import Usage
+from opentelemetry.instrumentation.open_webui.wires import Message
+from unit.sdk import Sdk, accountant, answer, asked, caller_named, values
+
+PROMPT = Text(400, "word", 1)
+GIVEN = 104
+SAID = {"choices": [{"finish_reason": "stop", "message": {"content": "x" * 40}}], "model": "m-1"}
+
+
+def ended(
+    message: Message | None = None,
+    error: str | None = None,
+    *,
+    status: int = 200,
+    estimates: bool = True,
+    sdk: Sdk | None = None,
+    headers: dict[str, str] | None = None,
+    **more: Any,
+) -> ModelCall:
+    what: Asked = asked(**{"prompt": PROMPT, **more})
+    call = ModelCall(
+        (sdk or Sdk()).telemetry,
+        what,
+        caller_named(),
+        ("a", "b"),
+        lambda _: None,
+        accountant=accountant(estimates=estimates),
+    )
+    call.answered(status, headers or {})
+    if message is not None:
+        call.read_message(message)
+    call.end(error)
+    return call
+
+
+def test_what_is_reported_is_not_estimated() -> None:
+    call = ended(answer(9, 5))
+    assert (call.usage, call.estimated) == (Usage(9, 5), Usage())
+
+
+def test_what_nobody_reported_is_estimated() -> None:
+    call = ended(SAID)
+    assert call.usage == call.estimated == Usage(GIVEN, 10)
+
+
+@pytest.mark.parametrize(
+    ("usage", "total", "estimated"),
+    [
+        ({"completion_tokens": 5}, Usage(GIVEN, 5), Usage(GIVEN)),
+        ({"prompt_tokens": 9}, Usage(9), Usage()),
+    ],
+)
+def test_half_a_report_is_half_an_estimate(
+    usage: dict[str, int], total: Usage, estimated: Usage
+) -> None:
+    call = ended({**SAID, "usage": usage})
+    assert (call.usage, call.estimated) == (total, estimated)
+
+
+@pytest.mark.parametrize(
+    ("message", "error", "options"),
+    [
+        (None, "500", {"status": 500}),
+        (SAID, None, {"status": 429}),
+        ({"error": {"code": "overloaded"}}, None, {}),
+        (None, "cancelled", {}),
+        (SAID, None, {"estimates": False}),
+        (SAID, None, {"endpoint": endpoints.RERANK}),
+    ],
+)
+def test_what_is_not_estimated(
+    message: Message | None, error: str | None, options: dict[str, Any]
+) -> None:
+    assert ended(message, error, **options).usage == Usage()
+
+
+def test_embeddings_say_nothing() -> None:
+    [embeddings] = [e for e in endpoints.ENDPOINTS if e.path == "/embeddings"]
+    call = ended({"data": [{"embedding": [0.5]}]}, endpoint=embeddings)
+    assert call.usage == Usage(GIVEN)
+
+
+def test_an_aborted_stream_used_what_it_had_streamed() -> None:
+    call = ModelCall(
+        Sdk().telemetry, asked(stream=True, prompt=PROMPT), caller_named(), (), lambda _: None,
+        accountant=accountant(estimates=True),
+    )  # fmt: skip
+    call.answered(200, {})
+    read = call.begin_answer()
+    for _ in range(100):
+        read(b'data: {"choices":[{"delta":{"content":"word"},"finish_reason":null}]}\n')
+    call.end("cancelled")
+    assert call.usage == call.estimated == Usage(GIVEN, 100)
+
+
+def test_an_aborted_stream_of_anthropic_knows_its_input() -> None:
+    [messages] = [e for e in endpoints.ENDPOINTS if e.path == "/messages"]
+    call = ModelCall(
+        Sdk().telemetry, asked(stream=True, prompt=PROMPT, endpoint=messages), caller_named(), (),
+        lambda _: None, accountant=accountant(estimates=True),
+    )  # fmt: skip
+    read = call.begin_answer()
+    usage = b'{"input_tokens":7,"cache_read_input_tokens":2,"output_tokens":1}'
+    read(b'data: {"type":"message_start","message":{"model":"claude","usage":%b}}\n\n' % usage)
+    for _ in range(50):
+        read(b'data: {"type":"content_block_delta","delta":{"text":"12345678"}}\n\n')
+    call.end("cancelled")
+    assert call.usage == Usage(9, 100, cache_read=2)
+    assert call.estimated == Usage(output=100)
+
+
+def test_a_head_of_the_answer_may_tell_the_charge_but_not_of_a_stream() -> None:
+    headers = {"x-litellm-response-cost": "0.25"}
+    call = ended(answer(), headers=headers)
+    assert call.cost is not None
+    assert (call.cost.usd, call.cost.source) == (0.25, "provider")
+    streamed = ended(answer(), headers=headers, stream=True)
+    assert (streamed.cost, streamed.unpriced) == (None, True)
+    for nonsense in ("", "None", "nan", "-1", "1e99"):
+        assert ended(answer(), headers={"x-litellm-response-cost": nonsense}).unpriced
+
+
+@pytest.mark.parametrize("cost", [0.5, {"total_cost": 0.5, "input_tokens_cost": 0.1}])
+def test_the_usage_may_tell_the_charge(cost: object) -> None:
+    call = ended(answer(cost=cost), headers={"x-litellm-response-cost": "9"})
+    assert call.cost is not None
+    assert (call.cost.usd, call.cost.source) == (0.5, "provider")
+
+
+def test_money_is_told_everywhere() -> None:
+    sdk = Sdk()
+    ended(answer(cost=0.5), sdk=sdk)
+    ended(answer(cost=0.25), sdk=sdk)
+    ended(answer(), sdk=sdk)
+    ended(None, "500", status=500, sdk=sdk)
+    sdk.telemetry.totals.release()
+    data = sdk.reader.get_metrics_data()
+    assert list(values(data, "open_webui.usage.cost").values()) == [0.75]
+    assert list(values(data, "open_webui.group.cost").values()) == [0.75, 0.75]
+    assert list(values(data, "open_webui.usage.unpriced_requests").values()) == [1]
+    first, second, unpriced, failed = sdk.events
+    assert (first["open_webui.usage.cost"], second["open_webui.usage.cost"]) == (0.5, 0.25)
+    assert first["open_webui.cost.source"] == "provider"
+    assert not {"open_webui.usage.cost", "open_webui.cost.source"} & (set(unpriced) | set(failed))
+    spans = sdk.spans.get_finished_spans()
+    assert [(span.attributes or {}).get("open_webui.usage.cost") for span in spans] == [
+        0.5, 0.25, None, None,
+    ]  # fmt: skip
+
+
+def test_estimates_are_told_apart_and_are_in_no_histogram() -> None:
+    sdk = Sdk()
+    ended(SAID, sdk=sdk)
+    ended(answer(9, 5), sdk=sdk)
+    sdk.telemetry.totals.release()
+    data = sdk.reader.get_metrics_data()
+    for metric, times in (("open_webui.usage.tokens", 1), ("open_webui.group.tokens", 2)):
+        found = Counter(
+            (dict(tags)["gen_ai.token.type"], dict(tags).get("open_webui.usage.estimated"), amount)
+            for tags, amount in values(data, metric).items()
+        )
+        told = [
+            ("input", None, 9),
+            ("input", True, GIVEN),
+            ("output", None, 5),
+            ("output", True, 10),
+        ]
+        assert found == Counter(told * times)
+    points = [
+        point
+        for scope in data.resource_metrics[0].scope_metrics
+        for metric in scope.metrics
+        if metric.name == "gen_ai.client.token.usage"
+        for point in metric.data.data_points
+    ]
+    assert sorted(point.sum for point in points) == [5, 9]
+    first, second = sdk.events
+    assert first["open_webui.usage.estimated"] is True
+    assert first["gen_ai.usage.input_tokens"] == GIVEN
+    assert "open_webui.usage.estimated" not in second
