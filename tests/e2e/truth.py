@@ -26,6 +26,7 @@ CHARACTERS = "open_webui.usage.characters"
 IMAGES = "open_webui.usage.images"
 AUDIO = "open_webui.usage.audio.duration"
 PAGES = "open_webui.usage.pages"
+ESTIMATED = ("open_webui.usage.estimated", True)
 GROUP_REQUESTS = "open_webui.group.requests"
 GROUP_TOKENS = "open_webui.group.tokens"
 COUNTERS = (
@@ -140,11 +141,12 @@ def amounts(
 
 
 def reported(receiver: Receiver) -> Counts:
-    """All accounting metrics as a back end sums them up."""
+    """All accounting metrics as a back end sums them up, without what was only estimated."""
     counts: Counts = Counter()
     for metric in COUNTERS:
         for tags, amount in receiver.increase(metric).items():
-            counts[metric, tags] += round(amount, 6)
+            if ESTIMATED not in tags:
+                counts[metric, tags] += round(amount, 6)
     return +counts
 
 

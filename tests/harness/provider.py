@@ -99,6 +99,8 @@ class ServedCall:
     seconds: float | None = None
     """Seconds of audio, where the provider says how much it heard."""
     pages: int | None = None
+    charged: float | None = None
+    """USD that the provider said it charged."""
     cache_creation_tokens: int | None = None
     """Part of `input_tokens`, as the cached tokens are."""
 

@@ -398,6 +398,36 @@ def running(prompt: Prompt, parts: int) -> list[Tokens]:
     return [replace(tokens, output=sum(steps[: index + 1])) for index in range(parts)]
 
 
+def charge(tokens: Tokens) -> float:
+    """What some providers say that an answer cost: a sum that no price list has."""
+    return round(tokens.input * 3e-6 + tokens.output * 7e-6 + 1e-4, 9)
+
+
+def router_std(prompt: Prompt) -> Reply:
+    """Like OpenRouter: the usage says what was charged."""
+    text = answer_text(prompt)
+    tokens = count_tokens(prompt, text)
+    charged = charge(tokens)
+    usage = {**openai_usage(tokens), "cost": charged, "is_byok": False}
+    facts = {"charged": charged}
+    if not prompt.stream:
+        data = openai_json(prompt, text_message(text), "stop", usage=usage)
+        return Reply(200, JSON, (Piece(data, tokens, facts=facts),))
+    end = Piece(sse(openai_chunk(prompt, None, usage=usage)), tokens, facts=facts)
+    pieces = standard_pieces(prompt, deltas_of(prompt, text))
+    return streamed([*pieces, *([end] if prompt.asked_usage else [])])
+
+
+def litellm_std(prompt: Prompt) -> Reply:
+    """Like LiteLLM's proxy: the head of a whole answer says what was charged."""
+    reply = gpt_std(prompt)
+    if prompt.stream:
+        return reply
+    charged = charge(count_tokens(prompt, answer_text(prompt)))
+    pieces = tuple(replace(piece, facts={"charged": charged}) for piece in reply.pieces)
+    return replace(reply, pieces=pieces, headers={"x-litellm-response-cost": str(charged)})
+
+
 def gpt_cumulative(prompt: Prompt) -> Reply:
     """Usage so far in every chunk, unasked too."""
     if not prompt.stream:
@@ -786,6 +816,10 @@ MODELS: dict[str, Model] = {
         Model("responses-std", "openai", gpt_std),
         Model("claude-std", "openai", gpt_std),
         Model("embed-std", "openai", gpt_std),
+        # A real name, which has a list price, and two that say what they charge.
+        Model("gpt-4o", "openai", gpt_std),
+        Model("router-std", "openai", router_std),
+        Model("litellm-std", "openai", litellm_std),
         Model("llama-std", "ollama", llama_std),
         Model("llama-mini", "ollama", llama_std),
         Model("llama-nousage", "ollama", llama_nousage),
