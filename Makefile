@@ -10,7 +10,7 @@ OF_OPENTELEMETRY := $(addprefix tests/e2e/test_,calls.py doctor.py identity.py s
 VERSIONS ?= 0.12.4 0.11.4 0.10.2 0.9.6 0.8.12 0.7.2 0.6.43
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-matrix lint types unit e2e demo bench clean
+.PHONY: help setup test test-matrix lint types unit e2e fuzz demo bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ test-matrix: ## The table of all paths on each version of Open WebUI (VERSIONS="
 		echo "Open WebUI $$version"; \
 		.venv-$$version/bin/python -m pytest -q tests/e2e/test_sources.py tests/e2e/test_calls.py tests/e2e/test_paths.py; \
 	done
+
+fuzz: setup ## The properties of the parsers, for minutes instead of moments
+	$(PINS)/python -m pytest -q tests/unit/test_stream.py tests/unit/test_estimates.py --hypothesis-profile fuzz
 
 demo: ## Watch a real Open WebUI report a small day of traffic (ONCE=1: print, check and end)
 	@$(PYTHON) dev/setup.py pins

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from bench import library, server
+from bench import estimates, library, server
 
 # What the project aims for on Open WebUI's pins; told beside the figures, never asserted.
 CALL_AIM, CHUNK_AIM = 350, 4.0
@@ -23,6 +23,9 @@ def main() -> None:
         print(f"  one export, 1,000 active and {idle:,} idle series: {cost:.1f} ms", flush=True)
     first, last = library.memory()
     print(f"  memory after 10,000 calls {first:.0f} MB, after 110,000 {last:.0f} MB", flush=True)
+    print("Estimated tokens against those of the tokenizer cl100k_base:", flush=True)
+    for line in estimates.table():
+        print(line, flush=True)
     if os.environ.get("BENCH_ROUNDS") != "0":
         print("Open WebUI with and without, in turn:", flush=True)
         for line in server.compare():

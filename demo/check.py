@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
-from demo.figures import NOTHING, Amount, Figures, Key, Report, add
+from demo.figures import BILLION, NOTHING, Amount, Figures, Key, Report, add
 from demo.traffic import Step
 from harness.provider import ServedCall
 from harness.world import World
 
 NO_GROUP = "(none)"
+# Billionths of a US dollar for a token of input, of output and of the cache: as in prices.yaml, and
+# reckoned here without the library.
+PRICES = {
+    "helpdesk": (3_000, 12_000, 3_000),
+    "gpt-std": (2_500, 10_000, 1_250),
+    "gpt-mini": (150, 600, 150),
+    "llama-std": (50, 100, 50),
+    "llama-mini": (0, 0, 0),
+}
 
 
 def served(calls: Iterable[ServedCall], world: World, steps: Mapping[str, Step]) -> Report:
@@ -24,10 +34,11 @@ def served(calls: Iterable[ServedCall], world: World, steps: Mapping[str, Step])
     for call in (call for call in calls if call.case in steps):
         user, step = world.user_with_id(call.user_id), steps[call.case]
         report.names[user.id] = user.name
-        add(report.users, key_of(call, step, user.id), amount_of(call))
+        amount = amount_of(call, step)
+        add(report.users, key_of(call, step, user.id), amount)
         for group in user.groups or (NO_GROUP,):
             report.members.add((user.id, group))
-            add(report.groups, key_of(call, step, group), amount_of(call))
+            add(report.groups, key_of(call, step, group), replace(amount, unpriced=0))
     return report
 
 
@@ -36,9 +47,17 @@ def key_of(call: ServedCall, step: Step, who: str) -> Key:
     return Key(who, call.model, step.model, step.way.source, call.task)
 
 
-def amount_of(call: ServedCall) -> Amount:
+def amount_of(call: ServedCall, step: Step) -> Amount:
     """What a call counts."""
-    return Amount(1, int(call.status >= 400), call.input_tokens or 0, call.output_tokens or 0)
+    failed = call.status >= 400
+    given, made = call.input_tokens or 0, call.output_tokens or 0
+    prices = PRICES.get(step.model) or PRICES.get(call.model)
+    if failed or prices is None:
+        return Amount(1, int(failed), given, made, unpriced=int(not failed))
+    cached = call.cached_tokens or 0
+    input_price, output_price, cached_price = prices
+    cost = (given - cached) * input_price + cached * cached_price + made * output_price
+    return Amount(1, 0, given, made, cost)
 
 
 def not_served(calls: Iterable[ServedCall], steps: Mapping[str, Step]) -> list[str]:
@@ -74,7 +93,8 @@ def described(amount: Amount) -> str:
     """An amount in words."""
     return (
         f"{amount.requests} requests ({amount.failed} failed),"
-        f" {amount.input} input and {amount.output} output tokens"
+        f" {amount.input} input and {amount.output} output tokens,"
+        f" {amount.cost / BILLION:f} USD and {amount.unpriced} requests without a price"
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import NamedTuple, TypeVar
 
 Label = TypeVar("Label")
@@ -24,23 +25,21 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Amount:
-    """Calls and their tokens."""
+    """Calls, their tokens and their cost."""
 
     requests: int = 0
     failed: int = 0
     input: int = 0
     output: int = 0
+    cost: int = 0
+    """Billionths of a US dollar: sums of them are exact."""
+    unpriced: int = 0
 
     def __add__(self, other: Amount) -> Amount:
-        return Amount(
-            self.requests + other.requests,
-            self.failed + other.failed,
-            self.input + other.input,
-            self.output + other.output,
-        )
+        return Amount(*map(operator.add, astuple(self), astuple(other)))
 
     def __sub__(self, other: Amount) -> Amount:
-        return self + Amount(-other.requests, -other.failed, -other.input, -other.output)
+        return Amount(*map(operator.sub, astuple(self), astuple(other)))
 
     @property
     def tokens(self) -> int:
@@ -49,6 +48,7 @@ class Amount:
 
 
 NOTHING = Amount()
+BILLION = 1_000_000_000
 Figures = dict[Key, Amount]
 
 

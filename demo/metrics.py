@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from demo.figures import Amount, Key, Report, add
+from demo.figures import BILLION, Amount, Key, Report, add
 
 USAGE_PREFIX = "open_webui_usage_"
 GROUP_PREFIX = "open_webui_group_"
@@ -36,12 +36,12 @@ def take(report: Report, name: str, labels: Mapping[str, str], value: float) -> 
         report.members.add((labels["user_id"], labels["open_webui_group_name"]))
     elif name.startswith(USAGE_PREFIX):
         report.names[labels["user_id"]] = labels.get("user_name", "")
-        add(report.users, key_of("user_id", labels), amount_of(name, labels, int(value)))
+        add(report.users, key_of("user_id", labels), amount_of(name, labels, value))
     elif name.startswith(GROUP_PREFIX):
         add(
             report.groups,
             key_of("open_webui_group_name", labels),
-            amount_of(name, labels, int(value)),
+            amount_of(name, labels, value),
         )
 
 
@@ -56,8 +56,13 @@ def key_of(who: str, labels: Mapping[str, str]) -> Key:
     )
 
 
-def amount_of(name: str, labels: Mapping[str, str], value: int) -> Amount:
+def amount_of(name: str, labels: Mapping[str, str], amount: float) -> Amount:
     """What a sample counts."""
+    value = int(amount)
+    if name.endswith("_cost_total"):
+        return Amount(cost=round(amount * BILLION))
+    if name.endswith("_unpriced_requests_total"):
+        return Amount(unpriced=value)
     if name.endswith("_requests_total"):
         # The exporter writes a label that a series does not have as an empty one.
         return Amount(requests=value, failed=value if labels.get("error_type") else 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 
@@ -94,6 +95,7 @@ def prepared(provider: Provider, real: RealProvider | None) -> Demo:
         f"{SETTING}ANNOUNCE_SECONDS": str(ANNOUNCE_SECONDS),
         # Nothing may fall silent: without a Prometheus to ask for increases, totals are read.
         f"{SETTING}IDLE_SECONDS": str(A_DAY),
+        f"{SETTING}PRICE_FILE": str(Path(__file__).with_name("prices.yaml")),
         **(real.environment() if real else {}),
     }
     server = seeded_server(provider, launcher="instrument", env=env)

@@ -6,9 +6,9 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from demo.figures import NOTHING, Amount, Figures, Key, Report, summed
+from demo.figures import BILLION, NOTHING, Amount, Figures, Key, Report, summed
 
-AMOUNTS = ("requests", "failed", "input tokens", "output tokens")
+AMOUNTS = ("requests", "failed", "input tokens", "output tokens", "cost in USD", "unpriced")
 GAP = "  "
 
 
@@ -55,12 +55,13 @@ def by_user(report: Report) -> Table:
 def by_group(report: Report) -> Table:
     """Which group used how much."""
     rows = [
-        (group, str(sum(name == group for _, name in report.members)), *numbers(amount))
+        (group, str(sum(name == group for _, name in report.members)), *numbers(amount)[:-1])
         for group, amount in summed(report.groups, lambda key: key.who)
     ]
     return Table(
         "By group",
-        ("group", "users", *AMOUNTS),
+        # Calls without a price are told by user.
+        ("group", "users", *AMOUNTS[:-1]),
         rows,
         note="Who is in two groups counts in both: groups are not to be added up.",
     )
@@ -142,7 +143,13 @@ def total_of(amounts: Iterable[Amount]) -> Amount:
 
 def numbers(amount: Amount) -> tuple[str, ...]:
     """The cells of `AMOUNTS`."""
-    return tuple(map(number, (amount.requests, amount.failed, amount.input, amount.output)))
+    counts = (amount.requests, amount.failed, amount.input, amount.output)
+    return (*map(number, counts), money(amount.cost), number(amount.unpriced))
+
+
+def money(cost: int) -> str:
+    """US dollars, to what a small day costs."""
+    return f"{cost / BILLION:.5f}" if cost else "·"
 
 
 def number(value: int) -> str:

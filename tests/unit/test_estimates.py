@@ -24,6 +24,7 @@ from opentelemetry.instrumentation.open_webui.wires import (
     RESPONSES,
     Wire,
 )
+from texts import errors
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 10_000}}
 
@@ -98,6 +99,14 @@ def test_a_tokenizer_tells_how_dense_a_text_is(
 
     it._encoding = Encoding()
     assert it.tokens(Text(400, "word word wo")) == 200
+
+
+def test_how_far_off_estimates_are() -> None:
+    """docs/numbers.md has the table."""
+    for name, true, rule, sample in errors():
+        assert true > 50
+        assert abs(rule) < 0.45, name
+        assert abs(sample) < 0.20, name
 
 
 # --- streams --------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opentelemetry.instrumentation.open_webui import stream as module
+from opentelemetry.instrumentation.open_webui import usage as usage_module
 from opentelemetry.instrumentation.open_webui.stream import (
     BodyReader,
     StreamReader,
@@ -118,6 +119,99 @@ def test_any_pieces_give_the_same(style: str, crlf: bool, sizes: list[int]) -> N
     assert (answer.complete, answer.model) == (True, read(OPENAI, body).model)
 
 
+def events(*messages: Any) -> bytes:
+    """An event stream that names its events and has no word for the end."""
+    return b"".join(
+        f"event: {message['type']}\ndata: {json.dumps(message)}\n\n".encode()
+        for message in messages
+    )
+
+
+BODIES = {
+    OPENAI: [body for body, _ in STREAMS.values()],
+    RESPONSES: [
+        events(
+            {"type": "response.created", "response": {"id": "r", "model": "m", "usage": None}},
+            {"type": "response.output_text.delta", "delta": "word"},
+            {
+                "type": "response.completed",
+                "response": {
+                    "id": "r", "model": "m", "status": "completed",
+                    "usage": {"input_tokens": 9, "output_tokens": 5},
+                },
+            },
+        )
+    ],
+    ANTHROPIC: [
+        events(
+            {
+                "type": "message_start",
+                "message": {"model": "c", "usage": {"input_tokens": 7, "cache_read_input_tokens": 2, "output_tokens": 1}},
+            },
+            {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "word"}},
+            {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}},
+            {"type": "message_stop"},
+        )
+    ],
+    OLLAMA: [
+        ndjson(
+            {"model": "m", "message": {"content": "word"}, "done": False},
+            {"model": "m", "done": True, "prompt_eval_count": 9, "eval_count": 5},
+        )
+    ],
+}  # fmt: skip
+CASES = [(wire, body) for wire, bodies in BODIES.items() for body in bodies]
+
+
+def in_pieces(wire: Wire, body: bytes, sizes: list[int]) -> Answer:
+    reader, rest = StreamReader(wire), body
+    for size in sizes:
+        reader.feed(rest[:size])
+        rest = rest[size:]
+    reader.feed(rest)
+    return reader.finish()
+
+
+def told(answer: Answer) -> tuple[Any, ...]:
+    """What has to be the same, however a stream comes."""
+    known = (answer.model, answer.id, answer.finish_reasons, answer.error, answer.complete)
+    return (answer.reports.total(), answer.charged, answer.text, *known)
+
+
+@given(
+    case=st.sampled_from(CASES),
+    changes=st.lists(
+        st.tuples(st.integers(0, 600), st.integers(0, 40), st.binary(max_size=8)), max_size=3
+    ),
+    sizes=st.lists(st.integers(1, 60), max_size=30),
+)
+def test_any_bytes_in_any_pieces_give_the_same(
+    case: tuple[Wire, bytes], changes: list[tuple[int, int, bytes]], sizes: list[int]
+) -> None:
+    """`make fuzz` runs this for longer: streams as they come, and damaged ones."""
+    wire, body = case
+    for at, length, put in changes:
+        body = body[:at] + put + body[at + length :]
+    assert told(in_pieces(wire, body, sizes)) == told(in_pieces(wire, body, []))
+    usage_filter = UsageFilter()
+    passed, rest = b"", body
+    for size in sizes:
+        passed += usage_filter.feed(rest[:size])
+        rest = rest[size:]
+    passed += usage_filter.feed(rest) + usage_filter.finish()
+    whole = UsageFilter()
+    assert passed == whole.feed(body) + whole.finish()
+    if b"choices" not in body:
+        assert passed == body
+
+
+@pytest.mark.parametrize(("wire", "body"), CASES)
+def test_every_wire_reports(wire: Wire, body: bytes) -> None:
+    usage = read(wire, body).reports.total()
+    if wire is not OPENAI:
+        assert (usage.input, usage.output) == (9, 5)
+
+
 @given(st.lists(st.binary(max_size=60)), st.sampled_from(WIRES))
 def test_garbage_is_never_an_error(pieces: list[bytes], wire: Wire) -> None:
     reader = StreamReader(wire)
@@ -169,6 +263,27 @@ def test_nonsense_messages_are_never_an_error(message: dict[str, Any]) -> None:
 )
 def test_what_is_no_count_is_none(value: object) -> None:
     assert count(value) is None
+
+
+def test_what_is_left_out_is_said_once_and_not_quoted(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage_module, "_dropped", set())
+    body = sse(text(), {"usage": {"prompt_tokens": "a secret", "completion_tokens": -1}})
+    broken = b'data: {"usage": {"prompt_tokens": a secret}}\n\n'
+    for _ in range(3):
+        assert read(OPENAI, body + broken).reports.total() == Usage()
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2
+    assert "a token count that is none (str)" in said[0]
+    assert "usage in a message that is no JSON" in said[1]
+    assert "secret" not in caplog.text
+
+
+def test_junk_nested_beyond_all_depth_is_left_out() -> None:
+    deep = b'data: {"usage": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n\n"
+    end = sse(text(finish="stop"), {"choices": [], **reported(9, 5)})
+    assert read(OPENAI, sse(text())[:-14] + deep + end).reports.total() == Usage(9, 5)
 
 
 def test_counts() -> None:
