@@ -51,7 +51,9 @@ def test_what_is_wrong_is_said_and_no_secret(receiver: Receiver, tmp_path: Path)
         "OTEL_PYTHON_OPEN_WEBUI_USER_IDENTITY": "hash",
         "OTEL_PYTHON_OPEN_WEBUI_USER_HASH_SALT": "salt-secret",
         "OTEL_PYTHON_OPEN_WEBUI_SERIES_LIMIT": "many",
+        "OTEL_PYTHON_OPEN_WEBUI_PRICE_FILE": str(tmp_path / "prices.yaml"),
     }
+    (tmp_path / "prices.yaml").write_text("prices:\n  - model: m\n    per_image: -1")
     done = doctor(tmp_path, MODULE, {**otlp(receiver), **secrets})
     assert done.returncode == 1
     assert (
@@ -59,6 +61,7 @@ def test_what_is_wrong_is_said_and_no_secret(receiver: Receiver, tmp_path: Path)
     )
     assert "a whole number from 100" in done.stdout
     assert "user_hash_salt = (set)" in done.stdout
+    assert "prices.yaml, line 3: per_image is '-1'" in done.stdout
     assert f"[!!] metrics: otlp to http://{HOST}:" in done.stdout
     assert "[ok] traces: otlp to" in done.stdout
     assert "secret" not in done.stdout + done.stderr

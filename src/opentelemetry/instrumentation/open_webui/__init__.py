@@ -85,12 +85,13 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         )
         self._patcher.install()
 
-    def _start(self, settings: Settings, prices: PriceFile, kwargs: dict[str, Any]) -> Any:
+    def _start(self, settings: Settings, prices: PriceFile | None, kwargs: dict[str, Any]) -> Any:
         from .accounting import Accountant
         from .compat import base_urls, group_names
         from .connections import Connections
         from .estimates import Estimator
         from .groups import Groups
+        from .price_file import PriceFile
         from .pricing import Prices
         from .runtime import Runtime
         from .telemetry import Telemetry
@@ -108,7 +109,9 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
                 settings.groups_cache_seconds,
             ),
             Connections(base_urls),
-            Accountant(Prices(prices), Estimator() if settings.estimate_usage else None),
+            Accountant(
+                Prices(prices or PriceFile()), Estimator() if settings.estimate_usage else None
+            ),
         )
         return self._runtime
 
@@ -121,7 +124,9 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         self._patcher = self._runtime = None
 
 
-def _price_file(path: str, *, strict: bool) -> PriceFile:
+def _price_file(path: str, *, strict: bool) -> PriceFile | None:
+    if not path:
+        return None
     from .price_file import PriceFile, PriceFileError
 
     file = PriceFile(path)

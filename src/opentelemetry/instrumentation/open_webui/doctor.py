@@ -27,6 +27,7 @@ from .call import Asked
 from .caller import Caller
 from .distro import OpenWebUIConfigurator
 from .patching import ABSENT, MAIN, PATCHED, Patcher
+from .price_file import PriceFile, PriceFileError
 from .runtime import Runtime
 from .settings import PREFIX, Settings
 
@@ -38,6 +39,7 @@ _PACKAGES: Final = (
     "opentelemetry-instrumentation",
     "opentelemetry-exporter-otlp",
     "opentelemetry-exporter-prometheus",
+    "genai-prices",
     "wrapt",
     "aiohttp",
     "httpx",
@@ -147,6 +149,17 @@ def _settings(report: Report, overheard: Overheard) -> None:
         report.line(_OK, f"{item.name} = {value}{given}")
     for complaint in overheard.lines[before:]:
         report.line(_BAD, complaint)
+    _prices(report, settings.price_file)
+
+
+def _prices(report: Report, path: str) -> None:
+    file = PriceFile(path)
+    try:
+        file.load()
+    except PriceFileError as error:
+        report.line(_BAD, f"prices: {error}. {file.without()}")
+    else:
+        report.line(_OK, f"prices: {len(file.entries)} of your own, then the list prices")
 
 
 @contextlib.contextmanager
