@@ -10,7 +10,7 @@ OF_OPENTELEMETRY := $(addprefix tests/e2e/test_,calls.py doctor.py identity.py s
 VERSIONS ?= 0.12.4 0.11.4 0.10.2 0.9.6 0.8.12 0.7.2 0.6.43
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-matrix lint types unit e2e fuzz demo bench clean
+.PHONY: help setup test test-matrix lint types unit e2e pipeline fuzz demo tools stack bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -18,7 +18,8 @@ help: ## Show this list
 setup: ## Make both environments, and install a browser for the tests where allowed
 	@$(PYTHON) dev/setup.py chromium pins newest
 
-test: lint types unit e2e ## All of the below: what CI runs
+test: lint types unit ## All of the below: what CI runs. The last two wait a lot, so they go at once
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line e2e pipeline
 
 lint: setup ## Style and format, by ruff
 	$(PINS)/ruff check .
@@ -35,6 +36,10 @@ e2e: setup ## The real Open WebUI against a provider that counts, on the pins an
 	$(PINS)/python -m pytest tests/e2e
 	$(NEWEST)/python -m pytest $(OF_OPENTELEMETRY)
 
+pipeline: setup ## From a call to Prometheus, Jaeger and the ledger, with the real programs
+	-@$(PYTHON) dev/tools.py
+	$(PINS)/python -m pytest tests/stack
+
 test-matrix: ## The table of all paths on each version of Open WebUI (VERSIONS="…")
 	@set -e; for version in $(VERSIONS); do \
 		$(PYTHON) dev/setup.py $$version; \
@@ -49,9 +54,16 @@ demo: ## Watch a real Open WebUI report a small day of traffic (ONCE=1: print, c
 	@$(PYTHON) dev/setup.py pins
 	@PYTHONPATH=tests:. $(PINS)/python -m demo $(if $(ONCE),--once) $(if $(PROVIDER_URL),--provider-url $(PROVIDER_URL)) $(foreach model,$(MODEL),--model $(model))
 
+tools: ## Build the collector, Prometheus and Jaeger from source, as far as they are missing
+	@$(PYTHON) dev/tools.py
+
+stack: tools ## The whole pipeline from local programs, with traffic (TRAFFIC=0: silent), until Ctrl-C
+	@$(PYTHON) dev/setup.py pins
+	@PYTHONPATH=tests:. exec $(PINS)/python -m demo.stack
+
 bench: ## What the library costs, as ratios in one run
 	@$(PYTHON) dev/setup.py pins
 	@PYTHONPATH=tests:. $(PINS)/python -m bench
 
 clean: ## Remove all that was made
-	rm -rf .venv .venv-* .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf .venv .venv-* .tools .stack .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -82,6 +82,7 @@ def pins() -> None:
     environment.install("--editable", ".[prometheus]", *TESTED)
     environment.install("--group", "lint")
     environment.install("--no-deps", "--group", "tokenizer")
+    environment.install("--group", "compose")
     environment.finish()
 
 

@@ -1,0 +1,117 @@
+"""The configurations, by the programs that read them, and the compose file by its specification."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from itertools import product
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.programs import CONFIGS, ROOT, tool
+
+SALT = "0123456789abcdef0123456789abcdef"
+INPUTS = [("privacy", "off"), ("sampling", "off"), ("scrape", "clickhouse", "off")]
+
+
+def validate(*files: str, salt: str = SALT) -> subprocess.CompletedProcess[str]:
+    environ = {"PRIVACY_SALT": salt} if salt else {}
+    command = [tool("otelcol"), "validate", *(f"--config={CONFIGS / name}.yaml" for name in files)]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("switches", product(*INPUTS), ids="-".join)
+def test_the_gateway_with_every_choice_of_switches(switches: tuple[str, ...]) -> None:
+    done = validate("gateway", *switches)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_agent() -> None:
+    done = validate("agent")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("salt", ["", "short"])
+def test_without_a_salt_the_privacy_switch_fails_closed(salt: str) -> None:
+    done = validate("gateway", "privacy", salt=salt)
+    assert done.returncode != 0
+    assert "hmac_key must" in done.stderr
+
+
+def test_prometheus_and_its_rules() -> None:
+    for command in (
+        ["check", "config", "--syntax-only", ROOT / "prometheus" / "prometheus.yml"],
+        ["check", "rules", *sorted((ROOT / "prometheus" / "rules").glob("*.yml"))],
+    ):
+        done = subprocess.run(
+            [tool("promtool"), *command], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_attribute_of_the_contract_is_on_the_allow_list() -> None:
+    from opentelemetry.instrumentation.open_webui import names
+
+    config = yaml.safe_load((CONFIGS / "privacy.yaml").read_text())
+    allowed = set(config["processors"]["redaction/privacy"]["allowed_keys"])
+    emitted = {
+        value
+        for name, value in vars(names).items()
+        if name.isupper() and isinstance(value, str) and re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", value)
+    } - {names.SCOPE, names.USAGE_EVENT, names.PROVIDER_NAME and "open_webui.pipe"}
+    assert emitted - allowed == set()
+
+
+# --- compose.yaml ---------------------------------------------------------------------------------
+
+
+def interpolated() -> str:
+    """The file as it is with everything set in .env that has no default."""
+    given = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
+    return given.sub(
+        lambda found: found[3] if found[2] == "-" else "given", (ROOT / "compose.yaml").read_text()
+    )
+
+
+def test_the_compose_file_is_one() -> None:
+    compose_spec = pytest.importorskip("compose_spec")
+    document = yaml.safe_load(interpolated())
+    plain = yaml.safe_dump({key: value for key, value in document.items() if key[:2] != "x-"})
+    parsed = compose_spec.PyCompose.from_yaml(plain)
+    parsed.validate()
+    assert set(parsed.service_names()) >= {
+        "open-webui",
+        "collector",
+        "prometheus",
+        "jaeger",
+        "grafana",
+    }
+
+
+def test_the_compose_file_keeps_to_its_rules() -> None:
+    text = (ROOT / "compose.yaml").read_text()
+    example = (ROOT / ".env.example").read_text()
+    services = yaml.safe_load(interpolated())["services"]
+    for name, service in services.items():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ())), name
+        assert "build" in service or re.search(r":v?\d+\.\d+", service["image"]), name
+        for volume in service.get("volumes", ()):
+            if volume.startswith("./"):
+                assert (ROOT / volume.split(":")[0]).exists(), volume
+    for variable in set(re.findall(r"\$\{(\w+)", text)):
+        assert re.search(rf"^{variable}=", example, re.M), variable
+    secrets = re.findall(r"^(\w*(?:KEY|PASSWORD|SALT))=(.*)$", example, re.M)
+    assert len(secrets) >= 4
+    assert all(value == "" for _, value in secrets)
+    assert "depends_on" in services["open-webui"]
+
+
+def test_files_that_a_person_changes_say_what_they_are() -> None:
+    for path in (
+        *CONFIGS.glob("*.yaml"),
+        ROOT / "compose.yaml",
+        ROOT / "prometheus/prometheus.yml",
+    ):
+        assert Path(path).read_text().startswith("# "), path
