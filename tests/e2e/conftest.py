@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.otlp import Receiver
+from harness.postgres import Postgres
 from harness.provider import Provider
 
 
@@ -20,3 +21,10 @@ def provider() -> Iterator[Provider]:
 def receiver() -> Iterator[Receiver]:
     with Receiver() as receiver:
         yield receiver
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[Postgres]:
+    """What Open WebUI keeps embeddings in, without torch."""
+    with Postgres() as database:
+        yield database

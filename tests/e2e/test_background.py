@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from e2e.paths import environment
 from e2e.servers import instrumented
-from e2e.truth import Counts, Expectation, Truth, assert_equal, reported
+from e2e.truth import Expectation, Further, assert_equal, reported
 from harness.openwebui import Auth, OpenWebUI, turn_body
 from harness.otlp import Event, Receiver, Span
 from harness.postgres import Postgres
@@ -41,16 +41,6 @@ WRITERS = [
 SETTLED = 4
 
 Judge = Callable[[ServedCall], Expectation]
-
-
-@dataclass
-class More(Truth):
-    """A truth on top of what was reported before."""
-
-    before: Counts = field(default_factory=Counter)
-
-    def counts(self) -> Counts:
-        return self.before + super().counts()
 
 
 class Watch:
@@ -95,7 +85,9 @@ class Watch:
             for call, before in zip(calls, served, strict=True)
         }
         assert calls
-        assert_equal(self.receiver, More(self.server.world, calls, expected, before=self._before))
+        assert_equal(
+            self.receiver, Further(self.server.world, calls, expected, before=self._before)
+        )
         events = self.receiver.wait_for(lambda _: at_least(self.events(), len(calls)))
         assert len({event.attributes["open_webui.call.id"] for event in events}) == len(calls)
         assert Counter(map(told, events)) == Counter(map(tokens, served))
@@ -165,12 +157,6 @@ def assert_whole(watch: Watch, turn: Span) -> None:
     for span in clients(watch.spans()):
         own = next(turns[above] for above in watch.above(span) if above in turns)
         assert own.start <= span.start <= span.end <= own.end, span.name
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[Postgres]:
-    with Postgres() as database:
-        yield database
 
 
 @pytest.fixture(scope="module")

@@ -235,6 +235,21 @@ def test_usage_that_nobody_reported_is_marked(served: list[ServedCall], receiver
     assert len(marked) == silent
 
 
+def test_an_aborted_stream_used_what_it_had_streamed(
+    served: list[ServedCall], receiver: Receiver
+) -> None:
+    aborted = [call for call in served if call.case.startswith("abandoned")]
+    events = receiver.wait_for(
+        lambda r: [event for event in r.events if event.attributes.get("error.type") == "cancelled"]
+    )
+    assert len(events) == len(aborted) == 3
+    for event in events:
+        assert event.attributes["open_webui.usage.estimated"] is True
+        assert event.attributes["gen_ai.usage.input_tokens"] > 5
+        # Some words of the three chunks that were read, and of what was on its way.
+        assert 1 <= event.attributes["gen_ai.usage.output_tokens"] < 60
+
+
 def test_histograms_count_calls_but_name_no_user(
     served: list[ServedCall], receiver: Receiver
 ) -> None:

@@ -20,7 +20,7 @@ from aiohttp import ClientSession, ClientWebSocketResponse
 
 from e2e.paths import PIXEL, Path, environment, text
 from e2e.servers import instrumented
-from e2e.truth import Counts, Expectation, Truth, assert_equal, reported
+from e2e.truth import Expectation, Further, assert_equal, reported
 from harness.openwebui import OpenWebUI, free_port
 from harness.otlp import Event, Receiver, Span
 from harness.postgres import Postgres
@@ -94,16 +94,6 @@ def configure(server: OpenWebUI, area: str, changes: dict[str, Any]) -> None:
 
 
 # --- the accounts of one test ---------------------------------------------------------------------
-
-
-@dataclass
-class Further(Truth):
-    """What has to be told after calls that others have made before."""
-
-    before: Counts = field(default_factory=Counter)
-
-    def counts(self) -> Counts:
-        return self.before + super().counts()
 
 
 class Accounts:

@@ -19,12 +19,6 @@ from harness.seed import WorkspaceModel, create_model
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[Postgres]:
-    with Postgres() as database:
-        yield database
-
-
-@pytest.fixture(scope="module")
 def server(provider: Provider, receiver: Receiver, database: Postgres) -> Iterator[OpenWebUI]:
     env = {**environment(provider), "PGVECTOR_DB_URL": database.url}
     with instrumented(provider, receiver, env) as server:

@@ -122,6 +122,16 @@ class Truth:
         return {} if error is None else {"error.type": error}
 
 
+@dataclass
+class Further(Truth):
+    """A truth on top of what was reported before."""
+
+    before: Counts = field(default_factory=Counter)
+
+    def counts(self) -> Counts:
+        return self.before + super().counts()
+
+
 def amounts(
     call: ServedCall, failed: dict[str, object]
 ) -> list[tuple[str, dict[str, object], float | None]]:

@@ -228,11 +228,20 @@ class Collector(Program):
         return f"http://{HOST}:{self._ports['GRPC']}"
 
     @property
+    def scrape_url(self) -> str:
+        """Where a Prometheus may scrape Open WebUI's metrics, with the switch `scrape`."""
+        return f"http://{HOST}:{self._ports['SCRAPE']}/metrics"
+
+    @property
     def ready_url(self) -> str:
         return f"http://{HOST}:{self._ports['HEALTH']}"
 
+    def files(self) -> Sequence[str]:
+        """The names of its configurations."""
+        return ("gateway", *self._switches)
+
     def command(self) -> Sequence[str]:
-        files = ("gateway", *self._switches)
+        files = self.files()
         return [str(tool("otelcol")), *(f"--config={CONFIGS / name}.yaml" for name in files)]
 
     def environment(self) -> Mapping[str, str]:
@@ -246,3 +255,18 @@ class Collector(Program):
             **self._backends,
             **self._env,
         }
+
+
+class Agent(Collector):
+    """A collector that hands on to a gateway."""
+
+    name = "agent"
+
+    def __init__(self, directory: Path, gateway: Collector) -> None:
+        endpoint = gateway.otlp_grpc.removeprefix("http://")
+        env = {"GATEWAY_OTLP_ENDPOINT": endpoint, "GATEWAY_INSECURE": "true"}
+        super().__init__(directory, "", "", env=env)
+
+    def files(self) -> Sequence[str]:
+        """Its one configuration."""
+        return ("agent",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from e2e.servers import PREFIX
 from harness.openwebui import OpenWebUI, free_port
-from harness.programs import ROOT, Collector, Jaeger, Prometheus
+from harness.programs import ROOT, Agent, Collector, Jaeger, Prometheus
 from harness.provider import Provider
 from harness.seed import seeded_server
 
@@ -51,16 +52,19 @@ class Stack:
     jaeger: Jaeger
 
 
-def stack_of(directory: Path, *switches: str, env: dict[str, str] | None = None) -> Iterator[Stack]:
-    """A running stack; `env` is for the collector."""
+def stack_of(
+    directory: Path, *switches: str, env: dict[str, str] | None = None, with_agent: bool = False
+) -> Iterator[Stack]:
+    """A running stack; `env` is for the collector, with an agent before it if so wanted."""
     jaeger, port = Jaeger(directory), free_port()
     prometheus = Prometheus(directory, port)
     collector = Collector(
         directory, prometheus.url, jaeger.otlp, *switches, env=env, metrics_port=port
     )
-    with Provider() as provider, prometheus, jaeger, collector:
+    agent = Agent(directory, collector) if with_agent else nullcontext(collector)
+    with Provider() as provider, prometheus, jaeger, collector, agent as nearest:
         settings = {f"{PREFIX}GROUPS_CACHE_SECONDS": "1"}
-        env_of_server = {**exporting_to(collector.otlp), **settings}
+        env_of_server = {**exporting_to(nearest.otlp), **settings}
         with seeded_server(provider, launcher="instrument", env=env_of_server) as server:
             provider.clear()
             yield Stack(provider, server, collector, prometheus, jaeger)

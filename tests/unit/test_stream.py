@@ -464,3 +464,20 @@ def test_a_line_without_end_keeps_memory_bounded_and_its_usage() -> None:
     assert tracemalloc.get_traced_memory()[1] < 5_000_000
     tracemalloc.stop()
     assert reader.finish().reports.total() == Usage(9, 5)
+
+
+@pytest.mark.parametrize("wire", [OPENAI, OLLAMA, ANTHROPIC, RESPONSES])
+def test_memory_stays_the_same_however_long_a_stream_is(wire: Wire) -> None:
+    line = (
+        b'data: {"type":"content_block_delta.delta","choices":[{"index":0,"delta":'
+        b'{"content":"a word"},"finish_reason":null}],"done":false}\n\n'
+    )
+    reader = StreamReader(wire)
+    for _ in range(1_000):
+        reader.feed(line)
+    tracemalloc.start()
+    for _ in range(20_000):
+        reader.feed(bytes(bytearray(line)))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 20_000

@@ -139,11 +139,9 @@ def by_list(bill: Bill) -> Decimal | None:
     if bill.provider in _OWN:
         return None
     usage = _listed_usage(bill)
-    found = _find(bill.answered, bill.model, bill.provider, bill.url) if usage else None
-    if found is None:
-        return None
     try:
-        return _calculate(usage, *found, bill.tier)
+        found = _find(bill.answered, bill.model, bill.provider, bill.url) if usage else None
+        return None if found is None else _calculate(usage, *found, bill.tier)
     except Exception:
         report("the list price of a call")
         return None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from ..call import ModelCall, Passage, given_up_with
+from ..call import ModelCall, given_up_with
 from ..guard import guarded
 from ..patching import Wrapper, bound
 from ..runtime import Runtime
@@ -17,6 +17,7 @@ from ..transport import (
     know_groups_in_thread,
     outgoing,
 )
+from .bodies import read_at_once, watched, watched_async
 
 
 def sends(runtime: Runtime) -> Wrapper:
@@ -59,39 +60,9 @@ def _payload(request: Any) -> Any:
 @guarded
 def _watch(call: ModelCall, response: Any) -> None:
     call.answered(response.status_code, response.headers)
-    passage = Passage(call)
     if response.is_stream_consumed:
-        passage.piece(response.content)
-        passage.end()
+        read_at_once(call, response.content)
         return
-    response.iter_bytes = _watched(response.iter_bytes, passage)
-    response.aiter_bytes = _watched_async(response.aiter_bytes, passage)
+    response.iter_bytes = watched(call, response.iter_bytes)
+    response.aiter_bytes = watched_async(call, response.aiter_bytes)
     given_up_with(response, call)
-
-
-def _watched(iter_bytes: Callable[..., Iterator[bytes]], passage: Passage) -> Any:
-    def watched(*args: Any, **kwargs: Any) -> Iterator[bytes]:
-        try:
-            for piece in iter_bytes(*args, **kwargs):
-                passage.piece(piece)
-                yield piece
-            passage.end()
-        except BaseException as error:
-            passage.fail(error)
-            raise
-
-    return watched
-
-
-def _watched_async(iter_bytes: Callable[..., AsyncIterator[bytes]], passage: Passage) -> Any:
-    async def watched(*args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
-        try:
-            async for piece in iter_bytes(*args, **kwargs):
-                passage.piece(piece)
-                yield piece
-            passage.end()
-        except BaseException as error:
-            passage.fail(error)
-            raise
-
-    return watched

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from ..call import ModelCall, Passage, given_up_with
+from ..call import ModelCall, given_up_with
 from ..guard import guarded
 from ..patching import Wrapper, bound
 from ..runtime import Runtime
 from ..transport import Outgoing, carrying, json_payload, know_groups_in_thread, outgoing
+from .bodies import read_at_once, watched
 
 
 def sends(runtime: Runtime) -> Wrapper:
@@ -35,24 +36,8 @@ def _read(runtime: Runtime, request: Any) -> Outgoing | None:
 @guarded
 def _watch(call: ModelCall, response: Any) -> None:
     call.answered(response.status_code, response.headers)
-    passage = Passage(call)
     if response._content_consumed:
-        passage.piece(response.content)
-        passage.end()
+        read_at_once(call, response.content)
         return
-    response.iter_content = _watched(response.iter_content, passage)
+    response.iter_content = watched(call, response.iter_content)
     given_up_with(response, call)
-
-
-def _watched(iter_content: Callable[..., Iterator[bytes]], passage: Passage) -> Any:
-    def watched(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        try:
-            for piece in iter_content(*args, **kwargs):
-                passage.piece(piece if isinstance(piece, bytes) else str(piece).encode())
-                yield piece
-            passage.end()
-        except BaseException as error:
-            passage.fail(error)
-            raise
-
-    return watched
