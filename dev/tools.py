@@ -28,7 +28,7 @@ BUILDER = "go.opentelemetry.io/collector/cmd/builder@v0.161.0"
 PROMETHEUS = "github.com/prometheus/prometheus"
 PROMETHEUS_VERSION = "v0.316.0"
 JAEGER = "github.com/jaegertracing/jaeger"
-JAEGER_VERSION = "v1.62.0"
+JAEGER_VERSION = "v1.76.0"
 UNAVAILABLE = 3
 
 
