@@ -196,3 +196,9 @@ def test_what_announces_and_repeats_a_text_is_none_of_it() -> None:
     ]
     body = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
     assert measured(RESPONSES, body) == Text(2, "Hi")
+
+
+def test_a_long_line_among_the_first_is_measured_like_the_others() -> None:
+    pieces = ["word ", "x" * 50_000, *["word "] * 40]
+    body = said(OPENAI, openai, b"data: ", pieces, ascii=False)
+    assert measured(OPENAI, body).size == sum(map(len, pieces))

@@ -269,13 +269,13 @@ def test_what_is_left_out_is_said_once_and_not_quoted(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(usage_module, "_dropped", set())
-    body = sse(text(), {"usage": {"prompt_tokens": "a secret", "completion_tokens": -1}})
+    body = sse(text(), {"usage": {"prompt_tokens": ["a secret"], "completion_tokens": -1}})
     broken = b'data: {"usage": {"prompt_tokens": a secret}}\n\n'
     for _ in range(3):
         assert read(OPENAI, body + broken).reports.total() == Usage()
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2
-    assert "a token count that is none (str)" in said[0]
+    assert "a token count that is none (list)" in said[0]
     assert "usage in a message that is no JSON" in said[1]
     assert "secret" not in caplog.text
 

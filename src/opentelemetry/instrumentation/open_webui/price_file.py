@@ -145,11 +145,14 @@ class PriceFile:
         """
         names = (model,) if picked is None or picked == model else (model, picked)
         key = (*names, provider, url)
-        if key not in self._found:
-            if len(self._found) >= _MOST_FOUND:
-                self._found.clear()
-            self._found[key] = self._find(names, provider, url)
-        return self._found[key]
+        # Another thread may read the file anew meanwhile: what is found here is of these entries.
+        found = self._found
+        if key in found:
+            return found[key]
+        entry = self._find(names, provider, url)
+        if len(found) < _MOST_FOUND:
+            found[key] = entry
+        return entry
 
     def _find(self, names: tuple[str, ...], provider: str, url: str) -> Entry | None:
         for entry in self.entries:

@@ -81,7 +81,7 @@ class StreamReader:
             # As in `_note`, which would cost a call.
             self._said += 1
             self._size += len(event)
-            if self._said <= _KEPT_LINES:
+            if self._said <= _KEPT_LINES and len(event) <= _LONGEST_KEPT:
                 self._kept.append(event)
         elif len(event) > 1:
             self._line(event)
@@ -99,8 +99,8 @@ class StreamReader:
         """Count a line that may carry a piece of what is said, and keep the first ones."""
         self._said += 1
         self._size += len(line)
-        if self._said <= _KEPT_LINES:
-            self._kept.append(line[:_LONGEST_KEPT])
+        if self._said <= _KEPT_LINES and len(line) <= _LONGEST_KEPT:
+            self._kept.append(line)
 
     def _pieces(self, piece: bytes) -> None:
         *lines, rest = (self._rest + piece).split(b"\n")
