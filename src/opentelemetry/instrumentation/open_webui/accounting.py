@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from .estimates import Estimator
+from .endpoints import Endpoint
+from .estimates import Estimator, Text, of_request
 from .guard import guarded
 from .pricing import Bill, Prices
 from .usage import Usage
@@ -25,10 +27,10 @@ class Accountant:
         self.prices = prices
         self._estimator = estimator
 
-    @property
-    def estimates(self) -> bool:
-        """Whether tokens that nobody reports are estimated."""
-        return self._estimator is not None
+    def measure(self, endpoint: Endpoint, payload: Mapping[str, Any]) -> Text | None:
+        """Measure what a request gives to read, in case that nobody will say its tokens."""
+        wanted = self._estimator is not None and endpoint.has_tokens
+        return of_request(payload) if wanted else None
 
     @guarded
     def settle(self, call: ModelCall) -> None:

@@ -24,7 +24,6 @@ from . import endpoints
 from .call import Asked, ModelCall
 from .caller import Caller
 from .endpoints import Endpoint, Payload
-from .estimates import of_request
 from .fast_json import loads
 from .guard import guarded, report
 from .providers import Provider
@@ -205,7 +204,6 @@ def _outgoing(
 ) -> Outgoing:
     host = parts.hostname or ""
     model = endpoint.model(parts.path, parts.query, payload)
-    measured = runtime.accountant.estimates and endpoint.has_tokens
     connection = f"{parts.scheme}://{parts.netloc}{parts.path}"
     asked = Asked(
         endpoint=endpoint,
@@ -218,7 +216,7 @@ def _outgoing(
         characters=endpoint.characters(payload),
         images=endpoint.images(payload),
         url=connection,
-        prompt=of_request(payload) if measured else None,
+        prompt=runtime.accountant.measure(endpoint, payload),
     )
     return Outgoing(runtime, caller, asked, connection, payload)
 

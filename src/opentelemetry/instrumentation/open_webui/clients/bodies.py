@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ..call import ModelCall, Passage
@@ -20,14 +21,10 @@ def watched(call: ModelCall, iterate: Callable[..., Iterator[Any]]) -> Callable[
     passage = Passage(call)
 
     def watch(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        try:
+        with _ending(passage):
             for piece in iterate(*args, **kwargs):
                 passage.piece(_bytes(piece))
                 yield piece
-            passage.end()
-        except BaseException as error:
-            passage.fail(error)
-            raise
 
     return watch
 
@@ -39,16 +36,22 @@ def watched_async(
     passage = Passage(call)
 
     async def watch(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        try:
+        with _ending(passage):
             async for piece in iterate(*args, **kwargs):
                 passage.piece(_bytes(piece))
                 yield piece
-            passage.end()
-        except BaseException as error:
-            passage.fail(error)
-            raise
 
     return watch
+
+
+@contextmanager
+def _ending(passage: Passage) -> Iterator[None]:
+    try:
+        yield
+        passage.end()
+    except BaseException as error:
+        passage.fail(error)
+        raise
 
 
 def _bytes(piece: Any) -> bytes:

@@ -12,7 +12,6 @@ from .. import endpoints
 from ..call import Asked, ModelCall, watched
 from ..caller import Caller, find_caller, scene
 from ..endpoints import Endpoint
-from ..estimates import of_request
 from ..guard import guarded
 from ..names import OTHER
 from ..patching import Wrapper, bound
@@ -77,7 +76,6 @@ def _start(
         return None
     url, form = running.address(given), form_of(given.get("form_data"))
     parts = urlsplit(url)
-    measured = runtime.accountant.estimates and running.endpoint.has_tokens
     asked = Asked(
         endpoint=running.endpoint,
         operation=running.operation,
@@ -88,7 +86,7 @@ def _start(
         port=port_of(parts),
         images=running.images(given),
         url=url,
-        prompt=of_request(form) if measured else None,
+        prompt=runtime.accountant.measure(running.endpoint, form),
     )
     return runtime.start_call(asked, _caller(runtime, given))
 
