@@ -83,6 +83,7 @@ def pins() -> None:
     environment.install("--group", "lint")
     environment.install("--no-deps", "--group", "tokenizer")
     environment.install("--group", "compose")
+    environment.install("--group", "dashboards")
     environment.finish()
 
 

@@ -146,11 +146,27 @@ class Prometheus(Program):
     def query(self, expression: str, at: float | None = None) -> list[tuple[dict[str, str], float]]:
         """The result of an instant query: labels and values."""
         data = {"query": expression, **({} if at is None else {"time": str(at)})}
-        url = f"{self.url}/api/v1/query"
-        answer = httpx.post(url, data=data, timeout=30, trust_env=False).json()
+        answer = self._ask("query", data)
+        if answer["resultType"] == "scalar":
+            return [({}, float(answer["result"][1]))]
+        return [(one["metric"], float(one["value"][1])) for one in answer["result"]]
+
+    def query_range(
+        self, expression: str, start: float, end: float, step: float
+    ) -> list[tuple[dict[str, str], list[tuple[float, float]]]]:
+        """The result of a query over time: labels and points."""
+        data = {"query": expression, "start": str(start), "end": str(end), "step": str(step)}
+        return [
+            (one["metric"], [(at, float(value)) for at, value in one["values"]])
+            for one in self._ask("query_range", data)["result"]
+        ]
+
+    def _ask(self, what: str, data: dict[str, str]) -> dict[str, Any]:
+        url = f"{self.url}/api/v1/{what}"
+        answer = httpx.post(url, data=data, timeout=60, trust_env=False).json()
         if answer["status"] != "success":
-            raise ValueError(answer["error"])
-        return [(one["metric"], float(one["value"][1])) for one in answer["data"]["result"]]
+            raise ValueError(f"{answer['error']}: {data['query']}")
+        return dict(answer["data"])
 
 
 class Jaeger(Program):

@@ -107,6 +107,35 @@ def test_a_failed_call_says_so_everywhere() -> None:
     assert points(data, "open_webui.usage.tokens") == []
 
 
+def test_a_process_says_that_it_is_there_before_its_first_call() -> None:
+    [point] = points(Sdk().reader.get_metrics_data(), "open_webui.instrumentation.active")
+    assert (point.value, dict(point.attributes)) == (1, {})
+
+
+def test_when_each_user_was_last_seen_is_told() -> None:
+    sdk = Sdk()
+    sdk.call(user="u1").end()
+    first = time.time()
+    sdk.call(user="u2").end()
+    sdk.call(user="u1", user_name="New Name").end()
+    seen = {
+        (p.attributes["user.id"], p.attributes["user.name"]): p.value
+        for p in points(sdk.reader.get_metrics_data(), "open_webui.user.last_seen")
+    }
+    assert set(seen) == {("u1", "User u1"), ("u1", "New Name"), ("u2", "User u2")}
+    assert seen["u1", "User u1"] <= first <= seen["u2", "User u2"] <= seen["u1", "New Name"]
+    assert seen["u1", "New Name"] <= time.time()
+
+
+def test_those_beyond_the_limit_are_seen_together() -> None:
+    sdk = Sdk(series_limit=100)
+    for user in range(150):
+        sdk.call(user=f"u{user}").end()
+    seen = values(sdk.reader.get_metrics_data(), "open_webui.user.last_seen")
+    shown = {dict(tags)["user.id"] for tags in seen}
+    assert shown == {*(f"u{user}" for user in range(100)), "__other__"}
+
+
 @pytest.mark.parametrize("identity", ["none", "name"])
 def test_users_are_shown_as_wanted(identity: str) -> None:
     sdk = Sdk()

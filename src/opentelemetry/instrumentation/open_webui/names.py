@@ -163,3 +163,9 @@ GROUP_COST: Final = Metric(
 USER_GROUP: Final = Metric(
     "open_webui.user.group", "{membership}", "1 for each group of each user lately active."
 )
+USER_LAST_SEEN: Final = Metric(
+    "open_webui.user.last_seen", "s", "Unix time of the last call of each user lately active."
+)
+ACTIVE: Final = Metric(
+    "open_webui.instrumentation.active", "{process}", "1 for each process that reports."
+)

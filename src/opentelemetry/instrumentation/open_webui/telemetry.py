@@ -49,7 +49,8 @@ _COUNTERS = (
     names.GROUP_TOKENS,
     names.GROUP_COST,
 )
-_OBSERVED = {metric.name: metric for metric in (*_COUNTERS, names.USER_GROUP)}
+_GAUGES = (names.USER_GROUP, names.USER_LAST_SEEN)
+_OBSERVED = {metric.name: metric for metric in (*_COUNTERS, *_GAUGES)}
 
 _INPUT: Tags = ((names.TOKEN_TYPE, "input"),)
 _OUTPUT: Tags = ((names.TOKEN_TYPE, "output"),)
@@ -105,6 +106,7 @@ class Telemetry:
         self._tune()
         for name in _OBSERVED:
             self.totals.open(name)
+        self._show_active()
 
     # Spans
 
@@ -209,6 +211,8 @@ class Telemetry:
             self.totals.book(((names.GROUP_NAME, group), *common), entries)
         if kept_apart:
             self.totals.set_members(caller.user_id, _memberships(user, groups))
+        who = user if kept_apart else other
+        self.totals.set_gauge(names.USER_LAST_SEEN.name, who, time.time())
 
     def update_members(self, groups: Mapping[str, Sequence[str]]) -> None:
         """Show in which groups users are now, by id; nobody becomes active by it."""
@@ -248,6 +252,16 @@ class Telemetry:
             )
             for metric in _HISTOGRAMS
         }
+
+    def _show_active(self) -> None:
+        """Export something from the start, and always: its absence tells that telemetry is cut off."""
+        meter = metrics.get_meter(
+            names.SCOPE, __version__, self._meter_provider, schema_url=names.SCHEMA_URL
+        )
+        metric, one = names.ACTIVE, [Observation(1)]
+        meter.create_observable_gauge(
+            metric.name, [lambda _options: one], metric.unit, metric.description
+        )
 
     def _observe(self, name: str, shard: int) -> None:
         """Open the instrument of one shard: the SDK limits the attribute sets of each one."""

@@ -163,6 +163,14 @@ class Totals:
                     row.show(since)
         self._announce_shards()
 
+    def set_gauge(self, metric: str, tags: Tags, value: Number) -> None:
+        """Show a value of somebody who is active by it, until they were silent for ``idle``."""
+        with self._lock:
+            row = self._gauge(metric, tags)
+            row.total = value
+            row.show(self._clock())
+        self._announce_shards()
+
     def members(self) -> dict[str, Tags]:
         """Return the tags of the first membership of everybody who has one shown now."""
         with self._lock:
@@ -221,11 +229,15 @@ class Totals:
         return tags, self._accounts.setdefault(tags, {})
 
     def _member(self, tags: Tags) -> Series:
+        row = self._gauge(self._membership, tags)
+        row.total = 1
+        return row
+
+    def _gauge(self, metric: str, tags: Tags) -> Series:
         series = self._accounts.setdefault(tags, {})
-        row = series.get((self._membership, ()))
+        row = series.get((metric, ()))
         if row is None:
-            row = series[self._membership, ()] = self._new(self._membership, tags)
-            row.total = 1
+            row = series[metric, ()] = self._new(metric, tags)
         return row
 
     def _new(self, metric: str, tags: Tags) -> Series:

@@ -1,0 +1,105 @@
+"""Truth and health: whether the numbers on the other pages can be relied on."""
+
+from __future__ import annotations
+
+from . import panels
+from .frame import board
+from .panels import COUNT, SECONDS, SHARE, SHORT, Board, Column, Grid, Levels
+from .promql import MODEL, PROVIDER
+from .queries import Queries
+
+_SIGNALS = {"metrics": "metric_points", "traces": "spans", "usage events": "log_records"}
+_NO_COLLECTOR = "no collector"
+
+
+def build(queries: Queries) -> Board:
+    """The dashboard."""
+    page = board(
+        "health",
+        queries,
+        "What is estimated, unpriced, unknown, folded, late or lost.",
+        since="now-24h",
+    )
+    _truth(page, queries)
+    page.row("Which calls?")
+    _tables(page, queries)
+    page.row("The collector")
+    _collector(page, queries)
+    return page
+
+
+def _truth(page: Board, q: Queries) -> None:
+    tile = panels.tile
+    page.add(
+        tile(
+            "Age of the newest data", "Since any Open WebUI was last heard of. More than a few minutes: telemetry is cut off.",
+            {"Age": q.age()}, SECONDS, decimals=0, empty="none for a day", levels=Levels(300, 900),
+        ),
+        tile("Processes that report", "Workers and replicas of Open WebUI that are heard of now.", {"Processes": q.processes()}, COUNT, empty="none"),
+        tile(
+            "Calls on unknown paths", "They are counted, with less detail. Some: a path is new in Open WebUI; please tell us.",
+            {"Calls": q.no_unknown_calls()}, COUNT, levels=Levels(1, 100),
+        ),
+        tile(
+            "Tokens estimated", "Share of the tokens that a provider did not report, so that they were estimated.",
+            {"Share": q.estimated_share()}, SHARE, decimals=1, levels=Levels(0.05, 0.2),
+        ),
+        tile(
+            "Calls without a price", "Share of the calls that used something and have no known price: cost is too low.",
+            {"Share": q.unpriced_share()}, SHARE, decimals=1, levels=Levels(0.1, 0.5),
+        ),
+        tile(
+            "Calls folded into __other__", "Calls of users beyond OTEL_PYTHON_OPEN_WEBUI_SERIES_LIMIT. Totals stay right; raise the limit.",
+            {"Calls": q.folded_calls()}, COUNT, levels=Levels(1, 100),
+        ),
+    )  # fmt: skip
+
+
+def _tables(page: Board, q: Queries) -> None:
+    rows = {MODEL: "Model", PROVIDER: "Provider"}
+    by = tuple(rows)
+    page.add(
+        Grid(
+            title="Which models are estimated or unpriced?",
+            description="Share of each model's tokens that is estimated, and of its calls that has no price.",
+            rows=rows,
+            columns=[
+                Column("Tokens estimated", q.estimated_share(*by), SHARE, decimals=1),
+                Column("Calls without a price", q.unpriced_share(*by), SHARE, decimals=1),
+            ],
+            sort="Calls without a price",
+            width=14,
+        ).build(),
+        Grid(
+            title="Calls on unknown paths",
+            description="By model. The log of Open WebUI names the route, once.",
+            rows=rows,
+            columns=[Column("Calls", f"{q.unknown_calls(*by)} > 0")],
+            sort="Calls",
+            width=10,
+        ).build(),
+    )
+
+
+def _collector(page: Board, q: Queries) -> None:
+    lines = panels.lines_over_time
+    lost = {
+        f"{verb}: {signal}": q.collector_lost(f"{metric}_{items}")
+        for verb, metric in (
+            ("refused", "receiver_refused"),
+            ("not queued", "exporter_enqueue_failed"),
+            ("failed to send", "exporter_send_failed"),
+        )
+        for signal, items in _SIGNALS.items()
+    }
+    page.add(
+        lines(
+            "How full are the queues?", "Share of each queue's capacity. Full: what comes next is lost.",
+            {"{{exporter}}: {{data_type}}": q.queue_used()}, SHARE,
+        ).no_value(_NO_COLLECTOR).min(0),
+        lines(
+            "Refused, not queued, and failed items",
+            "Refused: Open WebUI tries again for a while. Not queued: lost. Failed to send: tried again until it is taken.",
+            lost, SHORT,
+        ).no_value(_NO_COLLECTOR).min(0),
+    )  # fmt: skip

@@ -1,0 +1,168 @@
+"""How a metric is named and selected in PromQL, and the three ways in which a total is read.
+
+Names come from the library's ``names``: what it does not emit cannot be asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from opentelemetry.instrumentation.open_webui import names
+from opentelemetry.instrumentation.open_webui.names import Metric
+
+RANGE: Final = "$__range"
+"""The time range of the dashboard, as Grafana writes it."""
+STEP: Final = "$__interval"
+"""The time between two points of a graph."""
+RATE: Final = "$__rate_interval"
+"""A window that has at least four exports in it."""
+
+
+def label(attribute: str) -> str:
+    """The label that an attribute is in Prometheus."""
+    return attribute.replace(".", "_")
+
+
+USER_ID, USER_NAME, GROUP = map(label, (names.USER_ID, names.USER_NAME, names.GROUP_NAME))
+MODEL, SOURCE, TASK = map(label, (names.REQUEST_MODEL, names.SOURCE, names.TASK))
+TOKEN_TYPE, DETAIL = label(names.TOKEN_TYPE), label(names.TOKEN_DETAIL)
+ERROR, ESTIMATED = label(names.ERROR_TYPE), label(names.USAGE_ESTIMATED)
+PROVIDER = label(names.PROVIDER_NAME)
+
+ANYBODY: Final = "any_group"
+"""A label that no series has, so that a pattern matches it when, and only when, it matches nothing at
+all: the pattern of "All" does, that of a chosen group does not. It makes one expression do for both."""
+
+_GAUGES = (names.USER_GROUP, names.USER_LAST_SEEN, names.ACTIVE)
+_UNITS = {"s": "_seconds"}
+
+
+def series(metric: Metric, suffix: str = "") -> str:
+    """The name that a metric has in Prometheus, by the rules of its OTLP endpoint.
+
+    Args:
+        metric: The metric.
+        suffix: For a histogram, which of its series: ``_bucket``, ``_count`` or ``_sum``.
+    """
+    kind = suffix or ("" if metric in _GAUGES else "_total")
+    return label(metric.name) + _UNITS.get(metric.unit, "") + kind
+
+
+Matchers = Sequence[str]
+"""Parts of a selector, such as ``open_webui_source="ui"``."""
+
+
+def chosen(name: str, variable: str) -> str:
+    """What the dropdown chose. Backquotes: nothing in a name but a backquote can end the string."""
+    return f"{name}=~`${{{variable}:regex}}`"
+
+
+@dataclass(frozen=True)
+class Window:
+    """Over which time, and whether the same length before it is meant."""
+
+    length: str = RANGE
+    before: bool = False
+
+    @property
+    def offset(self) -> str:
+        """The modifier that moves the window to the time before."""
+        return f" offset {self.length}" if self.before else ""
+
+
+class Reading(Protocol):
+    """One way in which totals are read."""
+
+    key: str
+    """Names the directory, and ends the dashboards' uids."""
+    title: str
+    """Ends the dashboards' titles."""
+
+    def total(self, metric: Metric, matchers: Matchers, window: Window) -> str:
+        """By how much each series grew in the window."""
+
+    def peak(self, metric: Metric, matchers: Matchers, window: Window, at: str = "") -> str:
+        """The highest value of each gauge in the window."""
+
+
+class Exact:
+    """``increase(x[…] anchored)``: exact, in Prometheus 3.16 or newer."""
+
+    key = "exact"
+    title = ""
+
+    def total(self, metric: Metric, matchers: Matchers, window: Window) -> str:
+        """By how much each series grew in the window."""
+        return f"increase({_selector(series(metric), matchers)}[{window.length}] anchored{window.offset})"
+
+    def peak(self, metric: Metric, matchers: Matchers, window: Window, at: str = "") -> str:
+        """The highest value of each gauge in the window."""
+        return f"max_over_time({_selector(series(metric), matchers)}[{window.length}]{at}{window.offset})"
+
+
+class Portable(Exact):
+    """The highest value less the one before the window or else the lowest in it. Exact, too.
+
+    Because a series of one process never resets and is announced before it moves. For the time before
+    the range, its lowest value alone is what can be asked for in any PromQL: it misses what was
+    counted in the first export interval.
+    """
+
+    key = "portable"
+    title = " (any PromQL)"
+
+    def total(self, metric: Metric, matchers: Matchers, window: Window) -> str:
+        """By how much each series grew in the window."""
+        selected = _selector(series(metric), matchers)
+        last = f"max_over_time({selected}[{window.length}]{window.offset})"
+        first = f"min_over_time({selected}[{window.length}]{window.offset})"
+        if not window.before:
+            first = f"({selected} offset {window.length} or {first})"
+        return f"({last} - {first})"
+
+
+class Recorded:
+    """Sums of what the recording rules have recorded for each hour or day: quick over months."""
+
+    key = "recorded"
+    title = " (by the hour)"
+
+    def __init__(self, span: str = "$sums") -> None:
+        self._span = span
+
+    def total(self, metric: Metric, matchers: Matchers, window: Window) -> str:
+        """By how much each series grew in the hours or days whose records are in the window."""
+        name = recorded(metric, self._span)
+        return f"sum_over_time({_selector(name, matchers)}[{window.length}]{window.offset})"
+
+    def peak(self, metric: Metric, matchers: Matchers, window: Window, at: str = "") -> str:
+        """The highest recorded value of each gauge."""
+        name = recorded(metric, self._span)
+        return f"max_over_time({_selector(name, matchers)}[{window.length}]{at}{window.offset})"
+
+
+def recorded(metric: Metric, span: str) -> str:
+    """The name of a record, by Prometheus' convention ``level:metric:operations``."""
+    level = (
+        "group"
+        if metric.name.startswith(f"{names.GROUP_REQUESTS.name.rsplit('.', 1)[0]}.")
+        else "user"
+    )
+    operation = "max" if metric in _GAUGES else "increase"
+    return f"{level}:{series(metric).removesuffix('_total')}:{operation}{span}"
+
+
+def _selector(name: str, matchers: Matchers) -> str:
+    return f"{name}{{{','.join(matchers)}}}" if matchers else name
+
+
+def selector(metric: Metric, matchers: Matchers, suffix: str = "") -> str:
+    """The series of a metric."""
+    return _selector(series(metric, suffix), matchers)
+
+
+def summed(expression: str, by: Sequence[str] = ()) -> str:
+    """The sum, for each value of some labels."""
+    return f"sum by ({', '.join(by)}) ({expression})" if by else f"sum({expression})"

@@ -1,0 +1,341 @@
+"""Each question that a dashboard answers, once, as a PromQL expression.
+
+Every method's docstring is its question. ``Narrowed`` says which dropdowns narrow the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from opentelemetry.instrumentation.open_webui import names
+from opentelemetry.instrumentation.open_webui.names import Metric
+
+from .promql import (
+    ANYBODY,
+    DETAIL,
+    ERROR,
+    ESTIMATED,
+    GROUP,
+    MODEL,
+    RANGE,
+    RATE,
+    SOURCE,
+    TASK,
+    TOKEN_TYPE,
+    USER_ID,
+    USER_NAME,
+    Matchers,
+    Reading,
+    Window,
+    chosen,
+    selector,
+    series,
+    summed,
+)
+
+OF_CALL: Final = (chosen(MODEL, "model"), f"{SOURCE}=~`${{source:raw}}`", chosen(TASK, "task"))
+OF_USER: Final = (*OF_CALL, chosen(USER_ID, "user"))
+OF_GROUP: Final = (*OF_CALL, chosen(GROUP, "group"))
+INPUT, OUTPUT = (f'{TOKEN_TYPE}="{kind}"' for kind in ("input", "output"))
+API: Final = f'{SOURCE}="api"'
+PEOPLE: Final = f'{USER_ID}!~"{names.SYSTEM_USER}|{names.FOLDED_USER}"'
+FAILED: Final = f'{ERROR}!=""'
+ALL: Final = Window()
+BEFORE: Final = Window(before=True)
+WHO: Final = "who"
+"""The label with the name of a user or, where names are not shown, the id."""
+TOP: Final = 10
+_UNQUOTABLE: Final = "`"
+_Ask = Callable[[Sequence[str]], str]
+"""A question that is put to the series that some more matchers select."""
+
+
+@dataclass(frozen=True)
+class Queries:
+    """All questions, asked in one way of reading totals."""
+
+    reading: Reading
+    of_groups: bool = True
+    """Whether there is a dropdown that chooses groups."""
+
+    # How much, narrowed by all dropdowns.
+
+    def usage(self, metric: Metric, *matchers: str, window: Window = ALL) -> str:
+        """By how much did each series of these users grow? A chosen group leaves only its members."""
+        return self._of_members(
+            lambda more: self.reading.total(metric, (*OF_USER, *matchers, *more), window), window
+        )
+
+    def requests(self, *by: str, only: Matchers = (), window: Window = ALL) -> str:
+        """How many calls to models were there?"""
+        return summed(self.usage(names.USAGE_REQUESTS, *only, window=window), by)
+
+    def tokens(self, *by: str, only: Matchers = (), window: Window = ALL) -> str:
+        """How many tokens were used?"""
+        return summed(self.usage(names.USAGE_TOKENS, *only, window=window), by)
+
+    def cost(self, *by: str, window: Window = ALL) -> str:
+        """What did it cost, in US dollars?"""
+        return summed(self.usage(names.USAGE_COST, window=window), by)
+
+    def active_users(self, window: Window = ALL) -> str:
+        """How many people called a model?"""
+        return f"count({self.requests(USER_ID, only=[PEOPLE], window=window)} > 0)"
+
+    def api_share(self, *by: str) -> str:
+        """Which share of the calls came through the API? None is 0, not nothing."""
+        through_api, all_calls = self.requests(*by, only=[API]), self.requests(*by)
+        return f"({through_api} or 0 * {all_calls}) / ({all_calls} > 0)"
+
+    def change(self, now: str, before: str) -> str:
+        """By which share did it grow against the period before? Nothing where there was none."""
+        return f"{now} / ({before} > 0) - 1"
+
+    def top_users(self) -> str:
+        """Who used most tokens?"""
+        return self._named(f"topk({TOP}, {self.tokens(USER_ID)} > 0)")
+
+    def top(self, of: str) -> str:
+        """Which models, tasks or sources used most tokens?"""
+        return f"sort_desc(topk({TOP}, {self.tokens(of)} > 0))"
+
+    def share_of_top_users(self) -> str:
+        """Which share of the tokens was used by the ten people who used most?"""
+        return f"sum(topk({TOP}, {self.tokens(USER_ID)})) / ({self.tokens()} > 0)"
+
+    def tokens_per_user(self) -> str:
+        """How many tokens did an active person use on average?"""
+        return f"{self.tokens(only=[PEOPLE])} / {self.active_users()}"
+
+    def cost_per_user(self) -> str:
+        """What did an active person cost on average?"""
+        return f"{summed(self.usage(names.USAGE_COST, PEOPLE))} / {self.active_users()}"
+
+    def failures(self, *by: str) -> str:
+        """How many calls failed?"""
+        return f"{self.requests(*by, only=[FAILED])} > 0"
+
+    def no_failures(self) -> str:
+        """How many calls failed? None is 0, as long as there were calls."""
+        return f"{self.requests(only=[FAILED])} or 0 * {self.requests()}"
+
+    # Who.
+
+    def last_seen(self, at: str = "") -> str:
+        """When did each user call last, and what are they called now? Unix time, in seconds."""
+        seen = self._of_members(
+            lambda more: self.reading.peak(
+                names.USER_LAST_SEEN, (chosen(USER_ID, "user"), *more), ALL, at
+            ),
+            ALL,
+        )
+        return _newest_name(seen)
+
+    def last_seen_milliseconds(self) -> str:
+        """When did each user call last? As Grafana writes times."""
+        return f"{self.last_seen()} * 1000"
+
+    def groups_of_users(self) -> str:
+        """Which groups was each user in?"""
+        return (
+            f"max by ({USER_ID}, {GROUP}) "
+            f"({self.reading.peak(names.USER_GROUP, [chosen(USER_ID, 'user')], ALL)})"
+        )
+
+    # How much, by group. Not narrowed by user: groups count calls, not people.
+
+    def group(self, metric: Metric, *by: str, only: Matchers = (), window: Window = ALL) -> str:
+        """How much did each group use? Never to be added up over groups."""
+        return summed(self.reading.total(metric, (*OF_GROUP, *only), window), by)
+
+    def top_groups(self) -> str:
+        """Which groups used most tokens?"""
+        return f"sort_desc(topk({TOP}, {self.group(names.GROUP_TOKENS, GROUP)} > 0))"
+
+    def budget_used(self) -> str:
+        """Which share of its budget has each group used?"""
+        return f"{self.group(names.GROUP_COST, GROUP)} / ${{budget:raw}}"
+
+    def budget_of_a_day(self) -> str:
+        """How much of the budget may go in a day of this month?"""
+        return "vector(${budget:raw}) / days_in_month()"
+
+    def true_total(self, metric: Metric, *matchers: str) -> str:
+        """How much was used in all, each call counted once?"""
+        return summed(self.reading.total(metric, (*OF_CALL, *matchers), ALL))
+
+    # Models. Histograms know nothing of users or groups.
+
+    def model_requests(self, *by: str, only: Matchers = (), window: Window = ALL) -> str:
+        """How many calls did each model get?"""
+        return summed(self.reading.total(names.USAGE_REQUESTS, (*OF_CALL, *only), window), by)
+
+    def error_share(self, *by: str) -> str:
+        """Which share of a model's calls failed? None is 0, not nothing."""
+        failed, calls = self.model_requests(*by, only=[FAILED]), self.model_requests(*by)
+        return f"({failed} or 0 * {calls}) / ({calls} > 0)"
+
+    def errors(self) -> str:
+        """How did calls fail?"""
+        return f"{self.model_requests(MODEL, ERROR, only=[FAILED])} > 0"
+
+    def errors_over_time(self) -> str:
+        """When did calls fail, and how?"""
+        window = Window("$__interval")
+        return f"{self.model_requests(ERROR, only=[FAILED], window=window)} > 0"
+
+    def cost_per_1000_requests(self) -> str:
+        """What do 1,000 calls to each model cost, those that failed included?"""
+        cost = summed(self.reading.total(names.USAGE_COST, OF_CALL, ALL), [MODEL])
+        return f"1000 * {cost} / ({self.model_requests(MODEL)} > 0)"
+
+    def cached_share(self) -> str:
+        """Which share of each model's input tokens came from the provider's cache?"""
+        cached = (*OF_CALL, f'{DETAIL}="cache_read"')
+        read = summed(self.reading.total(names.USAGE_TOKEN_DETAILS, cached, ALL), [MODEL])
+        given = summed(self.reading.total(names.USAGE_TOKENS, (*OF_CALL, INPUT), ALL), [MODEL])
+        return f"({read} or 0 * {given}) / ({given} > 0)"
+
+    def quantile(self, metric: Metric, share: float) -> str:
+        """How long did it take, for all but the slowest calls that succeeded?"""
+        buckets = summed(_born_in_range(metric, "_bucket"), ["le", MODEL])
+        return f"histogram_quantile({share}, {buckets})"
+
+    def quantile_over_time(self, metric: Metric, share: float, *by: str) -> str:
+        """How did that change over time?"""
+        selected = selector(metric, (*OF_CALL, f'{ERROR}=""'), "_bucket")
+        buckets = summed(f"rate({selected}[{RATE}])", ["le", *by])
+        return f"histogram_quantile({share}, {buckets})"
+
+    def output_speed(self) -> str:
+        """How many tokens does each model write in a second of answering, waiting included?"""
+        written = summed(_born_in_range(names.TOKEN_USAGE, "_sum", OUTPUT), [MODEL])
+        taken = summed(
+            _born_in_range(names.DURATION, "_sum", 'gen_ai_operation_name="chat"'), [MODEL]
+        )
+        return f"{written} / ({taken} > 0)"
+
+    def output_speed_over_time(self) -> str:
+        """How did that change over time?"""
+        written = selector(names.TOKEN_USAGE, (*OF_CALL, f'{ERROR}=""', OUTPUT), "_sum")
+        taken = selector(
+            names.DURATION, (*OF_CALL, f'{ERROR}=""', 'gen_ai_operation_name="chat"'), "_sum"
+        )
+        return (
+            f"{summed(f'rate({written}[{RATE}])', [MODEL])} / "
+            f"({summed(f'rate({taken}[{RATE}])', [MODEL])} > 0)"
+        )
+
+    # Whether the numbers can be relied on.
+
+    def unknown_calls(self, *by: str) -> str:
+        """How many calls took a path that this version of the library does not know?"""
+        unknown = f'{TASK}="{names.UNKNOWN_TASK}"'
+        return summed(self.reading.total(names.USAGE_REQUESTS, [unknown], ALL), by)
+
+    def every_call(self) -> str:
+        """How many calls were there in all, whatever the dropdowns say?"""
+        return summed(self.reading.total(names.USAGE_REQUESTS, [], ALL))
+
+    def estimated_share(self, *by: str) -> str:
+        """Which share of the tokens is estimated, because the provider did not say?"""
+        estimated = summed(self.reading.total(names.USAGE_TOKENS, [f'{ESTIMATED}="true"'], ALL), by)
+        tokens = summed(self.reading.total(names.USAGE_TOKENS, [], ALL), by)
+        return f"({estimated} or 0 * {tokens}) / ({tokens} > 0)"
+
+    def unpriced_share(self, *by: str) -> str:
+        """Which share of the calls has no price, so that cost is too low?"""
+        unpriced = summed(self.reading.total(names.USAGE_UNPRICED, [], ALL), by)
+        calls = summed(self.reading.total(names.USAGE_REQUESTS, [], ALL), by)
+        return f"({unpriced} or 0 * {calls}) / ({calls} > 0)"
+
+    def folded_calls(self) -> str:
+        """How many calls count under no user, because there are more than the limit allows?"""
+        folded = f'{USER_ID}="{names.FOLDED_USER}"'
+        calls = summed(self.reading.total(names.USAGE_REQUESTS, [folded], ALL))
+        return f"{calls} or 0 * {self.every_call()}"
+
+    def no_unknown_calls(self) -> str:
+        """How many calls took an unknown path? None is 0, as long as there were calls."""
+        return f"{self.unknown_calls()} or 0 * {self.every_call()}"
+
+    def age(self) -> str:
+        """How old is the newest that any Open WebUI has told, within a day?"""
+        return f"time() - max(max_over_time(timestamp({series(names.ACTIVE)})[1d:1m]))"
+
+    def processes(self) -> str:
+        """How many processes of Open WebUI report?"""
+        return f"sum({series(names.ACTIVE)})"
+
+    def queue_used(self) -> str:
+        """How full is each queue of the collector?"""
+        by = ["instance", "exporter", "data_type"]
+        size, capacity = (
+            _of_collector("exporter_queue_size"),
+            _of_collector("exporter_queue_capacity"),
+        )
+        return f"{summed(size, by)} / {summed(capacity, by)}"
+
+    def collector_lost(self, what: str, *, window: str = RATE) -> str:
+        """How many items did the collector refuse, or fail to hand on?"""
+        return summed(f"increase({_of_collector(what)}[{window}])")
+
+    # Dropdowns: only what was seen in the range.
+
+    def seen_in_groups(self, of: str) -> str:
+        """Which models, tasks or groups were used? Group series have all calls, and are few."""
+        quotable = f'{of}!~".*{_UNQUOTABLE}.*"'
+        grown = self.reading.total(names.GROUP_REQUESTS, [quotable], ALL)
+        return f"count by ({of}) ({grown} > 0)"
+
+    def seen_users(self) -> str:
+        """Which users, of the chosen groups, called a model in the range?"""
+        seen = self._of_members(
+            lambda more: self.reading.peak(names.USER_LAST_SEEN, more, ALL), ALL
+        )
+        return f"{_newest_name(seen)} > time() - $__range_s"
+
+    # How they are put together.
+
+    def _of_members(self, ask: _Ask, window: Window) -> str:
+        """Everybody when no group is chosen, else those who were its members in the range.
+
+        One of the two branches selects nothing, and costs nothing.
+        """
+        if not self.of_groups:
+            return ask([])
+        nobody = chosen(ANYBODY, "group")
+        some = nobody.replace("=~", "!~")
+        members = self.reading.peak(
+            names.USER_GROUP,
+            [some, chosen(GROUP, "group")],
+            Window(RANGE, window.before),
+            "" if window.length == RANGE else " @ end()",
+        )
+        return f"({ask([nobody])} or ({ask([some])} and on ({USER_ID}) {members}))"
+
+    def _named(self, of_users: str) -> str:
+        """Put each user's name beside the id; without names, the id stands for it."""
+        names_ = f"({self.last_seen()} > bool 0)"
+        joined = f"sort_desc({of_users} * on ({USER_ID}) group_left ({USER_NAME}) {names_})"
+        by_id = f'label_replace({joined}, "{WHO}", "$1", "{USER_ID}", "(.+)")'
+        return f'label_replace({by_id}, "{WHO}", "$1", "{USER_NAME}", "(.+)")'
+
+
+def _newest_name(seen: str) -> str:
+    """One series for each user: of several names the one that was seen last."""
+    return f"topk by ({USER_ID}) (1, max by ({USER_ID}, {USER_NAME}) ({seen}))"
+
+
+def _of_collector(name: str) -> str:
+    """A metric that a collector tells of itself. Depending on its settings, counters end in _total."""
+    return f'{{__name__=~"otelcol_{name}(_total)?"}}'
+
+
+def _born_in_range(metric: Metric, suffix: str, *matchers: str) -> str:
+    """By how much a histogram grew. One that is new started at 0: histograms are not announced."""
+    selected = selector(metric, (*OF_CALL, f'{ERROR}=""', *matchers), suffix)
+    last = f"last_over_time({selected}[{RANGE}])"
+    return f"({last} - ({selected} offset {RANGE} or 0 * {last}))"

@@ -1,0 +1,5 @@
+from collections.abc import Iterator
+
+
+def files() -> Iterator[tuple[str, str]]:
+    return iter(())
