@@ -56,11 +56,9 @@ def board(
     """
     made = Dashboard(PAGES[page] + queries.reading.title).uid(uid(page, queries))
     made = made.description(description).tags([TAG]).timezone("browser").time(since, "now")
-    made = made.editable().variables(
-        [_metrics(), *(_DROPDOWNS[name](queries) for name in dropdowns)]
-    )
-    if queries.reading.key == "recorded":
-        made = made.with_variable(_sums())
+    of_records = [_sums()] if queries.reading.key == "recorded" else []
+    asked = [_DROPDOWNS[name](queries) for name in dropdowns]
+    made = made.editable().variables([_metrics(), *of_records, *asked])
     built = made.build()
     built.schema_version = SCHEMA
     for other, title in PAGES.items():
@@ -86,7 +84,10 @@ def user_link(queries: Queries, user_id: str) -> DashboardLink:
 def _to(page: str, title: str, queries: Queries) -> DashboardLink:
     short = title.removeprefix("Open WebUI: ").capitalize()
     link = DashboardLink(short).type(model.DashboardLinkType.LINK).url(f"/d/{uid(page, queries)}")
-    return link.icon("dashboard").keep_time(True).include_vars(True).tooltip(title)
+    link = link.icon("dashboard").keep_time(True).include_vars(True).tooltip(title)
+    # The SDK would have newer Grafanas hide it in a menu.
+    link.build().placement = ""
+    return link
 
 
 def _metrics() -> DatasourceVariable:

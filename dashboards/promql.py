@@ -166,3 +166,8 @@ def selector(metric: Metric, matchers: Matchers, suffix: str = "") -> str:
 def summed(expression: str, by: Sequence[str] = ()) -> str:
     """The sum, for each value of some labels."""
     return f"sum by ({', '.join(by)}) ({expression})" if by else f"sum({expression})"
+
+
+def of_collector(name: str) -> str:
+    """A metric that a collector tells of itself. Depending on its settings, counters end in _total."""
+    return f'{{__name__=~"otelcol_{name}(_total)?"}}'

@@ -30,6 +30,7 @@ from .promql import (
     Reading,
     Window,
     chosen,
+    of_collector,
     selector,
     series,
     summed,
@@ -273,14 +274,16 @@ class Queries:
         """How full is each queue of the collector?"""
         by = ["instance", "exporter", "data_type"]
         size, capacity = (
-            _of_collector("exporter_queue_size"),
-            _of_collector("exporter_queue_capacity"),
+            of_collector("exporter_queue_size"),
+            of_collector("exporter_queue_capacity"),
         )
         return f"{summed(size, by)} / {summed(capacity, by)}"
 
     def collector_lost(self, what: str, *, window: str = RATE) -> str:
         """How many items did the collector refuse, or fail to hand on?"""
-        return summed(f"increase({_of_collector(what)}[{window}])")
+        lost = summed(f"increase({of_collector(what)}[{window}])")
+        # A collector tells of this only once it has happened.
+        return f"{lost} or 0 * {summed(of_collector('exporter_queue_size'))}"
 
     # Dropdowns: only what was seen in the range.
 
@@ -327,11 +330,6 @@ class Queries:
 def _newest_name(seen: str) -> str:
     """One series for each user: of several names the one that was seen last."""
     return f"topk by ({USER_ID}) (1, max by ({USER_ID}, {USER_NAME}) ({seen}))"
-
-
-def _of_collector(name: str) -> str:
-    """A metric that a collector tells of itself. Depending on its settings, counters end in _total."""
-    return f'{{__name__=~"otelcol_{name}(_total)?"}}'
 
 
 def _born_in_range(metric: Metric, suffix: str, *matchers: str) -> str:

@@ -1,5 +1,305 @@
-from collections.abc import Iterator
+"""Prometheus' rules: sums recorded for each hour and day, thresholds, and alerts.
+
+Made twice, like the dashboards: for Prometheus 3.16 and newer, and for any PromQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import yaml
+
+from opentelemetry.instrumentation.open_webui import names
+from opentelemetry.instrumentation.open_webui.names import Metric
+
+from .promql import (
+    ERROR,
+    ESTIMATED,
+    GROUP,
+    MODEL,
+    SOURCE,
+    TASK,
+    TOKEN_TYPE,
+    USER_ID,
+    USER_NAME,
+    Exact,
+    Matchers,
+    Portable,
+    Reading,
+    Recorded,
+    Window,
+    of_collector,
+    recorded,
+    selector,
+    series,
+    summed,
+)
+
+Rule = dict[str, Any]
+
+HOUR, DAY = "1h", "1d"
+OF_USER: Final = (USER_ID, USER_NAME, MODEL, SOURCE, TASK)
+OF_GROUP: Final = (GROUP, MODEL, SOURCE, TASK)
+TOTALS: Final[Mapping[Metric, tuple[str, ...]]] = {
+    names.USAGE_REQUESTS: OF_USER,
+    names.USAGE_TOKENS: (*OF_USER, TOKEN_TYPE),
+    names.USAGE_COST: OF_USER,
+    names.GROUP_REQUESTS: OF_GROUP,
+    names.GROUP_TOKENS: (*OF_GROUP, TOKEN_TYPE),
+    names.GROUP_COST: OF_GROUP,
+}
+"""What is recorded, and by which labels: those that the dashboards have dropdowns for."""
+GAUGES: Final[Mapping[Metric, tuple[str, ...]]] = {
+    names.USER_GROUP: (USER_ID, USER_NAME, GROUP),
+    names.USER_LAST_SEEN: (USER_ID, USER_NAME),
+}
+SUCCEEDED: Final = f'{ERROR}=""'
+NOT_CANCELLED: Final = f'{ERROR}!~"|{names.CANCELLED}"'
+
+THRESHOLDS: Final[Mapping[str, float]] = {
+    "error_share": 0.1,
+    "error_calls": 10,
+    "duration_p95_seconds": 60,
+    "silence_seconds": 600,
+    "cost_per_day_usd": 100,
+    "times_own_week": 5,
+    "user_tokens_per_day": 500_000,
+    "user_cost_per_day_usd": 10,
+    "unknown_calls": 0,
+    "unpriced_share": 0.5,
+    "estimated_share": 0.2,
+    "folded_calls": 0,
+    "collector_lost_items": 0,
+    "collector_queue_share": 0.8,
+}
+
+
+def threshold(name: str) -> str:
+    """The recorded threshold, ready to be compared with, whatever labels stand on the other side."""
+    assert name in THRESHOLDS
+    return f"> on () group_left () open_webui:threshold:{name}"
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One alert. Its runbook is the section of its name in ``docs/alerts.md``."""
+
+    name: str
+    expr: str
+    wait: str
+    severity: str
+    page: str
+    summary: str
+    description: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def rule(self) -> Rule:
+        """As Prometheus wants it."""
+        return {
+            "alert": self.name,
+            "expr": self.expr,
+            "for": self.wait,
+            "labels": {"severity": self.severity, **self.labels},
+            "annotations": {
+                "summary": self.summary,
+                "description": self.description,
+                "dashboard": f"/d/open-webui-{self.page}",
+                "runbook": f"docs/alerts.md#{self.name.lower()}",
+            },
+        }
+
+
+def recording(reading: Reading) -> list[Rule]:
+    """The groups of recording rules. Days are added up from hours."""
+    hours = [
+        _record(metric, HOUR, f"{summed(reading.total(metric, (), Window(HOUR)), by)} > 0")
+        for metric, by in TOTALS.items()
+    ]
+    days = [
+        _record(metric, DAY, summed(Recorded(HOUR).total(metric, (), Window(DAY)), by))
+        for metric, by in TOTALS.items()
+    ]
+    for metric, by in GAUGES.items():
+        hours.append(_record(metric, HOUR, _highest(reading, metric, HOUR, by)))
+        days.append(_record(metric, DAY, _highest(Recorded(HOUR), metric, DAY, by)))
+    return [
+        # Late data counts if it comes within five minutes. Days wait for the last of their hours.
+        {"name": "open_webui_hours", "interval": HOUR, "query_offset": "5m", "rules": hours},
+        {"name": "open_webui_days", "interval": DAY, "query_offset": "10m", "rules": days},
+    ]
+
+
+def thresholds() -> list[Rule]:
+    """The group with all thresholds: the one place to change them."""
+    rules = [
+        {"record": f"open_webui:threshold:{name}", "expr": f"vector({value})"}
+        for name, value in THRESHOLDS.items()
+    ]
+    return [{"name": "open_webui_thresholds", "rules": rules}]
+
+
+def alerts(reading: Reading) -> list[Rule]:
+    """The groups of alerts."""
+    rules = [alert.rule() for alert in (*_of_models(reading), *_of_truth(reading), *_of_pipeline())]
+    slow = [alert.rule() for alert in _of_money(reading)]
+    return [
+        {"name": "open_webui_alerts", "interval": "1m", "rules": rules},
+        {"name": "open_webui_alerts_of_days", "interval": "15m", "rules": slow},
+    ]
+
+
+def _of_models(reading: Reading) -> Iterator[Alert]:
+    calls = _grown(reading, names.USAGE_REQUESTS, "15m", by=[MODEL])
+    failed = _grown(reading, names.USAGE_REQUESTS, "15m", [NOT_CANCELLED], by=[MODEL])
+    yield Alert(
+        "OpenWebUIModelErrors",
+        f"({failed} {threshold('error_calls')}) / {calls} {threshold('error_share')}",
+        "5m", "warning", "models",
+        "Calls to {{ $labels.gen_ai_request_model }} fail",
+        "{{ $value | humanizePercentage }} of the calls to {{ $labels.gen_ai_request_model }} in the last 15 minutes failed; calls that people gave up are not among them.",
+    )  # fmt: skip
+    buckets = f"rate({selector(names.DURATION, [SUCCEEDED], '_bucket')}[15m])"
+    yield Alert(
+        "OpenWebUIModelSlow",
+        f"histogram_quantile(0.95, {summed(buckets, ['le', MODEL])}) {threshold('duration_p95_seconds')}",
+        "10m", "warning", "models",
+        "{{ $labels.gen_ai_request_model }} is slow",
+        "5 of 100 calls to {{ $labels.gen_ai_request_model }} take longer than {{ $value | humanizeDuration }}.",
+    )  # fmt: skip
+
+
+def _of_money(reading: Reading) -> Iterator[Alert]:
+    yield Alert(
+        "OpenWebUISpend",
+        f"{_grown(reading, names.USAGE_COST, DAY)} {threshold('cost_per_day_usd')}",
+        "0s", "warning", "usage",
+        "Models cost {{ $value | printf \"%.2f\" }} USD in 24 hours",
+        "More than the threshold cost_per_day_usd. Calls without a known price come on top.",
+    )  # fmt: skip
+    for what, metric, least, unit in (
+        ("Tokens", names.USAGE_TOKENS, "user_tokens_per_day", "tokens"),
+        ("Spend", names.USAGE_COST, "user_cost_per_day_usd", "USD"),
+    ):
+        by = [USER_ID, USER_NAME]
+        today = summed(Recorded(HOUR).total(metric, (), Window(DAY)), by)
+        week = summed(f"sum_over_time({recorded(metric, HOUR)}[7d] offset {DAY})", by)
+        yield Alert(
+            f"OpenWebUIUser{what}",
+            f"({today} {threshold(least)}) / ({week} / 7 or {today} / 1000) {threshold('times_own_week')}",
+            "0s", "warning", "user",
+            f"{{{{ $labels.user_name }}}} uses far more {unit} than in the week before",
+            f"In 24 hours {{{{ $value | humanize }}}} times the daily mean of the seven days before, in {unit}. Without such a week it says 1,000. User id: {{{{ $labels.user_id }}}}.",
+        )  # fmt: skip
+
+
+def _of_truth(reading: Reading) -> Iterator[Alert]:
+    unknown = [f'{TASK}="{names.UNKNOWN_TASK}"']
+    yield Alert(
+        "OpenWebUIUnknownPaths",
+        f"{_grown(reading, names.USAGE_REQUESTS, HOUR, unknown)} {threshold('unknown_calls')}",
+        "0s", "info", "health",
+        "Models are called on paths that are not known",
+        "{{ $value }} calls in the last hour took a path that this version of the library does not know. They are counted, with less detail.",
+    )  # fmt: skip
+    for name, metric, all_of, matchers, share, about in (
+        ("Unpriced", names.USAGE_UNPRICED, names.USAGE_REQUESTS, (), "unpriced_share", "calls have no known price: cost is too low"),
+        ("Estimated", names.USAGE_TOKENS, names.USAGE_TOKENS, (f'{ESTIMATED}="true"',), "estimated_share", "tokens are estimated, because providers do not report them"),
+    ):  # fmt: skip
+        part, whole = _grown(reading, metric, DAY, matchers), _grown(reading, all_of, DAY)
+        yield Alert(
+            f"OpenWebUI{name}", f"{part} / {whole} {threshold(share)}", "1h", "info", "health",
+            f"{{{{ $value | humanizePercentage }}}} of the {about}",
+            f"Of the last 24 hours; more than the threshold {share}. The page shows of which models.",
+        )  # fmt: skip
+    folded = [f'{USER_ID}="{names.FOLDED_USER}"']
+    yield Alert(
+        "OpenWebUISeriesFolded",
+        f"{_grown(reading, names.USAGE_REQUESTS, HOUR, folded)} {threshold('folded_calls')}",
+        "0s", "warning", "health",
+        "There are more users than are kept apart",
+        "{{ $value }} calls of the last hour count under user __other__. Totals stay right. Raise OTEL_PYTHON_OPEN_WEBUI_SERIES_LIMIT.",
+    )  # fmt: skip
+
+
+def _of_pipeline() -> Iterator[Alert]:
+    newest = f"max by (job) (max_over_time(timestamp({series(names.ACTIVE)})[1d:1m]))"
+    yield Alert(
+        "OpenWebUINoTelemetry",
+        f"time() - {newest} {threshold('silence_seconds')}",
+        "0s", "critical", "health",
+        "Nothing is heard of {{ $labels.job }}",
+        "It was last heard of {{ $value | humanizeDuration }} ago. While Open WebUI runs it always reports: it was stopped, or its telemetry is cut off.",
+    )  # fmt: skip
+    lost = " or ".join(
+        _lost(what, items)
+        for what in ("receiver_refused", "exporter_enqueue_failed", "exporter_send_failed")
+        for items in ("metric_points", "spans", "log_records")
+    )
+    yield Alert(
+        "OpenWebUICollectorDropping",
+        f"({lost}) {threshold('collector_lost_items')}",
+        "0s", "critical", "health",
+        "The collector {{ $labels.instance }} drops data",
+        "{{ $labels.lost }}: {{ $value | humanize }} items in ten minutes. What is refused is sent again for a while; what is not queued is lost.",
+    )  # fmt: skip
+    by = ["job", "instance", "exporter"]
+    sizes = [summed(of_collector(f"exporter_queue_{what}"), by) for what in ("size", "capacity")]
+    yield Alert(
+        "OpenWebUICollectorQueue",
+        f"{sizes[0]} / {sizes[1]} {threshold('collector_queue_share')}",
+        "5m", "warning", "health",
+        "A queue of the collector {{ $labels.instance }} is nearly full",
+        "The queue of {{ $labels.exporter }} is at {{ $value | humanizePercentage }}. When it is full, what comes next is lost.",
+    )  # fmt: skip
 
 
 def files() -> Iterator[tuple[str, str]]:
-    return iter(())
+    """The path of each rule file in the repository, and its content."""
+    for directory, reading in (("rules", Exact()), ("rules-portable", Portable())):
+        for name, about, groups in (
+            ("recording", _ABOUT_RECORDING, recording(reading)),
+            ("thresholds", _ABOUT_THRESHOLDS, thresholds()),
+            ("alerts", _ABOUT_ALERTS, alerts(reading)),
+        ):
+            text = yaml.safe_dump(
+                {"groups": groups}, sort_keys=False, allow_unicode=True, width=100_000
+            )
+            yield f"prometheus/{directory}/{name}.yml", f"{about}{_MADE}{text}"
+
+
+def _record(metric: Metric, span: str, expr: str) -> Rule:
+    return {"record": recorded(metric, span), "expr": expr}
+
+
+def _highest(reading: Reading, metric: Metric, span: str, by: tuple[str, ...]) -> str:
+    return f"max by ({', '.join(by)}) ({reading.peak(metric, (), Window(span))})"
+
+
+def _lost(what: str, items: str) -> str:
+    """Items that the collector lost in one way, with a label that says in which."""
+    grown = summed(f"increase({of_collector(f'{what}_{items}')}[10m])", ["job", "instance"])
+    return f'label_replace({grown}, "lost", "{what} {items}", "", "")'
+
+
+def _grown(
+    reading: Reading,
+    metric: Metric,
+    over: str,
+    matchers: Matchers = (),
+    by: tuple[str, ...] | list[str] = (),
+) -> str:
+    return summed(reading.total(metric, matchers, Window(over)), by)
+
+
+_MADE: Final = "# Made by `make dashboards` from dashboards/rules.py.\n"
+_ABOUT_RECORDING: Final = """\
+# What each user and group used in each hour and day, for dashboards over months (docs/dashboards.md).
+"""
+_ABOUT_THRESHOLDS: Final = """\
+# From which values on the alerts fire: the one place to change them (docs/alerts.md says what each means).
+"""
+_ABOUT_ALERTS: Final = """\
+# Alerts, each with its runbook in docs/alerts.md. Their thresholds stand in thresholds.yml.
+"""

@@ -109,7 +109,7 @@ class View:
                 return known[name]
             if name.isdigit():
                 return match[0]  # of label_replace: no variable of that name, so it stays
-            assert name in self._values, f"unknown variable in {text}"
+            assert name in self._values, f"unknown variable {name} in {text}"
             return self._written(name, form)
 
         return _VARIABLE.sub(value_of, text)

@@ -254,7 +254,7 @@ class Telemetry:
         }
 
     def _show_active(self) -> None:
-        """Export something from the start, and always: its absence tells that telemetry is cut off."""
+        """Export something always, so that its absence tells that telemetry is cut off."""
         meter = metrics.get_meter(
             names.SCOPE, __version__, self._meter_provider, schema_url=names.SCHEMA_URL
         )
