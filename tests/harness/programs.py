@@ -117,6 +117,7 @@ class Prometheus(Program):
     def __init__(self, directory: Path, collector_metrics_port: int = 8888) -> None:
         super().__init__(directory)
         self.port = free_port()
+        self._client = httpx.Client(timeout=60, trust_env=False)
         text = (ROOT / "prometheus" / "prometheus.yml").read_text()
         text = text.replace("collector:8888", f"{HOST}:{collector_metrics_port}")
         text = text.replace("localhost:9090", f"{HOST}:{self.port}")
@@ -163,7 +164,7 @@ class Prometheus(Program):
 
     def _ask(self, what: str, data: dict[str, str]) -> dict[str, Any]:
         url = f"{self.url}/api/v1/{what}"
-        answer = httpx.post(url, data=data, timeout=60, trust_env=False).json()
+        answer = self._client.post(url, data=data).json()
         if answer["status"] != "success":
             raise ValueError(f"{answer['error']}: {data['query']}")
         return dict(answer["data"])

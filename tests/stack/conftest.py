@@ -53,7 +53,11 @@ class Stack:
 
 
 def stack_of(
-    directory: Path, *switches: str, env: dict[str, str] | None = None, with_agent: bool = False
+    directory: Path,
+    *switches: str,
+    env: dict[str, str] | None = None,
+    server_env: dict[str, str] | None = None,
+    with_agent: bool = False,
 ) -> Iterator[Stack]:
     """A running stack; `env` is for the collector, with an agent before it if so wanted."""
     jaeger, port = Jaeger(directory), free_port()
@@ -64,7 +68,7 @@ def stack_of(
     agent = Agent(directory, collector) if with_agent else nullcontext(collector)
     with Provider() as provider, prometheus, jaeger, collector, agent as nearest:
         settings = {f"{PREFIX}GROUPS_CACHE_SECONDS": "1"}
-        env_of_server = {**exporting_to(nearest.otlp), **settings}
+        env_of_server = {**exporting_to(nearest.otlp), **settings, **(server_env or {})}
         with seeded_server(provider, launcher="instrument", env=env_of_server) as server:
             provider.clear()
             yield Stack(provider, server, collector, prometheus, jaeger)
