@@ -1,0 +1,245 @@
+"""Each alert fires when it should and is silent when it should be; days are the sum of their hours."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.history import promtool
+from harness.programs import ROOT
+
+DIRECTORIES = [ROOT / "prometheus" / name for name in ("rules", "rules-portable")]
+DOCS = (ROOT / "docs" / "alerts.md").read_text()
+USAGE = 'gen_ai_request_model="m", open_webui_source="ui", user_id="u1", user_name="Ada"'
+REQUESTS = f"open_webui_usage_requests_total{{{USAGE}, open_webui_task="
+TOKENS = f'open_webui_usage_tokens_total{{{USAGE}, gen_ai_token_type="input"'
+COST = f"open_webui_usage_cost_total{{{USAGE}}}"
+DURATION = 'gen_ai_client_operation_duration_seconds_bucket{gen_ai_request_model="m", le='
+OK = f'{REQUESTS}"chat"}}'
+DAYS = 25 * 60
+
+
+@dataclass(frozen=True)
+class Row:
+    """An alert, with series that make it fire and series that do not."""
+
+    fires: Mapping[str, str]
+    quiet: Mapping[str, str]
+    summary: str
+    at: str = "40m"
+    every: str = "1m"
+    """Between evaluations."""
+    series_every: str = "1m"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
+    """Other alerts that rightly fire, too."""
+
+
+def of_hours(what: str) -> str:
+    return f"user:open_webui_usage_{what}:increase1h{{{USAGE}}}"
+
+
+def of_collector(what: str) -> str:
+    return f'otelcol_{what}{{job="collector", instance="c:8888", exporter="e"}}'
+
+
+def slow(seconds: int) -> dict[str, str]:
+    """A model all of whose answers take between the half of that and that."""
+    return {
+        f'{DURATION}"{seconds / 2}"}}': "0+0x60",
+        f'{DURATION}"{seconds}"}}': "0+6x60",
+        f'{DURATION}"+Inf"}}': "0+6x60",
+    }
+
+
+def week(before: int, now: int) -> str:
+    """Hourly records: so much in each hour of a week, and then of a day."""
+    return f"{before}x{7 * 24} {now}x24"
+
+
+OF_M = {"gen_ai_request_model": "m"}
+OF_ADA = {"user_id": "u1", "user_name": "Ada"}
+ALERTS = {
+    "OpenWebUIModelErrors": Row(
+        {OK: "0+8x60", f'{REQUESTS}"chat", error_type="500"}}': "0+2x60"},
+        # Many are given up, which is nobody's error; few fail.
+        {OK: "0+8x60", f'{REQUESTS}"chat", error_type="cancelled"}}': "0+8x60",
+         f'{REQUESTS}"chat", error_type="500"}}': "0+1x60"},
+        "Calls to m fail", labels=OF_M,
+    ),
+    "OpenWebUIModelSlow": Row(slow(200), slow(50), "m is slow", labels=OF_M),
+    "OpenWebUIUnknownPaths": Row(
+        {f'{REQUESTS}"unknown"}}': "0+1x60"}, {OK: "0+1x60"},
+        "Models are called on paths that are not known",
+    ),
+    "OpenWebUIUnpriced": Row(
+        {OK: f"0+1x{DAYS}", f"open_webui_usage_unpriced_requests_total{{{USAGE}}}": f"0+0.75x{DAYS}"},
+        {OK: f"0+1x{DAYS}", f"open_webui_usage_unpriced_requests_total{{{USAGE}}}": f"0+0.25x{DAYS}"},
+        "75% of the calls have no known price: cost is too low", at="25h", every="1h",
+    ),
+    "OpenWebUIEstimated": Row(
+        {f"{TOKENS}}}": f"0+1x{DAYS}", f'{TOKENS}, open_webui_usage_estimated="true"}}': f"0+1x{DAYS}"},
+        {f"{TOKENS}}}": f"0+9x{DAYS}", f'{TOKENS}, open_webui_usage_estimated="true"}}': f"0+1x{DAYS}"},
+        "50% of the tokens are estimated, because providers do not report them", at="25h", every="1h",
+    ),
+    "OpenWebUISeriesFolded": Row(
+        {OK.replace('"u1"', '"__other__"'): "0+1x60"}, {OK: "0+1x60"},
+        "There are more users than are kept apart",
+    ),
+    "OpenWebUINoTelemetry": Row(
+        {'open_webui_instrumentation_active{job="open-webui", instance="i"}': "1x20"},
+        # One process has ended; another has taken over.
+        {'open_webui_instrumentation_active{job="open-webui", instance="i"}': "1x20",
+         'open_webui_instrumentation_active{job="open-webui", instance="j"}': "_x19 1x40"},
+        "Nothing is heard of open-webui", labels={"job": "open-webui"},
+    ),
+    "OpenWebUICollectorDropping": Row(
+        {of_collector("exporter_enqueue_failed_metric_points"): "0+5x60"},
+        {of_collector("exporter_enqueue_failed_metric_points"): "7x60"},
+        "The collector c:8888 drops data",
+        labels={"job": "collector", "instance": "c:8888", "lost": "exporter_enqueue_failed metric_points"},
+    ),
+    "OpenWebUICollectorQueue": Row(
+        {of_collector("exporter_queue_size"): "90x60", of_collector("exporter_queue_capacity"): "100x60"},
+        {of_collector("exporter_queue_size"): "20x60", of_collector("exporter_queue_capacity"): "100x60"},
+        "A queue of the collector c:8888 is nearly full",
+        labels={"job": "collector", "instance": "c:8888", "exporter": "e"},
+    ),
+    "OpenWebUISpend": Row(
+        {COST: f"0+0.1x{DAYS}"}, {COST: f"0+0.01x{DAYS}"},
+        "Models cost 144.00 USD in 24 hours", at="25h", every="1h",
+    ),
+    "OpenWebUIUserTokens": Row(
+        {of_hours("tokens"): week(10_000, 100_000)},
+        # As much as ever, though it is much.
+        {of_hours("tokens"): week(100_000, 100_000)},
+        "Ada uses far more tokens than in the week before", at="192h", every="1h", series_every="1h", labels=OF_ADA,
+    ),
+    "OpenWebUIUserSpend": Row(
+        {of_hours("cost"): week(0, 1)},
+        # Ten times as much as ever, though it is little.
+        {of_hours("cost"): "0.01x168 0.1x24"},
+        "Ada uses far more USD than in the week before", at="192h", every="1h", series_every="1h", labels=OF_ADA,
+    ),
+}  # fmt: skip
+
+
+@functools.cache
+def thresholds() -> dict[str, str]:
+    """Those of the file, as series: records are forgotten after five minutes, and these tests leap."""
+    [group] = yaml.safe_load((DIRECTORIES[0] / "thresholds.yml").read_text())["groups"]
+    values = {rule["record"]: rule["expr"][len("vector(") : -1] for rule in group["rules"]}
+    return {name: f"{value}x{DAYS}" for name, value in values.items()}
+
+
+def unit_test(row: Row, series: Mapping[str, str], expected: set[str]) -> dict[str, Any]:
+    firing = 'count by (alertname) (ALERTS{alertstate="firing"})'
+    samples = [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in sorted(expected)]
+    return {
+        "interval": row.series_every,
+        "input_series": [
+            {"series": name, "values": values}
+            for name, values in {**series, **thresholds()}.items()
+        ],
+        "promql_expr_test": [{"expr": firing, "eval_time": row.at, "exp_samples": samples}],
+    }
+
+
+def check(path: Path, every: str, rules: list[Path], *tests: dict[str, Any]) -> None:
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "rule_files": list(map(str, rules)),
+                "evaluation_interval": every,
+                "tests": list(tests),
+            }
+        )
+    )
+    promtool("test", "rules", str(path))
+
+
+@pytest.mark.parametrize("rules", DIRECTORIES, ids=lambda p: p.name)
+@pytest.mark.parametrize("name", ALERTS)
+def test_an_alert_fires_and_does_not(tmp_path: Path, name: str, rules: Path) -> None:
+    row = ALERTS[name]
+    files = [rules / "alerts.yml"]
+    fires = unit_test(row, row.fires, {name, *row.also})
+    check(tmp_path / "fires.yml", row.every, files, fires)
+    check(tmp_path / "quiet.yml", row.every, files, unit_test(row, row.quiet, set()))
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_an_alert_says_what_it_is_about(tmp_path: Path, name: str) -> None:
+    """What people read, with values in the place of templates."""
+    row, rules = ALERTS[name], DIRECTORIES[0]
+    test = unit_test(row, row.fires, {name, *row.also})
+    rule = rule_of(rules, name)
+    wanted = {"exp_labels": {**row.labels, **rule["labels"]}, "exp_annotations": {"summary": "?"}}
+    test["alert_rule_test"] = [{"eval_time": row.at, "alertname": name, "exp_alerts": [wanted]}]
+    with pytest.raises(AssertionError) as told:  # promtool shows what it got
+        check(tmp_path / "told.yml", row.every, [rules / "alerts.yml"], test)
+    text = str(told.value).partition("got:")[2]
+    assert f'summary="{row.summary}"' in text, text
+    assert "<no value>" not in text
+    assert "error" not in text.lower().replace("errors", "").replace("modelerrors", "")
+    for label, value in row.labels.items():
+        assert f'{label}="{value}"' in text
+    assert f'dashboard="{rule["annotations"]["dashboard"]}"' in text
+
+
+def rule_of(rules: Path, name: str) -> dict[str, Any]:
+    groups = yaml.safe_load((rules / "alerts.yml").read_text())["groups"]
+    [rule] = [one for group in groups for one in group["rules"] if one["alert"] == name]
+    return rule
+
+
+def test_every_alert_is_tested_and_has_a_runbook() -> None:
+    for rules in DIRECTORIES:
+        groups = yaml.safe_load((rules / "alerts.yml").read_text())["groups"]
+        alerts = [rule for group in groups for rule in group["rules"]]
+        assert {rule["alert"] for rule in alerts} == set(ALERTS)
+        for rule in alerts:
+            assert rule["annotations"]["runbook"] == f"docs/alerts.md#{rule['alert'].lower()}"
+            assert f"\n### {rule['alert']}\n" in DOCS
+            assert rule["annotations"]["summary"]
+            assert rule["annotations"]["description"]
+
+
+def test_every_threshold_is_used_and_explained() -> None:
+    for rules in DIRECTORIES:
+        promtool("check", "rules", *(str(path) for path in rules.glob("*.yml")))
+        groups = yaml.safe_load((rules / "thresholds.yml").read_text())["groups"]
+        recorded = {rule["record"] for group in groups for rule in group["rules"]}
+        used = set(re.findall(r"open_webui:threshold:\w+", (rules / "alerts.yml").read_text()))
+        assert used == recorded
+        for name in recorded:
+            assert f"`{name.rpartition(':')[2]}`" in DOCS
+
+
+@pytest.mark.parametrize("rules", DIRECTORIES, ids=lambda p: p.name)
+def test_days_are_the_sum_of_their_hours(tmp_path: Path, rules: Path) -> None:
+    groups = yaml.safe_load((rules / "recording.yml").read_text())["groups"]
+    days = [group for group in groups if group["name"] == "open_webui_days"]
+    path = tmp_path / "days.yml"
+    path.write_text(yaml.safe_dump({"groups": days}))
+    labels = '{gen_ai_request_model="m", open_webui_source="ui", open_webui_task="chat", user_id="u1", user_name="Ada"}'
+    hours = f"user:open_webui_usage_requests:increase1h{labels}"
+    # An hour in which nobody called has no record.
+    series = [{"series": hours, "values": "0 1+1x23 _x6 7 _x17 3x24"}]
+    total = {
+        "expr": "sum_over_time(user:open_webui_usage_requests:increase1d[3d])",
+        "eval_time": "72h",
+    }
+    test = {
+        "interval": "1h",
+        "input_series": series,
+        "promql_expr_test": [{**total, "exp_samples": [{"labels": labels, "value": 300 + 7 + 69}]}],
+    }
+    check(tmp_path / "test.yml", "1d", [path], test)
