@@ -10,7 +10,7 @@ OF_OPENTELEMETRY := $(addprefix tests/e2e/test_,calls.py doctor.py identity.py s
 VERSIONS ?= 0.12.4 0.11.4 0.10.2 0.9.6 0.8.12 0.7.2 0.6.43
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-matrix lint types unit e2e pipeline fuzz demo tools stack bench clean
+.PHONY: help setup test test-matrix lint types unit e2e pipeline fuzz demo dashboards pictures tools stack bench bench-dashboards clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -21,15 +21,16 @@ setup: ## Make both environments, and install a browser for the tests where allo
 test: lint types unit ## All of the below: what CI runs. The last two wait a lot, so they go at once
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line e2e pipeline
 
-lint: setup ## Style and format, by ruff
+lint: setup ## Style and format, by ruff; and whether dashboards and rules are as they are made
 	$(PINS)/ruff check .
 	$(PINS)/ruff format --check .
+	@PYTHONPATH=. $(PINS)/python -m dashboards --check
 
 types: setup ## Types, by mypy --strict
 	$(PINS)/mypy
 
 unit: setup ## Fast tests of the parts, on Open WebUI's OpenTelemetry pins and on the newest
-	$(PINS)/python -m pytest -q tests/unit
+	$(PINS)/python -m pytest -q tests/unit tests/dashboards
 	$(NEWEST)/python -m pytest -q tests/unit
 
 e2e: setup ## The real Open WebUI against a provider that counts, on the pins and in part on the newest
@@ -54,6 +55,12 @@ demo: ## Watch a real Open WebUI report a small day of traffic (ONCE=1: print, c
 	@$(PYTHON) dev/setup.py pins
 	@PYTHONPATH=tests:. $(PINS)/python -m demo $(if $(ONCE),--once) $(if $(PROVIDER_URL),--provider-url $(PROVIDER_URL)) $(foreach model,$(MODEL),--model $(model))
 
+dashboards: setup ## Make dashboards and rules anew from dashboards/*.py
+	@PYTHONPATH=. $(PINS)/python -m dashboards
+
+pictures: ## Draw the dashboards from the data of `make stack`, with Grafana's own components
+	@$(PYTHON) pictures/all.py
+
 tools: ## Build the collector, Prometheus and Jaeger from source, as far as they are missing
 	@$(PYTHON) dev/tools.py
 
@@ -64,6 +71,10 @@ stack: tools ## The whole pipeline from local programs, with traffic (TRAFFIC=0:
 bench: ## What the library costs, as ratios in one run
 	@$(PYTHON) dev/setup.py pins
 	@PYTHONPATH=tests:. $(PINS)/python -m bench
+
+bench-dashboards: tools ## How quick the dashboards' panels are with 10,000 users (an hour; USERS=, DAYS=)
+	@$(PYTHON) dev/setup.py pins
+	@PYTHONPATH=tests:. $(PINS)/python -m bench.year $(if $(USERS),--users $(USERS)) $(if $(DAYS),--days $(DAYS))
 
 clean: ## Remove all that was made
 	rm -rf .venv .venv-* .tools .stack .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -1,0 +1,302 @@
+"""The dashboards as files: what Grafana would take silently and get wrong, is found here."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import json
+import re
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dashboards.promql import ANYBODY, DETAIL, ERROR, ESTIMATED, PROVIDER, TOKEN_TYPE, label
+from dashboards.promql import recorded as record_of
+from dashboards.promql import series as series_of
+from dashboards.queries import WHO, Queries
+from grafana_foundation_sdk.cog import plugins
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.runtime import Runtime
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from dashboards import __main__ as made
+from dashboards import rules
+from opentelemetry.instrumentation.open_webui import names, telemetry
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / "dashboards").glob("*/*.json"))
+EACH = pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+UIDS = {
+    *(f"open-webui-{page}" for page in ("usage", "users", "user", "groups", "models", "health")),
+    *(f"open-webui-{page}-portable" for page in ("usage", "users", "user", "groups", "models", "health")),
+    *(f"open-webui-{page}-recorded" for page in ("usage", "users", "groups")),
+}  # fmt: skip
+BUILT_IN = {"__range", "__range_s", "__interval", "__rate_interval", "__url_time_range"}
+BUILT_IN |= {"__data", "__field", "__all"}
+# Of Grafana 10.4.
+TRANSFORMATIONS = {"merge", "groupBy", "filterByValue", "organize"}
+PANELS = {"row", "stat", "timeseries", "bargauge", "table", "text"}
+VARIABLE = re.compile(r"\$\{?(\w+)")
+plugins.register_default_plugins()
+
+
+def read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+def panels(path: Path) -> list[dict[str, Any]]:
+    return [panel for panel in read(path)["panels"] if panel["type"] != "row"]
+
+
+def expressions(path: Path) -> Iterator[str]:
+    """All PromQL of a dashboard, that of its dropdowns included."""
+    for panel in panels(path):
+        yield from (target["expr"] for target in panel.get("targets", ()) if "expr" in target)
+    for variable in read(path)["templating"]["list"]:
+        if variable["type"] == "query":
+            yield variable["query"]["query"].removeprefix("query_result")
+
+
+def test_what_lies_here_is_what_is_made() -> None:
+    assert {path for path, _ in made.files() if path.suffix == ".json"} == set(FILES)
+    for path, text in made.files():
+        assert path.read_text() == text, f"{path.name} is out of date: make dashboards"
+
+
+# Grafana's own types. The SDK reads unknown keys, wrong types and unknown panels without a word.
+
+
+def misfits(value: Any, where: str = "") -> Iterator[str]:
+    if isinstance(value, enum.Enum):
+        return
+    hints = typing.get_type_hints(type(value)) if hasattr(value, "__dict__") else {}
+    for key, one in inside(value):
+        if key in hints and not fits(one, hints[key]):
+            yield f"{where}.{key}: {one!r} is not {hints[key]}"
+        yield from misfits(one, f"{where}.{key}")
+
+
+def inside(value: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(value, (list, tuple)):
+        yield from enumerate(value)
+    elif isinstance(value, dict):
+        yield from value.items()
+    elif hasattr(value, "__dict__"):
+        yield from ((key, one) for key, one in vars(value).items() if one is not None)
+
+
+def fits(value: Any, hint: Any) -> bool:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, one) for one in arguments)
+    if origin is typing.Literal:
+        return value in arguments
+    if origin is not None:
+        return isinstance(value, origin)
+    if hint is type(None):
+        return value is None
+    if inspect.isclass(hint) and issubclass(hint, enum.Enum):
+        return value in [one.value for one in hint]
+    plain = {float: (int, float), int: (int,), str: (str,), bool: (bool,)}
+    if hint in plain:
+        return isinstance(value, plain[hint]) and (hint is bool or not isinstance(value, bool))
+    return True
+
+
+def lost(told: Any, kept: Any, where: str = "") -> Iterator[str]:
+    if isinstance(told, dict):
+        for key, one in told.items():
+            if not isinstance(kept, dict) or key not in kept:
+                yield f"{where}.{key} is not in Grafana's model"
+            else:
+                yield from lost(one, kept[key], f"{where}.{key}")
+    elif isinstance(told, list) and isinstance(kept, list):
+        for number, (one, other) in enumerate(zip(told, kept, strict=True)):
+            yield from lost(one, other, f"{where}[{number}]")
+
+
+def problems(json_of: dict[str, Any]) -> list[str]:
+    loaded = Dashboard.from_json(json_of)
+    kept = json.loads(json.dumps(loaded, cls=JSONEncoder))
+    known = {*Runtime().panelcfg_variants, "row"}
+    unknown = [p["type"] for p in json_of["panels"] if p["type"] not in known]
+    return [*misfits(loaded), *lost(json_of, kept), *unknown]
+
+
+@EACH
+def test_the_json_fits_grafanas_types(path: Path) -> None:
+    assert problems(read(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [("title", 7), ("colour", "red"), ("type", "speedometer"), ("gridPos", {"h": "tall"})],
+)
+def test_what_does_not_fit_is_found(where: str, value: Any) -> None:
+    broken = read(FILES[0])
+    panel = next(one for one in broken["panels"] if one["type"] == "stat")
+    panel[where] = value
+    assert problems(broken)
+
+
+# Our own rules.
+
+
+@EACH
+def test_every_panel_explains_itself(path: Path) -> None:
+    for panel in panels(path):
+        assert panel["title"].strip()
+        assert len(panel["description"]) > 10
+        assert panel["type"] in PANELS
+        if panel["type"] != "text":
+            assert panel["fieldConfig"]["defaults"]["unit"]
+            assert panel["fieldConfig"]["defaults"]["noValue"]
+        used = {one["id"] for one in panel.get("transformations", ())}
+        assert used <= TRANSFORMATIONS
+
+
+@EACH
+def test_sources_of_data_are_variables(path: Path) -> None:
+    allowed = (
+        {"type": "prometheus", "uid": "${datasource}"},
+        {"type": "jaeger", "uid": "${traces}"},
+    )
+    for panel in panels(path):
+        for one in (panel, *panel.get("targets", ())):
+            assert panel["type"] == "text" or one["datasource"] in allowed
+    for variable in read(path)["templating"]["list"]:
+        assert variable["type"] != "query" or variable["datasource"] in allowed
+
+
+@EACH
+def test_it_can_be_imported_anywhere(path: Path) -> None:
+    found = read(path)
+    assert found["uid"] in UIDS
+    assert "id" not in found
+    assert "http" not in path.read_text().replace("http_", "")
+    assert found["schemaVersion"] == 39
+    ids = [panel["id"] for panel in found["panels"]]
+    assert len(set(ids)) == len(ids)
+
+
+def test_uids_are_stable_and_differ() -> None:
+    assert sorted(read(path)["uid"] for path in FILES) == sorted(UIDS)
+
+
+@EACH
+def test_links_lead_to_dashboards(path: Path) -> None:
+    links = re.findall(r'"url": "/d/([\w-]+)', path.read_text())
+    assert set(links) <= UIDS
+    assert len(links) >= 4
+
+
+@EACH
+def test_every_variable_is_there(path: Path) -> None:
+    known = {one["name"] for one in read(path)["templating"]["list"]} | BUILT_IN
+    used = set(VARIABLE.findall(path.read_text()))
+    assert {one for one in used if not one.isdigit()} <= known
+    # A dropdown that changes nothing misleads.
+    text = json.dumps(read(path)["panels"])
+    for variable in read(path)["templating"]["list"]:
+        assert re.search(rf"\$\{{?{variable['name']}\b", text) or path.stem == "health", variable[
+            "name"
+        ]
+
+
+@EACH
+def test_panels_lie_side_by_side(path: Path) -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in read(path)["panels"]:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert place["x"] + place["w"] <= 24
+        assert not taken & cells, panel["title"]
+        taken |= cells
+
+
+# Names in PromQL.
+
+WORDS = {
+    "sum", "count", "max", "topk", "by", "on", "group_left", "and", "or", "bool", "offset", "end", "time",
+    "increase", "rate", "anchored", "max_over_time", "min_over_time", "last_over_time", "sum_over_time",
+    "timestamp", "histogram_quantile", "label_replace", "sort_desc", "vector", "days_in_month", "le",
+    "__name__", "instance", "exporter", "data_type", "job", "Inf", "lost",
+}  # fmt: skip
+EMITTED = {
+    series_of(metric, suffix)
+    for metric in (*telemetry._COUNTERS, *telemetry._GAUGES, names.ACTIVE)
+    for suffix in ("",)
+} | {
+    series_of(metric, suffix)
+    for metric in telemetry._HISTOGRAMS
+    for suffix in ("_bucket", "_count", "_sum")
+}  # fmt: skip
+RECORDED = {
+    record_of(metric, span)
+    for metric in (*rules.TOTALS, *rules.GAUGES)
+    for span in ("1h", "1d", "")
+} | {f"open_webui:threshold:{name}" for name in rules.THRESHOLDS}
+LABELS = {
+    *map(label, (names.USER_ID, names.USER_NAME, names.GROUP_NAME, names.REQUEST_MODEL, names.SOURCE)),
+    label(names.TASK), label(names.OPERATION), TOKEN_TYPE, DETAIL, ERROR, ESTIMATED, PROVIDER,
+}  # fmt: skip
+OURS = {ANYBODY, WHO}
+"""Labels that are meant not to be there, and that a query makes."""
+
+
+def words(expression: str) -> set[str]:
+    bare = re.sub(r'"(?:[^"\\]|\\.)*"|`[^`]*`', "", expression)
+    bare = re.sub(r"\$\{?\w+(?::\w+)?\}?", "", bare)
+    return set(re.findall(r"(?<![\w.])[a-zA-Z_:][\w:]*", re.sub(r"\[[^\]]*\]", "", bare)))
+
+
+@EACH
+def test_only_what_is_emitted_is_asked_for(path: Path) -> None:
+    for expression in expressions(path):
+        unknown = words(expression) - WORDS - EMITTED - LABELS - RECORDED - OURS
+        assert not unknown, expression
+
+
+def test_rules_too_use_only_what_is_emitted() -> None:
+    for path, text in rules.files():
+        for expression in re.findall(r"^    expr: (.*)$", text, re.M):
+            unknown = words(expression) - WORDS - EMITTED - LABELS - RECORDED - {"1h", "d"}
+            assert not unknown, (path, expression)
+
+
+def test_what_dashboards_of_records_ask_for_is_recorded() -> None:
+    made_by_rules = {rule["record"] for g in rules.recording(made.Exact()) for rule in g["rules"]}
+    for path in (path for path in FILES if path.parent.name == "recorded"):
+        for expression in expressions(path):
+            for span in ("1h", "1d"):
+                asked = set(
+                    re.findall(
+                        r"(?:user|group):open_webui[\w:]+", expression.replace("$sums", span)
+                    )
+                )
+                assert asked <= made_by_rules
+
+
+@EACH
+def test_no_counter_is_read_but_over_a_range(path: Path) -> None:
+    """A series that is idle is not there: its last value says nothing."""
+    for expression in expressions(path):
+        for name in re.findall(r"open_webui_(?:usage|group)_\w+_total", expression):
+            for after in re.findall(
+                rf"{name}(?:\{{[^}}]*(?:\}}:[^}}]*)*\}})?(.)",
+                re.sub(r"\$\{(\w+)(?::\w+)?\}", r"<\1>", expression),
+            ):
+                assert after == "[" or path.parent.name == "portable", expression
+
+
+def test_every_question_is_one() -> None:
+    for name, method in inspect.getmembers(Queries, inspect.isfunction):
+        if not name.startswith("_"):
+            assert "?" in (method.__doc__ or ""), name
