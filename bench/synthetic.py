@@ -13,9 +13,11 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import IO, Final, NamedTuple, TypeAlias
+from uuid import UUID
 
 from harness.programs import tool
 
@@ -96,12 +98,6 @@ class Company:
     users: int
     groups: int = 50
 
-    def user(self, number: int) -> str:
-        """The labels of a user."""
-        person = random.Random(number)
-        user_id = f"{person.getrandbits(32):08x}-{number:04x}-4{person.getrandbits(12):03x}-9{person.getrandbits(12):03x}-{person.getrandbits(48):012x}"
-        return f'{promql.USER_ID}="{user_id}",{promql.USER_NAME}="Given{number} Family{number % 997}"'
-
     def groups_of(self, number: int) -> Sequence[str]:
         """Everybody is in one group, each fifth in two."""
         first = number % self.groups
@@ -111,6 +107,14 @@ class Company:
 def group(number: int) -> str:
     """The name of a group."""
     return f"Department {number:02d}"
+
+
+@cache
+def tags_of(number: int) -> str:
+    """The labels of a user."""
+    dice = random.Random(number)
+    user_id = UUID(int=dice.getrandbits(128), version=4)
+    return f'{promql.USER_ID}="{user_id}",{promql.USER_NAME}="Given{number} Family{number % 997}"'
 
 
 class Burst(NamedTuple):
@@ -281,7 +285,7 @@ class _Raw:
         self._add_series(names.ACTIVE, "", minutes, [1] * DAY)
 
     def _add_burst(self, burst: Burst) -> None:
-        who = self._company.user(burst.user)
+        who = tags_of(burst.user)
         key = (burst.user, burst.account)
         points = self._add_account(_USER_METRICS, who, burst.account, burst.moves, key)
         if burst.account is TITLES:
@@ -355,7 +359,7 @@ class _Records:
         for user, account, moves in calls:
             of_users[user, account].update(moves)
         for (user, account), moves in of_users.items():
-            self._add_account(_USER_METRICS, self._company.user(user), account, moves)
+            self._add_account(_USER_METRICS, tags_of(user), account, moves)
         for (name, account), moves in of_groups(self._company, calls).items():
             self._add_account(_GROUP_METRICS, f'{promql.GROUP}="{name}"', account, moves)
         self._add_gauges(calls)
@@ -382,7 +386,7 @@ class _Records:
                     last = max(m for m in moves if m <= minute) * 60
                     seen[user][end] = max(seen[user].get(end, 0), last)
             for user, ends in seen.items():
-                who, times = self._company.user(user), sorted(ends)
+                who, times = tags_of(user), sorted(ends)
                 series = f"{promql.recorded(names.USER_LAST_SEEN, span)}{{{who}}}"
                 self.blocks.add(series, times, [ends[at] for at in times])
                 for name in self._company.groups_of(user):

@@ -42,33 +42,34 @@ def _head(page: Board, q: Queries) -> None:
     truth = "Each call counted once, whatever groups its user is in. Not narrowed by group."
     tokens = names.USAGE_TOKENS
     page.add(
-        panels.note("How to read this", "What the numbers mean.", _NOTE, width=8, height=4),
-        panels.tile("True total: requests", truth, {"Requests": q.true_total(names.USAGE_REQUESTS)}, COUNT),
-        panels.tile("True total: tokens in", truth, {"Tokens in": q.true_total(tokens, INPUT)}, COUNT),
-        panels.tile("True total: tokens out", truth, {"Tokens out": q.true_total(tokens, OUTPUT)}, COUNT),
+        panels.note("How to read this", "What the numbers mean.", _NOTE),
+        panels.tile("True total: requests", truth, {"Requests": q.true_total(names.USAGE_REQUESTS)}, COUNT, width=6),
+        panels.tile("True total: tokens in", truth, {"Tokens in": q.true_total(tokens, INPUT)}, COUNT, width=6),
+        panels.tile("True total: tokens out", truth, {"Tokens out": q.true_total(tokens, OUTPUT)}, COUNT, width=6),
         panels.tile(
             "True total: cost, USD", truth, {"Cost": q.true_total(names.USAGE_COST)}, USD,
-            decimals=2, empty="no priced usage",
+            decimals=2, empty="no priced usage", width=6,
         ),
     )  # fmt: skip
 
 
 def _columns(q: Queries, *by: str) -> list[Column]:
     return [
-        Column("Requests", f"{q.group(names.GROUP_REQUESTS, *by)} > 0"),
-        Column("Tokens in", q.group(names.GROUP_TOKENS, *by, only=[INPUT])),
-        Column("Tokens out", q.group(names.GROUP_TOKENS, *by, only=[OUTPUT])),
-        Column("Cost, USD", q.group(names.GROUP_COST, *by), USD, decimals=4),
+        Column("Cost, USD", q.group(names.GROUP_COST, *by), USD, decimals=4, width=110),
+        Column("Requests", f"{q.group(names.GROUP_REQUESTS, *by)} > 0", width=95),
+        Column("Tokens in", q.group(names.GROUP_TOKENS, *by, only=[INPUT]), width=115),
+        Column("Tokens out", q.group(names.GROUP_TOKENS, *by, only=[OUTPUT]), width=115),
     ]
 
 
 def _groups(q: Queries, when: str = "", shift: str = "") -> Grid:
-    used = Column("Of budget", q.budget_used(), SHARE, decimals=1)
+    cost, *others = _columns(q, GROUP)
+    used = Column("Of budget", q.budget_used(), SHARE, decimals=1, width=95)
     return Grid(
         title=f"{when}, by group" if when else "By group",
         description="Not to be added up: a user in two groups counts in both. (none): users in no group.",
         rows={GROUP: "Group"},
-        columns=[*_columns(q, GROUP), used],
+        columns=[cost, used, *others],
         sort="Cost, USD",
         levels={"Of budget": Levels(0.8, 1)},
         required="Requests",

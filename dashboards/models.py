@@ -8,7 +8,7 @@ from opentelemetry.instrumentation.open_webui import names
 
 from . import panels
 from .frame import board
-from .panels import SECONDS, SHARE, SHORT, USD, Board, Column, Grid, Levels
+from .panels import COUNT, SECONDS, SHARE, SHORT, USD, Board, Column, Grid, Levels
 from .promql import ERROR, MODEL
 from .queries import Queries
 
@@ -39,21 +39,33 @@ def _table(q: Queries) -> Grid:
         ),
         rows={MODEL: "Model"},
         columns=[
-            Column("Requests", f"{q.model_requests(MODEL)} > 0"),
-            Column("Failed", q.error_share(MODEL), SHARE, decimals=1),
+            Column("Requests", f"{q.model_requests(MODEL)} > 0", width=95),
+            Column("Failed", q.error_share(MODEL), SHARE, decimals=1, width=80),
             *(
-                Column(f"Duration {name}", q.quantile(names.DURATION, share), SECONDS, decimals=2)
+                Column(
+                    f"Duration {name}",
+                    q.quantile(names.DURATION, share),
+                    SECONDS,
+                    decimals=2,
+                    width=120,
+                )
                 for name, share in _SHARES.items()
             ),
-            Column("First chunk p95", q.quantile(names.FIRST_CHUNK, 0.95), SECONDS, decimals=2),
-            Column("Tokens per second", q.output_speed(), SHORT, decimals=1),
-            Column("USD per 1,000 requests", q.cost_per_1000_requests(), USD, decimals=4),
-            Column("Cached", q.cached_share(), SHARE, decimals=1),
+            Column(
+                "First chunk p95",
+                q.quantile(names.FIRST_CHUNK, 0.95),
+                SECONDS,
+                decimals=2,
+                width=130,
+            ),
+            Column("Tokens per second", q.output_speed(), COUNT, decimals=1, width=150),
+            Column("USD per 1,000 calls", q.cost_per_1000_requests(), USD, decimals=4, width=150),
+            Column("Cached", q.cached_share(), SHARE, decimals=1, width=80),
         ],
         sort="Requests",
         required="Requests",
         levels={"Failed": Levels(0.05, 0.2)},
-        widths={"Model": 220},
+        widths={"Model": 190},
         height=9,
     )
 

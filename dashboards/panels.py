@@ -139,7 +139,8 @@ def ranking(
     panel = panel.orientation(shapes.VizOrientation.HORIZONTAL)
     panel = panel.display_mode(shapes.BarGaugeDisplayMode.BASIC).show_unfilled(False)
     panel = panel.value_mode(shapes.BarGaugeValueMode.TEXT)
-    panel = panel.name_placement(shapes.BarGaugeNamePlacement.TOP)
+    panel = panel.name_placement(shapes.BarGaugeNamePlacement.TOP).max_viz_height(24)
+    panel = panel.text(common.VizTextDisplayOptions().title_size(14).value_size(16))
     panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
     panel = panel.thresholds(thresholds(None, base="blue")).color_scheme(by_thresholds())
     if decimals is not None:

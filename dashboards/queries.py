@@ -202,13 +202,13 @@ class Queries:
     def quantile(self, metric: Metric, share: float) -> str:
         """How long did it take, for all but the slowest calls that succeeded?"""
         buckets = summed(_born_in_range(metric, "_bucket"), ["le", MODEL])
-        return f"histogram_quantile({share}, {buckets})"
+        return _quantile(share, buckets)
 
     def quantile_over_time(self, metric: Metric, share: float, *by: str) -> str:
         """How did that change over time?"""
         selected = selector(metric, (*OF_CALL, f'{ERROR}=""'), "_bucket")
         buckets = summed(f"rate({selected}[{RATE}])", ["le", *by])
-        return f"histogram_quantile({share}, {buckets})"
+        return _quantile(share, buckets)
 
     def output_speed(self) -> str:
         """How many tokens does each model write in a second of answering, waiting included?"""
@@ -325,6 +325,11 @@ class Queries:
         joined = f"sort_desc({of_users} * on ({USER_ID}) group_left ({USER_NAME}) {names_})"
         by_id = f'label_replace({joined}, "{WHO}", "$1", "{USER_ID}", "(.+)")'
         return f'label_replace({by_id}, "{WHO}", "$1", "{USER_NAME}", "(.+)")'
+
+
+def _quantile(share: float, buckets: str) -> str:
+    """Without those that nothing is known of: they would be NaN, which is not equal to itself."""
+    return f"histogram_quantile({share}, {buckets}) >= 0"
 
 
 def _newest_name(seen: str) -> str:

@@ -44,15 +44,15 @@ def _leaderboard(q: Queries) -> Grid:
         lists=[q.groups_of_users()],
         listed={GROUP: "Groups"},
         columns=[
-            Column("Requests", f"{q.requests(USER_ID)} > 0", width=100),
-            Column("Tokens in", q.tokens(USER_ID, only=[INPUT]), width=120),
-            Column("Tokens out", q.tokens(USER_ID, only=[OUTPUT]), width=120),
-            Column("Cost, USD", q.cost(USER_ID), USD, decimals=4, width=110),
+            Column("Requests", f"{q.requests(USER_ID)} > 0", width=90),
+            Column("Tokens in", q.tokens(USER_ID, only=[INPUT]), width=105),
+            Column("Tokens out", q.tokens(USER_ID, only=[OUTPUT]), width=105),
+            Column("Cost, USD", q.cost(USER_ID), USD, decimals=4, width=100),
             Column("By API", q.api_share(USER_ID), SHARE, decimals=0, width=80),
-            Column("Last seen", q.last_seen_milliseconds(), TIME, width=170),
+            Column("Last seen", q.last_seen_milliseconds(), TIME, width=160),
             Column(
                 "Change", q.change(q.tokens(USER_ID), q.tokens(USER_ID, window=BEFORE)), SHARE,
-                decimals=0, width=90,
+                decimals=0, width=80,
             ),
         ],
         order=[
@@ -62,7 +62,7 @@ def _leaderboard(q: Queries) -> Grid:
         sort="Tokens in",
         required="Requests",
         links={"User": to_user, _ID: user_link(q, f"${{__data.fields.{_ID}}}")},
-        widths={"User": 200, "Groups": 220},
+        widths={"User": 180, "Groups": 180},
         height=22,
     )  # fmt: skip
 

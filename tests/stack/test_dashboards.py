@@ -400,7 +400,7 @@ def test_models_equal_the_providers_log(day: Day, which: str) -> None:
     failed = lambda c: (c.status >= 400) / requests[c.model]  # noqa: E731
     assert column(view, table, "Failed", label) == summed(calls, failed, model)
     cost = lambda c: 1000 * cost_of(c) / requests[c.model]  # noqa: E731
-    assert column(view, table, "USD per 1,000 requests", label) == summed(calls, cost, model)
+    assert column(view, table, "USD per 1,000 calls", label) == summed(calls, cost, model)
     given = Counter[str]()
     for call in calls:
         given[call.model] += call.input_tokens or 0
