@@ -74,7 +74,7 @@ def _groups(q: Queries, when: str = "", shift: str = "") -> Grid:
         levels={"Of budget": Levels(0.8, 1)},
         required="Requests",
         width=12,
-        height=9,
+        height=7 if shift else 9,
         shift=shift,
     )
 
@@ -88,7 +88,7 @@ def _models(q: Queries, when: str = "", shift: str = "") -> Grid:
         sort="Cost, USD",
         required="Requests",
         width=12,
-        height=9,
+        height=7 if shift else 9,
         shift=shift,
     )
 

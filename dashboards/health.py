@@ -76,6 +76,7 @@ def _tables(page: Board, q: Queries) -> None:
             rows=rows,
             columns=[Column("Calls", f"{q.unknown_calls(*by)} > 0")],
             sort="Calls",
+            empty="none",
             width=10,
         ).build(),
     )

@@ -110,6 +110,7 @@ def _errors(q: Queries) -> Grid:
         rows={MODEL: "Model", ERROR: "Error"},
         columns=[Column("Failed calls", q.errors())],
         sort="Failed calls",
+        empty="no failed calls",
         width=12,
         height=8,
     )

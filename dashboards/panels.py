@@ -39,7 +39,8 @@ TRACES: Final = shapes.DataSourceRef(type_val="jaeger", uid="${traces}")
 
 COUNT: Final = "locale"
 """Every digit, in groups of three: people check these numbers against bills."""
-USD: Final = "locale"
+USD: Final = "prefix:$"
+"""Every digit, too: Grafana's currency units would write $1.2K."""
 SHORT: Final = "short"
 SHARE: Final = "percentunit"
 SECONDS: Final = "s"
@@ -139,7 +140,7 @@ def ranking(
     panel = panel.orientation(shapes.VizOrientation.HORIZONTAL)
     panel = panel.display_mode(shapes.BarGaugeDisplayMode.BASIC).show_unfilled(False)
     panel = panel.value_mode(shapes.BarGaugeValueMode.TEXT)
-    panel = panel.name_placement(shapes.BarGaugeNamePlacement.TOP).max_viz_height(24)
+    panel = panel.name_placement(shapes.BarGaugeNamePlacement.TOP).max_viz_height(52)
     panel = panel.text(common.VizTextDisplayOptions().title_size(14).value_size(16))
     panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
     panel = panel.thresholds(thresholds(None, base="blue")).color_scheme(by_thresholds())
@@ -173,6 +174,8 @@ class Grid:
     """Headings in another order than: rows, lists, columns."""
     width: int = 24
     height: int = 12
+    empty: str = NO_USAGE
+    """What is said in the place of rows."""
     shift: str = ""
     """Move the time range, such as ``1M/M``: the calendar month before."""
     levels: Mapping[str, Levels] = field(default_factory=dict)
@@ -182,7 +185,7 @@ class Grid:
     def build(self) -> table.Panel:
         """The panel."""
         panel = table.Panel().title(self.title).description(self.description).datasource(METRICS)
-        panel = panel.unit(COUNT).no_value("-").span(self.width).height(self.height)
+        panel = panel.unit(COUNT).no_value(self.empty).span(self.width).height(self.height)
         panel = panel.cell_height(shapes.TableCellHeight.SM)
         panel = panel.thresholds(thresholds(None)).color_scheme(by_thresholds())
         if self.shift:
@@ -341,7 +344,7 @@ def _property(name: str, value: object) -> model.DynamicConfigValue:
 
 
 def _column_properties(column: Column) -> list[model.DynamicConfigValue]:
-    found = [_property("unit", column.unit)]
+    found = [_property("unit", column.unit), _property("noValue", "-")]
     if column.decimals is not None:
         found.append(_property("decimals", column.decimals))
     if column.width is not None:
@@ -354,14 +357,14 @@ def _transformation(name: str, options: dict[str, Any]) -> model.DataTransformer
 
 
 def _listed(name: str) -> str:
-    return f"{name} (allUniqueValues)"
+    return f"{name} (uniqueValues)"
 
 
 def _list_values(ref: str, rows: Sequence[str], name: str) -> model.DataTransformerConfig:
     """Put all values that a label has in a row into one cell."""
     fields: dict[str, Any] = {row: {"aggregations": [], "operation": "groupby"} for row in rows}
     fields["Time"] = {"aggregations": [], "operation": "groupby"}
-    fields[name] = {"aggregations": ["allUniqueValues"], "operation": "aggregate"}
+    fields[name] = {"aggregations": ["uniqueValues"], "operation": "aggregate"}
     step = _transformation("groupBy", {"fields": fields})
     step.filter_val = model.MatcherConfig(id_val="byRefId", options=ref)
     return step

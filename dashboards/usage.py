@@ -69,7 +69,7 @@ def _over_time(page: Board, q: Queries) -> None:
     for title, expr, unit in (
         ("Requests by source", q.requests(SOURCE, window=step), SHORT),
         ("Tokens by source", q.tokens(SOURCE, window=step), SHORT),
-        ("Cost by source, USD", q.cost(SOURCE, window=step), SHORT),
+        ("Cost by source, USD", q.cost(SOURCE, window=step), USD),
     ):
         page.add(
             panels.bars_over_time(title, f"{ends} {_NARROWED}", expr, legend, unit, step=smallest)

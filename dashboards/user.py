@@ -64,13 +64,14 @@ def _table(q: Queries) -> Grid:
         description="All calls of this user in the time range.",
         rows={MODEL: "Model", SOURCE: "Source", TASK: "Task"},
         columns=[
-            Column("Requests", f"{q.requests(*by)} > 0"),
-            Column("Tokens in", q.tokens(*by, only=[INPUT])),
-            Column("Tokens out", q.tokens(*by, only=[OUTPUT])),
-            Column("Cost, USD", q.cost(*by), USD, decimals=4),
+            Column("Requests", f"{q.requests(*by)} > 0", width=95),
+            Column("Tokens in", q.tokens(*by, only=[INPUT]), width=115),
+            Column("Tokens out", q.tokens(*by, only=[OUTPUT]), width=115),
+            Column("Cost, USD", q.cost(*by), USD, decimals=4, width=100),
         ],
         sort="Tokens in",
         required="Requests",
+        widths={"Source": 110},
         width=16,
         height=9,
     )
@@ -83,6 +84,7 @@ def _errors(q: Queries) -> Grid:
         rows={MODEL: "Model", ERROR: "Error"},
         columns=[Column("Failed calls", q.failures(MODEL, ERROR))],
         sort="Failed calls",
+        empty="no failed calls",
         width=8,
         height=9,
     )

@@ -62,7 +62,7 @@ def _leaderboard(q: Queries) -> Grid:
         sort="Tokens in",
         required="Requests",
         links={"User": to_user, _ID: user_link(q, f"${{__data.fields.{_ID}}}")},
-        widths={"User": 180, "Groups": 180},
+        widths={"User": 170, "Groups": 165},
         height=22,
     )  # fmt: skip
 
