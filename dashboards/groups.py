@@ -8,7 +8,7 @@ from opentelemetry.instrumentation.open_webui import names
 
 from . import panels
 from .frame import board
-from .panels import COUNT, SHARE, SHORT, USD, Board, Column, Grid, Levels
+from .panels import COUNT, SHARE, USD, Board, Column, Grid, Levels
 from .promql import GROUP, MODEL, STEP, Window
 from .queries import INPUT, OUTPUT, Queries
 
@@ -108,7 +108,7 @@ def _per_day(q: Queries) -> timeseries.Panel:
         "Cost of each day against the budget, USD",
         "Each point is the cost of the day that ends there. Dashed: the budget of a group, divided by the days of the month.",
         {f"{{{{{GROUP}}}}}": by_day, "Budget of a day": q.budget_of_a_day()},
-        SHORT, step="1d", height=9,
+        USD, step="1d", height=9,
     ).override_by_name("Budget of a day", [
         panels.fixed("red"),
         panels._property("custom.lineStyle", {"fill": "dash", "dash": [10, 10]}),

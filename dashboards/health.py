@@ -37,7 +37,7 @@ def _truth(page: Board, q: Queries) -> None:
         ),
         tile("Processes that report", "Workers and replicas of Open WebUI that are heard of now.", {"Processes": q.processes()}, COUNT, empty="none"),
         tile(
-            "Calls on unknown paths", "They are counted, with less detail. Some: a path is new in Open WebUI; please tell us.",
+            "On unknown paths", "They are counted, with less detail. Some: a path is new in Open WebUI; please tell us.",
             {"Calls": q.no_unknown_calls()}, COUNT, levels=Levels(1, 100),
         ),
         tile(
@@ -49,7 +49,7 @@ def _truth(page: Board, q: Queries) -> None:
             {"Share": q.unpriced_share()}, SHARE, decimals=1, levels=Levels(0.1, 0.5),
         ),
         tile(
-            "Calls folded into __other__", "Calls of users beyond OTEL_PYTHON_OPEN_WEBUI_SERIES_LIMIT. Totals stay right; raise the limit.",
+            "Folded calls", "Calls of users beyond OTEL_PYTHON_OPEN_WEBUI_SERIES_LIMIT. Totals stay right; raise the limit.",
             {"Calls": q.folded_calls()}, COUNT, levels=Levels(1, 100),
         ),
     )  # fmt: skip

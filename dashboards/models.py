@@ -65,7 +65,6 @@ def _table(q: Queries) -> Grid:
         sort="Requests",
         required="Requests",
         levels={"Failed": Levels(0.05, 0.2)},
-        widths={"Model": 190},
         height=9,
     )
 

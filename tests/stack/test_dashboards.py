@@ -469,9 +469,9 @@ def test_the_health_page_says_that_all_is_well(day: Day) -> None:
     view = day.view("health")
     assert value(view, "Age of the newest data") < 60
     assert value(view, "Processes that report") == 1
-    for title in ("Calls on unknown paths", "Tokens estimated", "Calls without a price"):
+    for title in ("On unknown paths", "Tokens estimated", "Calls without a price"):
         [tile] = [p for p in view.panels() if (p["title"], p["type"]) == (title, "stat")]
         [answer] = view.answers(tile)
         assert [number for _, number in answer] == [0], title
-    assert value(view, "Calls folded into __other__") == 0
+    assert value(view, "Folded calls") == 0
     assert ALL not in json.dumps(view.json["panels"])
