@@ -7,7 +7,6 @@ dashboard reads can be compared with it.
 from __future__ import annotations
 
 import random
-import shutil
 import subprocess
 from bisect import bisect_left
 from collections import defaultdict
@@ -19,9 +18,8 @@ from pathlib import Path
 from typing import IO, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
-from harness.programs import tool
-
 from dashboards import promql
+from harness.programs import tool
 from opentelemetry.instrumentation.open_webui import names
 from opentelemetry.instrumentation.open_webui.names import Metric
 
@@ -30,8 +28,8 @@ IDLE: Final = 15
 """Minutes for which a series is exported after it last moved, as the library's setting is."""
 EXPORT_SECOND: Final = 30
 """When in a minute the process exports. Not on the full hour, where windows begin and end."""
-BLOCK_HOURS: Final = 162
-"""The length of a block: one of those to which Prometheus compacts its own, 2 h by threes."""
+BLOCK: Final = 162 * 3600
+"""Seconds of a block: one of the lengths to which Prometheus compacts its own, 2 h by threes."""
 FAR: Final = 1 << 60
 
 MODELS: Final = (
@@ -215,26 +213,22 @@ class Blocks:
     def add(self, series: str, times: Sequence[int], values: Sequence[float]) -> None:
         """Add samples of one series, at times in seconds."""
         self.samples += len(times)
-        block = _block_of(times[0])
-        cut = bisect_left(times, (block + 1) * BLOCK_HOURS * 3600)
+        block = times[0] // BLOCK
+        cut = bisect_left(times, (block + 1) * BLOCK)
         lines = [f"{series} {v} {t}\n" for v, t in zip(values, times, strict=True)]
         self._text(block).write("".join(lines[:cut]))
-        if cut < len(times):
-            self.add_lines_of_next(block + 1, lines[cut:])
-
-    def add_lines_of_next(self, block: int, lines: Sequence[str]) -> None:
-        """Add what is beyond the end of a block. Nothing is as long as two."""
-        self._text(block).write("".join(lines))
+        if cut < len(times):  # a day is in two blocks at most
+            self._text(block + 1).write("".join(lines[cut:]))
 
     def finish(self, before: float = FAR) -> None:
         """Make blocks of all that ends before a time, in seconds."""
-        for block in [one for one in self._texts if (one + 1) * BLOCK_HOURS * 3600 <= before]:
+        for block in [one for one in self._texts if (one + 1) * BLOCK <= before]:
             with self._texts.pop(block) as text:
                 text.write("# EOF\n")
             path = Path(text.name)
             command = [
                 str(tool("promtool")), "tsdb", "create-blocks-from",
-                f"--max-block-duration={BLOCK_HOURS}h", "openmetrics", "--quiet",
+                f"--max-block-duration={BLOCK}s", "openmetrics", "--quiet",
                 str(path), str(self._directory),
             ]  # fmt: skip
             subprocess.run(command, check=True)
@@ -245,10 +239,6 @@ class Blocks:
             path = self._directory.with_name(f"{self._directory.name}-{block}.txt")
             self._texts[block] = path.open("w", buffering=1 << 20)
         return self._texts[block]
-
-
-def _block_of(seconds: int) -> int:
-    return seconds // (BLOCK_HOURS * 3600)
 
 
 def write_raw(company: Company, days: Sequence[int], directory: Path) -> int:
@@ -396,8 +386,3 @@ class _Records:
 
 
 _SPANS: Final = {"1h": HOUR, "1d": DAY}
-
-
-def forget(directory: Path) -> None:
-    """Delete what a Prometheus made of blocks, and the blocks."""
-    shutil.rmtree(directory, ignore_errors=True)

@@ -30,7 +30,8 @@ class Call:
 
     at: float
     user: str
-    name: str = ""
+    name: str | None = ""
+    """What people call the user: by the id, if it is empty, or not at all."""
     model: str = "m"
     source: str = "api"
     task: str = "chat"
@@ -91,7 +92,9 @@ class Process:
 def book(totals: Totals, call: Call) -> None:
     """Put a call into the accounts, as the library does."""
     user_id = names.FOLDED_USER if call.folded else call.user
-    user: Tags = ((names.USER_ID, user_id), (names.USER_NAME, call.name or call.user))
+    user: Tags = ((names.USER_ID, user_id),)
+    if call.name is not None:
+        user = (*user, (names.USER_NAME, call.name or call.user))
     common: Tags = (
         (names.REQUEST_MODEL, call.model), (names.MODEL_ID, call.model),
         (names.PROVIDER_NAME, "openai"), (names.SOURCE, call.source), (names.TASK, call.task),

@@ -71,6 +71,7 @@ HISTORY = [
              groups=(f"group {name}", "all"), given=1000 + number)
         for number, name in enumerate(NAMES)
     ]),
+    process("nameless", spread(Call(at(22), "nameless", None), 3, 60)),
     process("errors", spread(Call(at(20), "steady", error="429", given=0, made=0, cost=0), 4, 60)),
 ]  # fmt: skip
 CALLS = [call for one in HISTORY for call in one.calls]
@@ -222,9 +223,17 @@ def test_parts_add_up_to_the_whole(prometheus: Prometheus, which: str) -> None:
 def test_a_renamed_user_is_one_with_the_newer_name(prometheus: Prometheus, which: str) -> None:
     view = Asked(prometheus, which, START, START + 2 * DAY).view("users")
     targets = {t["refId"]: t for t in view.panel("Who uses how much?")["targets"]}
-    names = {l["user_id"]: l["user_name"] for l, _ in view.ask(targets["G"])}  # noqa: E741
+    names = {l["user_id"]: l.get("user_name") for l, _ in view.ask(targets["G"])}  # noqa: E741
     assert names["renamed"] == "New Name"
     assert [o.text for o in view.options["user"] if o.value == "renamed"] == ["New Name"]
+
+
+@pytest.mark.parametrize("which", SETS)
+def test_where_names_are_not_shown_ids_stand_for_them(prometheus: Prometheus, which: str) -> None:
+    view = Asked(prometheus, which, START + 21 * HOUR, START + 23 * HOUR).view("usage")
+    assert [(o.text, o.value) for o in view.options["user"]] == [("nameless", "nameless")]
+    [answer] = view.answers("Top users by tokens")
+    assert [(labels["who"], value) for labels, value in answer] == [("nameless", 45)]
 
 
 @pytest.mark.parametrize("which", SETS)
