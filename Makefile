@@ -58,8 +58,8 @@ demo: ## Watch a real Open WebUI report a small day of traffic (ONCE=1: print, c
 dashboards: setup ## Make dashboards and rules anew from dashboards/*.py
 	@PYTHONPATH=. $(PINS)/python -m dashboards
 
-pictures: ## Draw the dashboards from the data of `make stack`, with Grafana's own components
-	@$(PYTHON) pictures/all.py
+pictures: ## Draw the dashboards with Grafana's own components, from the data of `make stack` (with Node 20)
+	@node pictures/all.mjs
 
 tools: ## Build the collector, Prometheus and Jaeger from source, as far as they are missing
 	@$(PYTHON) dev/tools.py
@@ -77,4 +77,5 @@ bench-dashboards: tools ## How quick the dashboards' panels are with 10,000 user
 	@PYTHONPATH=tests:. $(PINS)/python -m bench.year $(if $(USERS),--users $(USERS)) $(if $(DAYS),--days $(DAYS))
 
 clean: ## Remove all that was made
-	rm -rf .venv .venv-* .tools .stack .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf .venv .venv-* .tools .stack .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build \
+		pictures/node_modules pictures/dist pictures/out

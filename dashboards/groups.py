@@ -97,19 +97,19 @@ def _budget(q: Queries) -> bargauge.Panel:
     panel = panels.ranking(
         "How much of its budget has each group used?",
         "Cost against the budget that you set above, for each group. 100 % is all of it.",
-        f"sort_desc({q.budget_used()})", f"{{{{{GROUP}}}}}", SHARE, decimals=1, width=12, height=9,
+        f"sort_desc({q.budget_used()})", GROUP, SHARE, decimals=1, width=12, height=9,
     )  # fmt: skip
     return panel.max(1).thresholds(panels.thresholds(Levels(0.8, 1)))
 
 
 def _per_day(q: Queries) -> timeseries.Panel:
-    by_day = q.group(names.GROUP_COST, GROUP, window=Window(STEP))
+    by_day = q.group(names.GROUP_COST, GROUP, window=Window(STEP, after=True))
     return panels.lines_over_time(
         "Cost of each day against the budget, USD",
-        "Each point is the cost of the day that ends there. Dashed: the budget of a group, divided by the days of the month.",
-        {f"{{{{{GROUP}}}}}": by_day, "Budget of a day": q.budget_of_a_day()},
+        "Each point is the cost of the day that begins there, today's so far. Dashed: the budget of a group, divided by the days of the month.",
+        {panels.of(GROUP): by_day, "Budget of a day": q.budget_of_a_day()},
         USD, step="1d", height=9,
-    ).override_by_name("Budget of a day", [
+    ).min(0).override_by_name("Budget of a day", [
         panels.fixed("red"),
-        panels._property("custom.lineStyle", {"fill": "dash", "dash": [10, 10]}),
+        panels.setting("custom.lineStyle", {"fill": "dash", "dash": [10, 10]}),
     ])  # fmt: skip

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from . import panels
 from .frame import board
-from .panels import COUNT, SECONDS, SHARE, SHORT, Board, Column, Grid, Levels
+from .panels import COUNT, SECONDS, SHARE, Board, Column, Grid, Levels
 from .promql import MODEL, PROVIDER
 from .queries import Queries
 
-_SIGNALS = {"metrics": "metric_points", "traces": "spans", "usage events": "log_records"}
 _NO_COLLECTOR = "no collector"
 
 
@@ -85,22 +84,21 @@ def _tables(page: Board, q: Queries) -> None:
 def _collector(page: Board, q: Queries) -> None:
     lines = panels.lines_over_time
     lost = {
-        f"{verb}: {signal}": q.collector_lost(f"{metric}_{items}")
+        verb: q.collector_lost(metric)
         for verb, metric in (
             ("refused", "receiver_refused"),
             ("not queued", "exporter_enqueue_failed"),
             ("failed to send", "exporter_send_failed"),
         )
-        for signal, items in _SIGNALS.items()
     }
     page.add(
         lines(
             "How full are the queues?", "Share of each queue's capacity. Full: what comes next is lost.",
             {"{{exporter}}: {{data_type}}": q.queue_used()}, SHARE,
-        ).no_value(_NO_COLLECTOR).min(0),
+        ).no_value(_NO_COLLECTOR).min(0).axis_soft_max(1),
         lines(
             "Refused, not queued, and failed items",
-            "Refused: Open WebUI tries again for a while. Not queued: lost. Failed to send: tried again until it is taken.",
-            lost, SHORT,
+            "Refused: Open WebUI tries again for a while. Not queued: lost. Failed to send: the back end refused it for good. Metric points, spans and events together.",
+            lost, COUNT,
         ).no_value(_NO_COLLECTOR).min(0),
     )  # fmt: skip

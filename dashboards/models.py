@@ -8,11 +8,12 @@ from opentelemetry.instrumentation.open_webui import names
 
 from . import panels
 from .frame import board
-from .panels import COUNT, SECONDS, SHARE, SHORT, USD, Board, Column, Grid, Levels
+from .panels import COUNT, SECONDS, SHARE, USD, Board, Column, Grid, Levels
 from .promql import ERROR, MODEL
 from .queries import Queries
 
 _SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+_COLOURS = {"p50": "green", "p95": "yellow", "p99": "red"}
 
 
 def build(queries: Queries) -> Board:
@@ -58,7 +59,7 @@ def _table(q: Queries) -> Grid:
                 decimals=2,
                 width=130,
             ),
-            Column("Tokens per second", q.output_speed(), COUNT, decimals=1, width=150),
+            Column("Tokens per second", q.output_speed(), COUNT, decimals=0, width=150),
             Column("USD per 1,000 calls", q.cost_per_1000_requests(), USD, decimals=4, width=150),
             Column("Cached", q.cached_share(), SHARE, decimals=1, width=80),
         ],
@@ -73,16 +74,16 @@ def _over_time(page: Board, q: Queries) -> None:
     def of_all(metric: names.Metric) -> dict[str, str]:
         return {name: q.quantile_over_time(metric, share) for name, share in _SHARES.items()}
 
-    lines, by_model = panels.lines_over_time, f"{{{{{MODEL}}}}}"
+    lines, by_model = panels.lines_over_time, panels.of(MODEL)
     page.add(
         lines(
             "Duration, all chosen models", "Calls that succeeded. Diamonds are single calls: click one for its trace.",
-            of_all(names.DURATION), SECONDS, exemplars=True,
+            of_all(names.DURATION), SECONDS, exemplars=True, colours=_COLOURS,
         ),
         lines(
             "Time to first chunk, all chosen models",
             "Of streamed answers. Diamonds are single calls: click one for its trace.",
-            of_all(names.FIRST_CHUNK), SECONDS, exemplars=True,
+            of_all(names.FIRST_CHUNK), SECONDS, exemplars=True, colours=_COLOURS,
         ),
         lines(
             "Duration p95 by model", "The time within which 95 of 100 calls succeeded.",
@@ -90,7 +91,7 @@ def _over_time(page: Board, q: Queries) -> None:
         ),
         lines(
             "Tokens per second by model", "Output tokens written in a second of the whole call, waiting included.",
-            {by_model: q.output_speed_over_time()}, SHORT,
+            {by_model: q.output_speed_over_time()}, COUNT,
         ),
     )  # fmt: skip
 
@@ -98,8 +99,8 @@ def _over_time(page: Board, q: Queries) -> None:
 def _errors_over_time(q: Queries) -> timeseries.Panel:
     return panels.bars_over_time(
         "Failed calls by error", "The provider's status or code; cancelled: whoever waited gave up.",
-        q.errors_over_time(), f"{{{{{ERROR}}}}}", SHORT, width=12,
-    ).no_value("no failed calls")  # fmt: skip
+        q.errors_over_time(), ERROR, COUNT, width=12,
+    ).no_value("no failed calls").color_scheme(panels.shades("red"))  # fmt: skip
 
 
 def _errors(q: Queries) -> Grid:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from grafana_foundation_sdk.builders import (
@@ -34,6 +35,10 @@ from grafana_foundation_sdk.models import common as shapes
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+from opentelemetry.instrumentation.open_webui import names
+
+from .promql import SOURCE, TASK
+
 METRICS: Final = shapes.DataSourceRef(type_val="prometheus", uid="${datasource}")
 TRACES: Final = shapes.DataSourceRef(type_val="jaeger", uid="${traces}")
 
@@ -45,9 +50,23 @@ SHORT: Final = "short"
 SHARE: Final = "percentunit"
 SECONDS: Final = "s"
 TIME: Final = "dateTimeAsIso"
+AGO: Final = "dateTimeFromNow"
 
 NO_USAGE: Final = "no usage"
-COLOURS: Final = {"ui": "blue", "api": "orange", "background": "purple"}
+COLOURS: Final[Mapping[str, Mapping[str, str]]] = {
+    SOURCE: {"ui": "blue", "api": "orange", "background": "purple"},
+    # In none of the colours of sources.
+    TASK: {
+        names.CHAT_TASK: "green",
+        "title_generation": "yellow",
+        "tags_generation": "light-yellow",
+        "follow_up_generation": "light-green",
+        "query_generation": "dark-yellow",
+        names.RETRIEVAL_TASK: "dark-green",
+        names.UNKNOWN_TASK: "red",
+    },
+}
+"""What values of a label look like, on all pages."""
 NEUTRAL: Final = "text"
 GOOD, WARN, BAD = "green", "yellow", "red"
 EXPORT_INTERVAL: Final = "1m"
@@ -104,26 +123,29 @@ def tile(
 
 
 def bars_over_time(
-    title: str, description: str, expr: str, legend: str, unit: str,
+    title: str, description: str, expr: str, name: str, unit: str,
     *, step: str = EXPORT_INTERVAL, width: int = 8, height: int = 8,
 ) -> timeseries.Panel:  # fmt: skip
-    """Amounts in time, one stacked bar for each step."""
+    """Amounts in time, one stacked bar for each step; `name` is the label that tells series apart."""
     panel = _over_time(title, description, unit, step, width, height)
     panel = panel.draw_style(shapes.GraphDrawStyle.BARS).fill_opacity(80).line_width(0)
     panel = panel.stacking(common.StackingConfig().mode(shapes.StackingMode.NORMAL).group("A"))
     panel = panel.min(0)
-    for name, colour in COLOURS.items():
-        panel = panel.override_by_name(name, [fixed(colour)])
-    return panel.with_target(target(expr, legend=legend, instant=False).interval(step))
+    for value, colour in COLOURS.get(name, {}).items():
+        panel = panel.override_by_name(value, [fixed(colour)])
+    return panel.with_target(target(expr, legend=of(name), instant=False).interval(step))
 
 
 def lines_over_time(
     title: str, description: str, targets: Mapping[str, str], unit: str,
     *, step: str = EXPORT_INTERVAL, width: int = 12, height: int = 8, exemplars: bool = False,
+    colours: Mapping[str, str] = MappingProxyType({}),
 ) -> timeseries.Panel:  # fmt: skip
     """Values in time, a line for each series; `targets` maps legends to expressions."""
     panel = _over_time(title, description, unit, step, width, height)
     panel = panel.line_width(2).fill_opacity(0).show_points(shapes.VisibilityMode.AUTO)
+    for legend, colour in colours.items():
+        panel = panel.override_by_name(legend, [fixed(colour)])
     for ref, (legend, expr) in zip(REFS, targets.items(), strict=False):
         query = target(expr, ref, legend, instant=False).interval(step)
         panel = panel.with_target(query.exemplar(exemplars))
@@ -131,16 +153,19 @@ def lines_over_time(
 
 
 def ranking(
-    title: str, description: str, expr: str, legend: str, unit: str = COUNT,
+    title: str, description: str, expr: str, name: str, unit: str = COUNT,
     *, decimals: int | None = None, width: int = 8, height: int = 10, links: Sequence[DashboardLink] = (),
 ) -> bargauge.Panel:  # fmt: skip
-    """The largest first, each with its bar."""
+    """The largest first, each with its bar; `name` is the label that tells them apart."""
     panel = bargauge.Panel().title(title).description(description).datasource(METRICS)
     panel = panel.unit(unit).no_value(NO_USAGE).span(width).height(height).min(0)
     panel = panel.orientation(shapes.VizOrientation.HORIZONTAL)
     panel = panel.display_mode(shapes.BarGaugeDisplayMode.BASIC).show_unfilled(False)
     panel = panel.value_mode(shapes.BarGaugeValueMode.TEXT)
-    panel = panel.name_placement(shapes.BarGaugeNamePlacement.TOP).max_viz_height(52)
+    panel = panel.name_placement(shapes.BarGaugeNamePlacement.TOP)
+    panel = panel.sizing(shapes.BarGaugeSizing.MANUAL).max_viz_height(52)
+    # Grafana names bars only when there are several.
+    panel = panel.display_name(f"${{__field.labels.{name}}}")
     panel = panel.text(common.VizTextDisplayOptions().title_size(14).value_size(16))
     panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
     panel = panel.thresholds(thresholds(None, base="blue")).color_scheme(by_thresholds())
@@ -148,7 +173,12 @@ def ranking(
         panel = panel.decimals(decimals)
     if links:
         panel = panel.data_links(list(links))
-    return panel.with_target(target(expr, legend=legend))
+    return panel.with_target(target(expr, legend=of(name)))
+
+
+def of(name: str) -> str:
+    """What Grafana puts the value of a label in the place of, in legends."""
+    return f"{{{{{name}}}}}"
 
 
 @dataclass
@@ -186,7 +216,7 @@ class Grid:
         """The panel."""
         panel = table.Panel().title(self.title).description(self.description).datasource(METRICS)
         panel = panel.unit(COUNT).no_value(self.empty).span(self.width).height(self.height)
-        panel = panel.cell_height(shapes.TableCellHeight.SM)
+        panel = panel.cell_height(shapes.TableCellHeight.SM).min_width(90)
         panel = panel.thresholds(thresholds(None)).color_scheme(by_thresholds())
         if self.shift:
             panel = panel.time_shift(self.shift)
@@ -236,23 +266,23 @@ class Grid:
         for column in self.columns:
             changes[column.title] = _column_properties(column)
         for heading, link in self.links.items():
-            changes.setdefault(heading, []).append(_property("links", [link.build()]))
+            changes.setdefault(heading, []).append(setting("links", [link.build()]))
         for heading, width in self.widths.items():
-            changes.setdefault(heading, []).append(_property("custom.width", width))
+            changes.setdefault(heading, []).append(setting("custom.width", width))
         for heading, levels in self.levels.items():
             changes[heading] += [
-                _property("thresholds", thresholds(levels).build()),
-                _property("custom.cellOptions", {"type": "color-text"}),
+                setting("thresholds", thresholds(levels).build()),
+                setting("custom.cellOptions", {"type": "color-text"}),
             ]
         for heading in self.bars:
             changes[heading] += [
-                _property(
+                setting(
                     "custom.cellOptions",
                     {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"},
                 ),
-                _property("color", {"mode": "fixed", "fixedColor": "blue"}),
-                _property("fieldMinMax", True),
-                _property("min", 0),
+                setting("color", {"mode": "fixed", "fixedColor": "blue"}),
+                setting("fieldMinMax", True),
+                setting("min", 0),
             ]
         for heading, properties in changes.items():
             panel = panel.override_by_name(heading, properties)
@@ -334,21 +364,27 @@ def by_thresholds() -> FieldColor:
     return FieldColor().mode(model.FieldColorModeId.THRESHOLDS)
 
 
+def shades(colour: str) -> FieldColor:
+    """Lighter and darker, for each series another."""
+    return FieldColor().mode(model.FieldColorModeId.SHADES).fixed_color(colour)
+
+
 def fixed(colour: str) -> model.DynamicConfigValue:
     """Coloured by meaning."""
-    return _property("color", {"mode": "fixed", "fixedColor": colour})
+    return setting("color", {"mode": "fixed", "fixedColor": colour})
 
 
-def _property(name: str, value: object) -> model.DynamicConfigValue:
+def setting(name: str, value: object) -> model.DynamicConfigValue:
+    """One setting of a field, by its name in the JSON."""
     return model.DynamicConfigValue(id_val=name, value=value)
 
 
 def _column_properties(column: Column) -> list[model.DynamicConfigValue]:
-    found = [_property("unit", column.unit), _property("noValue", "-")]
+    found = [setting("unit", column.unit), setting("noValue", "-")]
     if column.decimals is not None:
-        found.append(_property("decimals", column.decimals))
+        found.append(setting("decimals", column.decimals))
     if column.width is not None:
-        found.append(_property("custom.width", column.width))
+        found.append(setting("custom.width", column.width))
     return found
 
 

@@ -65,11 +65,15 @@ class Window:
 
     length: str = RANGE
     before: bool = False
+    after: bool = False
+    """Whether the time that begins at a point is meant, not that which ends there."""
 
     @property
     def offset(self) -> str:
-        """The modifier that moves the window to the time before."""
-        return f" offset {self.length}" if self.before else ""
+        """The modifier that moves the window there."""
+        if self.before:
+            return f" offset {self.length}"
+        return f" offset -{self.length}" if self.after else ""
 
 
 class Reading(Protocol):
@@ -119,7 +123,8 @@ class Portable(Exact):
         last = f"max_over_time({selected}[{window.length}]{window.offset})"
         first = f"min_over_time({selected}[{window.length}]{window.offset})"
         if not window.before:
-            first = f"({selected} offset {window.length} or {first})"
+            start = "" if window.after else f" offset {window.length}"
+            first = f"({selected}{start} or {first})"
         return f"({last} - {first})"
 
 

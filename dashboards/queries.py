@@ -279,11 +279,14 @@ class Queries:
         )
         return f"{summed(size, by)} / {summed(capacity, by)}"
 
-    def collector_lost(self, what: str, *, window: str = RATE) -> str:
+    def collector_lost(self, how: str) -> str:
         """How many items did the collector refuse, or fail to hand on?"""
-        lost = summed(f"increase({of_collector(what)}[{window}])")
-        # A collector tells of this only once it has happened.
-        return f"{lost} or 0 * {summed(of_collector('exporter_queue_size'))}"
+        # It tells of this only once it has happened.
+        nothing = f"0 * {summed(of_collector('exporter_queue_size'))}"
+        return " + ".join(
+            f"({summed(f'increase({of_collector(one)}[{RATE}])')} or {nothing})"
+            for one in (f"{how}_{items}" for items in ("metric_points", "spans", "log_records"))
+        )
 
     # Dropdowns: only what was seen in the range.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import panels
 from .frame import board, user_link
-from .panels import COUNT, SHARE, SHORT, USD, Board
+from .panels import COUNT, SHARE, USD, Board
 from .promql import GROUP, MODEL, SOURCE, STEP, TASK, Window
 from .queries import BEFORE, INPUT, OUTPUT, WHO, Queries
 
@@ -49,7 +49,7 @@ def _tiles(page: Board, q: Queries) -> None:
         ),
         tile(
             "Change against the period before",
-            "Growth against a period of the same length just before; minus is less. Empty where there was nothing before.",
+            "Growth against a period of the same length just before; minus is less. Empty where there was nothing before; too high where the data only begins there.",
             {
                 "Requests": q.change(q.requests(), q.requests(window=BEFORE)),
                 "Tokens in": q.change(q.tokens(only=[INPUT]), q.tokens(only=[INPUT], window=BEFORE)),
@@ -63,16 +63,16 @@ def _tiles(page: Board, q: Queries) -> None:
 
 
 def _over_time(page: Board, q: Queries) -> None:
-    step, legend = Window(STEP), f"{{{{{SOURCE}}}}}"
+    step = Window(STEP)
     smallest = "$sums" if q.reading.key == "recorded" else panels.EXPORT_INTERVAL
     ends = "Each bar counts what came in the time that ends with it."
     for title, expr, unit in (
-        ("Requests by source", q.requests(SOURCE, window=step), SHORT),
-        ("Tokens by source", q.tokens(SOURCE, window=step), SHORT),
+        ("Requests by source", q.requests(SOURCE, window=step), COUNT),
+        ("Tokens by source", q.tokens(SOURCE, window=step), COUNT),
         ("Cost by source, USD", q.cost(SOURCE, window=step), USD),
     ):
         page.add(
-            panels.bars_over_time(title, f"{ends} {_NARROWED}", expr, legend, unit, step=smallest)
+            panels.bars_over_time(title, f"{ends} {_NARROWED}", expr, SOURCE, unit, step=smallest)
         )
 
 
@@ -81,24 +81,24 @@ def _rankings(page: Board, q: Queries) -> None:
     page.add(
         panels.ranking(
             "Top users by tokens", f"Tokens in and out of the ten who used most. {_NARROWED}",
-            q.top_users(), f"{{{{{WHO}}}}}", links=[to_user],
+            q.top_users(), WHO, links=[to_user],
         ),
         panels.ranking(
             "Top groups by tokens",
             "Tokens in and out. A user in two groups counts in both: groups do not add up to the total. Not narrowed by user.",
-            q.top_groups(), f"{{{{{GROUP}}}}}",
+            q.top_groups(), GROUP,
         ),
         panels.ranking(
-            "Top models by tokens", f"Tokens in and out. {_NARROWED}", q.top(MODEL), f"{{{{{MODEL}}}}}"
+            "Top models by tokens", f"Tokens in and out. {_NARROWED}", q.top(MODEL), MODEL
         ),
         panels.ranking(
             "What for? Tokens by task",
             f"chat is what people asked for; the others are Open WebUI's own tasks. {_NARROWED}",
-            q.top(TASK), f"{{{{{TASK}}}}}", width=12, height=8,
+            q.top(TASK), TASK, width=12, height=8,
         ),
         panels.ranking(
             "From where? Tokens by source",
             f"ui: the browser app. api: any other client. background: nobody was waiting. {_NARROWED}",
-            q.top(SOURCE), f"{{{{{SOURCE}}}}}", width=12, height=8,
+            q.top(SOURCE), SOURCE, width=12, height=8,
         ),
     )  # fmt: skip

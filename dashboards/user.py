@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from . import panels
 from .frame import board
-from .panels import COUNT, SHORT, TIME, USD, Board, Column, Grid, Levels
+from .panels import AGO, COUNT, USD, Board, Column, Grid, Levels
 from .promql import ERROR, MODEL, SOURCE, STEP, TASK, Window
 from .queries import INPUT, OUTPUT, Queries
 
@@ -45,7 +45,7 @@ def _tiles(page: Board, q: Queries) -> None:
             {"Cost": q.cost()}, USD, decimals=4, empty="no priced usage",
         ),
         tile("Failed calls", "Calls that ended with an error or were given up.", {"Failed": q.no_failures()}, COUNT, levels=Levels(1, 10)),
-        tile("Last seen", "The end of this user's last call.", {"Last seen": q.last_seen_milliseconds()}, TIME),
+        tile("Last seen", "The end of this user's last call.", {"Last seen": q.last_seen_milliseconds()}, AGO),
     )  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def _over_time(page: Board, q: Queries) -> None:
     for by, title in ((MODEL, "model"), (SOURCE, "source"), (TASK, "task")):
         expr = q.tokens(by, window=step)
         about = "Tokens in and out. Each bar counts what came in the time that ends with it."
-        page.add(panels.bars_over_time(f"Tokens by {title}", about, expr, f"{{{{{by}}}}}", SHORT))
+        page.add(panels.bars_over_time(f"Tokens by {title}", about, expr, by, COUNT))
 
 
 def _table(q: Queries) -> Grid:

@@ -285,6 +285,22 @@ def test_groups(prometheus: Prometheus, which: str) -> None:
     assert told == of_group(within(asked.since, asked.until), lambda _, group: group)
 
 
+@pytest.mark.parametrize("which", SETS)
+def test_each_day_costs_what_began_in_it(prometheus: Prometheus, which: str) -> None:
+    view = Asked(prometheus, which, START + HOUR, START + 47 * HOUR).view("groups")
+    costs, budget = view.panel("Cost of each day against the budget, USD")["targets"]
+    told = {labels["open_webui_group_name"]: dict(points) for labels, points in view.graph(costs)}
+    expected: dict[str, Counter[float]] = {}
+    for call in CALLS:
+        day = START + (call.at - START) // DAY * DAY
+        for group in call.groups or ("(none)",):
+            expected.setdefault(group, Counter())[day] += call.cost
+    for group, days in expected.items():
+        assert {day: cost for day, cost in told[group].items() if cost} == pytest.approx(days)
+    [(_, points)] = view.graph(budget)
+    assert all(100 / 31 <= value <= 100 / 28 for _, value in points)
+
+
 @pytest.mark.parametrize("hours", [(0, 24), (24, 48), (0, 48), (5, 7), (28, 32)])
 def test_records_of_hours_add_up_to_the_same(
     prometheus: Prometheus, hours: tuple[int, int]
