@@ -10,7 +10,7 @@ from . import panels
 from .frame import board
 from .panels import COUNT, SHARE, USD, Board, Column, Grid, Levels
 from .promql import GROUP, MODEL, STEP, Window
-from .queries import INPUT, OUTPUT, Queries
+from .queries import INPUT, OUTPUT, TOP, Queries
 
 _NOTE = (
     "**A user in two groups counts in both.** So groups do not add up to the total: the true total, each call "
@@ -55,10 +55,10 @@ def _head(page: Board, q: Queries) -> None:
 
 def _columns(q: Queries, *by: str) -> list[Column]:
     return [
-        Column("Cost, USD", q.group(names.GROUP_COST, *by), USD, decimals=4, width=110),
-        Column("Requests", f"{q.group(names.GROUP_REQUESTS, *by)} > 0", width=95),
-        Column("Tokens in", q.group(names.GROUP_TOKENS, *by, only=[INPUT]), width=115),
-        Column("Tokens out", q.group(names.GROUP_TOKENS, *by, only=[OUTPUT]), width=115),
+        Column("Cost, USD", q.group(names.GROUP_COST, *by), USD, decimals=4, width=95),
+        Column("Requests", f"{q.group(names.GROUP_REQUESTS, *by)} > 0", width=85),
+        Column("Tokens in", q.group(names.GROUP_TOKENS, *by, only=[INPUT]), width=105),
+        Column("Tokens out", q.group(names.GROUP_TOKENS, *by, only=[OUTPUT]), width=105),
     ]
 
 
@@ -96,8 +96,8 @@ def _models(q: Queries, when: str = "", shift: str = "") -> Grid:
 def _budget(q: Queries) -> bargauge.Panel:
     panel = panels.ranking(
         "How much of its budget has each group used?",
-        "Cost against the budget that you set above, for each group. 100 % is all of it.",
-        f"sort_desc({q.budget_used()})", GROUP, SHARE, decimals=1, width=12, height=9,
+        "Cost against the budget that you set above, for the ten groups that used most of it. 100 % is all of it.",
+        f"sort_desc(topk({TOP}, {q.budget_used()}))", GROUP, SHARE, decimals=1, width=12, height=9,
     )  # fmt: skip
     return panel.max(1).thresholds(panels.thresholds(Levels(0.8, 1)))
 

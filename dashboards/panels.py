@@ -162,11 +162,11 @@ def ranking(
     panel = panel.orientation(shapes.VizOrientation.HORIZONTAL)
     panel = panel.display_mode(shapes.BarGaugeDisplayMode.BASIC).show_unfilled(False)
     panel = panel.value_mode(shapes.BarGaugeValueMode.TEXT)
-    panel = panel.name_placement(shapes.BarGaugeNamePlacement.TOP)
-    panel = panel.sizing(shapes.BarGaugeSizing.MANUAL).max_viz_height(52)
+    panel = panel.name_placement(shapes.BarGaugeNamePlacement.LEFT)
+    panel = panel.sizing(shapes.BarGaugeSizing.MANUAL).max_viz_height(30)
     # Grafana names bars only when there are several.
     panel = panel.display_name(f"${{__field.labels.{name}}}")
-    panel = panel.text(common.VizTextDisplayOptions().title_size(14).value_size(16))
+    panel = panel.text(common.VizTextDisplayOptions().value_size(16))
     panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
     panel = panel.thresholds(thresholds(None, base="blue")).color_scheme(by_thresholds())
     if decimals is not None:
