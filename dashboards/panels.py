@@ -59,9 +59,9 @@ COLOURS: Final[Mapping[str, Mapping[str, str]]] = {
     TASK: {
         names.CHAT_TASK: "green",
         "title_generation": "yellow",
-        "tags_generation": "light-yellow",
+        "tags_generation": "dark-yellow",
         "follow_up_generation": "light-green",
-        "query_generation": "dark-yellow",
+        "query_generation": "super-light-green",
         names.RETRIEVAL_TASK: "dark-green",
         names.UNKNOWN_TASK: "red",
     },
@@ -128,6 +128,8 @@ def bars_over_time(
 ) -> timeseries.Panel:  # fmt: skip
     """Amounts in time, one stacked bar for each step; `name` is the label that tells series apart."""
     panel = _over_time(title, description, unit, step, width, height)
+    # Few enough to be seen one by one.
+    panel = panel.max_data_points(80)
     panel = panel.draw_style(shapes.GraphDrawStyle.BARS).fill_opacity(80).line_width(0)
     panel = panel.stacking(common.StackingConfig().mode(shapes.StackingMode.NORMAL).group("A"))
     panel = panel.min(0)

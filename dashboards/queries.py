@@ -22,6 +22,7 @@ from .promql import (
     RANGE,
     RATE,
     SOURCE,
+    STEP,
     TASK,
     TOKEN_TYPE,
     USER_ID,
@@ -76,6 +77,12 @@ class Queries:
     def tokens(self, *by: str, only: Matchers = (), window: Window = ALL) -> str:
         """How many tokens were used?"""
         return summed(self.usage(names.USAGE_TOKENS, *only, window=window), by)
+
+    def tokens_over_time(self, by: str) -> str:
+        """When were tokens used? 0 where none were: else bars of what is rare would be wider."""
+        used = self.tokens(by, window=Window(STEP))
+        seen = selector(names.USAGE_TOKENS, OF_USER)
+        return f"{used} or 0 * {summed(f'last_over_time({seen}[{RANGE}] @ end())', [by])}"
 
     def cost(self, *by: str, window: Window = ALL) -> str:
         """What did it cost, in US dollars?"""
@@ -184,7 +191,7 @@ class Queries:
 
     def errors_over_time(self) -> str:
         """When did calls fail, and how?"""
-        window = Window("$__interval")
+        window = Window(STEP)
         return f"{self.model_requests(ERROR, only=[FAILED], window=window)} > 0"
 
     def cost_per_1000_requests(self) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from . import panels
 from .frame import board
 from .panels import AGO, COUNT, USD, Board, Column, Grid, Levels
-from .promql import ERROR, MODEL, SOURCE, STEP, TASK, Window
+from .promql import ERROR, MODEL, SOURCE, TASK
 from .queries import INPUT, OUTPUT, Queries
 
 
@@ -50,9 +50,8 @@ def _tiles(page: Board, q: Queries) -> None:
 
 
 def _over_time(page: Board, q: Queries) -> None:
-    step = Window(STEP)
     for by, title in ((MODEL, "model"), (SOURCE, "source"), (TASK, "task")):
-        expr = q.tokens(by, window=step)
+        expr = q.tokens_over_time(by)
         about = "Tokens in and out. Each bar counts what came in the time that ends with it."
         page.add(panels.bars_over_time(f"Tokens by {title}", about, expr, by, COUNT))
 
