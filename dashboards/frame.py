@@ -63,7 +63,8 @@ def board(
     built.schema_version = SCHEMA
     for other, title in PAGES.items():
         if other not in (page, "user"):
-            made = made.link(_to(other, title, queries))
+            # One user chosen there would leave one row here.
+            made = made.link(_to(other, title, queries, with_choices=page != "user"))
     return Board(made)
 
 
@@ -81,10 +82,10 @@ def user_link(queries: Queries, user_id: str) -> DashboardLink:
     return DashboardLink("What this user did").url(url)
 
 
-def _to(page: str, title: str, queries: Queries) -> DashboardLink:
+def _to(page: str, title: str, queries: Queries, *, with_choices: bool) -> DashboardLink:
     short = title.removeprefix("Open WebUI: ").capitalize()
     link = DashboardLink(short).type(model.DashboardLinkType.LINK).url(f"/d/{uid(page, queries)}")
-    link = link.icon("dashboard").keep_time(True).include_vars(True).tooltip(title)
+    link = link.icon("dashboard").keep_time(True).include_vars(with_choices).tooltip(title)
     # The SDK would have newer Grafanas hide it in a menu.
     link.build().placement = ""
     return link

@@ -188,7 +188,7 @@ def _of_money(reading: Reading) -> Iterator[Alert]:
         yield Alert(
             f"OpenWebUIUser{what}",
             f"({today} {threshold(least)}) / ({week} / 7 or {today} / 1000) {threshold('times_own_week')}",
-            "0s", "warning", "user",
+            "0s", "warning", "user?var-user={{ $labels.user_id }}",
             f"{{{{ $labels.user_name }}}} uses far more {unit} than in the week before",
             f"In 24 hours {{{{ $value | humanize }}}} times the daily mean of the seven days before, in {unit}. Without such a week it says 1,000. User id: {{{{ $labels.user_id }}}}.",
         )  # fmt: skip

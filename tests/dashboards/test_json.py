@@ -271,6 +271,13 @@ def test_rules_too_use_only_what_is_emitted() -> None:
             assert not unknown, (path, expression)
 
 
+def test_alerts_lead_to_dashboards() -> None:
+    for group in rules.alerts(made.Exact()):
+        for rule in group["rules"]:
+            path, _, _ = rule["annotations"]["dashboard"].partition("?")
+            assert path.removeprefix("/d/") in UIDS
+
+
 def test_what_dashboards_of_records_ask_for_is_recorded() -> None:
     made_by_rules = {rule["record"] for g in rules.recording(made.Exact()) for rule in g["rules"]}
     for path in (path for path in FILES if path.parent.name == "recorded"):

@@ -191,7 +191,8 @@ def test_an_alert_says_what_it_is_about(tmp_path: Path, name: str) -> None:
     assert "error" not in text.lower().replace("errors", "").replace("modelerrors", "")
     for label, value in row.labels.items():
         assert f'{label}="{value}"' in text
-    assert f'dashboard="{rule["annotations"]["dashboard"]}"' in text
+    page = rule["annotations"]["dashboard"].replace("{{ $labels.user_id }}", "u1")
+    assert f'dashboard="{page}"' in text
 
 
 def rule_of(rules: Path, name: str) -> dict[str, Any]:
