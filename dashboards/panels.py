@@ -211,8 +211,6 @@ class Grid:
     shift: str = ""
     """Move the time range, such as ``1M/M``: the calendar month before."""
     levels: Mapping[str, Levels] = field(default_factory=dict)
-    bars: Sequence[str] = ()
-    """Headings of the columns that show a bar behind their number."""
 
     def build(self) -> table.Panel:
         """The panel."""
@@ -275,16 +273,6 @@ class Grid:
             changes[heading] += [
                 setting("thresholds", thresholds(levels).build()),
                 setting("custom.cellOptions", {"type": "color-text"}),
-            ]
-        for heading in self.bars:
-            changes[heading] += [
-                setting(
-                    "custom.cellOptions",
-                    {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"},
-                ),
-                setting("color", {"mode": "fixed", "fixedColor": "blue"}),
-                setting("fieldMinMax", True),
-                setting("min", 0),
             ]
         for heading, properties in changes.items():
             panel = panel.override_by_name(heading, properties)

@@ -61,10 +61,11 @@ def chosen(name: str, variable: str) -> str:
 
 @dataclass(frozen=True)
 class Window:
-    """Over which time, and whether the same length before it is meant."""
+    """Over which time a total is asked for."""
 
     length: str = RANGE
     before: bool = False
+    """Whether the same length of time before it is meant."""
     after: bool = False
     """Whether the time that begins at a point is meant, not that which ends there."""
 

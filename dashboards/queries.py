@@ -1,6 +1,7 @@
 """Each question that a dashboard answers, once, as a PromQL expression.
 
-Every method's docstring is its question. ``Narrowed`` says which dropdowns narrow the answer.
+Every method's docstring is its question. The comments between them say which dropdowns narrow the
+answers that follow.
 """
 
 from __future__ import annotations
