@@ -10,7 +10,7 @@ import random
 import subprocess
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -171,7 +171,7 @@ def _sum(amounts: Sequence[Amounts]) -> Amounts:
     return total
 
 
-def of_groups(company: Company, day: Sequence[Burst]) -> dict[tuple[str, Account], Moves]:
+def of_groups(company: Company, day: Sequence[Burst]) -> Mapping[tuple[str, Account], Moves]:
     """A day's calls, counted once under each group of their user."""
     found: dict[tuple[str, Account], dict[int, Amounts]] = defaultdict(dict)
     for user, account, moves in day:
@@ -345,17 +345,21 @@ class _Records:
     def add(self, day: int) -> None:
         """Add a day."""
         calls = list(bursts(self._company, day))
-        of_users: dict[tuple[int, Account], dict[int, Amounts]] = defaultdict(dict)
-        for user, account, moves in calls:
-            of_users[user, account].update(moves)
-        for (user, account), moves in of_users.items():
-            self._add_account(_USER_METRICS, tags_of(user), account, moves)
+        for level, key in _LEVELS.items():
+            sums: dict[str, dict[int, Amounts]] = defaultdict(dict)
+            for burst in calls:
+                of_labels = sums[key(burst)]
+                for minute, amounts in burst.moves.items():
+                    of_labels[minute] = of_labels.get(minute, Amounts()).plus(amounts)
+            for labels, moves in sums.items():
+                self._add_account(_USER_METRICS, level, labels, moves)
         for (name, account), moves in of_groups(self._company, calls).items():
-            self._add_account(_GROUP_METRICS, f'{promql.GROUP}="{name}"', account, moves)
+            labels = f'{promql.GROUP}="{name}",{account.tags()}'
+            self._add_account(_GROUP_METRICS, promql.BY_GROUP, labels, moves)
         self._add_gauges(calls)
 
     def _add_account(
-        self, metrics: Sequence[Metric], who: str, account: Account, moves: Moves
+        self, metrics: Sequence[Metric], level: promql.Level, labels: str, moves: Moves
     ) -> None:
         for span, minutes in _SPANS.items():
             sums: dict[int, Amounts] = {}
@@ -363,7 +367,7 @@ class _Records:
                 end = (minute // minutes + 1) * minutes * 60
                 sums[end] = sums.get(end, Amounts()).plus(amounts)
             for metric, more, field in _columns(metrics):
-                series = f"{promql.recorded(metric, span)}{{{who},{account.tags()}{more}}}"
+                series = f"{promql.recorded(metric, span, level)}{{{labels}{more}}}"
                 self.blocks.add(series, list(sums), [amounts[field] for amounts in sums.values()])
 
     def _add_gauges(self, calls: Sequence[Burst]) -> None:
@@ -386,3 +390,8 @@ class _Records:
 
 
 _SPANS: Final = {"1h": HOUR, "1d": DAY}
+_LEVELS: Final[Mapping[promql.Level, Callable[[Burst], str]]] = {
+    promql.FINE: lambda one: f"{tags_of(one.user)},{one.account.tags()}",
+    promql.BY_USER: lambda one: f'{tags_of(one.user)},{promql.SOURCE}="{one.account.source}"',
+    promql.BY_MODEL: lambda one: one.account.tags(),
+}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from opentelemetry.instrumentation.open_webui import names
 from opentelemetry.instrumentation.open_webui.names import Metric
@@ -31,9 +31,22 @@ TOKEN_TYPE, DETAIL = label(names.TOKEN_TYPE), label(names.TOKEN_DETAIL)
 ERROR, ESTIMATED = label(names.ERROR_TYPE), label(names.USAGE_ESTIMATED)
 PROVIDER = label(names.PROVIDER_NAME)
 
-ANYBODY: Final = "any_group"
-"""A label that no series has, so that a pattern matches it when, and only when, it matches nothing at
+ANYTHING: Final = "anything"
+"""A label that no series has, so that patterns match it when, and only when, they match nothing at
 all: the pattern of "All" does, that of a chosen group does not. It makes one expression do for both."""
+
+
+class Level(NamedTuple):
+    """How finely usage is recorded."""
+
+    name: str
+    labels: tuple[str, ...]
+
+
+FINE: Final = Level("user_model", (USER_ID, USER_NAME, MODEL, SOURCE, TASK))
+BY_USER: Final = Level("user", (USER_ID, USER_NAME, SOURCE))
+BY_MODEL: Final = Level("model", (MODEL, SOURCE, TASK))
+BY_GROUP: Final = Level("group", (GROUP, MODEL, SOURCE, TASK))
 
 _GAUGES = (names.USER_GROUP, names.USER_LAST_SEEN, names.ACTIVE)
 _UNITS = {"s": "_seconds"}
@@ -57,6 +70,16 @@ Matchers = Sequence[str]
 def chosen(name: str, variable: str) -> str:
     """What the dropdown chose. Backquotes: nothing in a name but a backquote can end the string."""
     return f"{name}=~`${{{variable}:regex}}`"
+
+
+def unless_chosen(*variables: str) -> str:
+    """Matches every series as long as all these dropdowns say "All", and none otherwise."""
+    return f"{ANYTHING}=~`{''.join(f'(${{{one}:regex}})' for one in variables)}`"
+
+
+def if_chosen(*variables: str) -> str:
+    """The opposite."""
+    return unless_chosen(*variables).replace("=~", "!~")
 
 
 @dataclass(frozen=True)
@@ -84,8 +107,10 @@ class Reading(Protocol):
     """Names the directory, and ends the dashboards' uids."""
     title: str
     """Ends the dashboards' titles."""
+    coarse: Sequence[Level]
+    """Levels that are quicker to read than the finest, where they have the labels that are needed."""
 
-    def total(self, metric: Metric, matchers: Matchers, window: Window) -> str:
+    def total(self, metric: Metric, matchers: Matchers, window: Window, level: Level = FINE) -> str:
         """By how much each series grew in the window."""
 
     def peak(self, metric: Metric, matchers: Matchers, window: Window, at: str = "") -> str:
@@ -97,8 +122,9 @@ class Exact:
 
     key = "exact"
     title = ""
+    coarse: Sequence[Level] = ()
 
-    def total(self, metric: Metric, matchers: Matchers, window: Window) -> str:
+    def total(self, metric: Metric, matchers: Matchers, window: Window, level: Level = FINE) -> str:
         """By how much each series grew in the window."""
         return f"increase({_selector(series(metric), matchers)}[{window.length}] anchored{window.offset})"
 
@@ -118,7 +144,7 @@ class Portable(Exact):
     key = "portable"
     title = " (any PromQL)"
 
-    def total(self, metric: Metric, matchers: Matchers, window: Window) -> str:
+    def total(self, metric: Metric, matchers: Matchers, window: Window, level: Level = FINE) -> str:
         """By how much each series grew in the window."""
         selected = _selector(series(metric), matchers)
         last = f"max_over_time({selected}[{window.length}]{window.offset})"
@@ -134,13 +160,14 @@ class Recorded:
 
     key = "recorded"
     title = " (by the hour)"
+    coarse: Sequence[Level] = (BY_MODEL, BY_USER)
 
     def __init__(self, span: str = "$sums") -> None:
         self._span = span
 
-    def total(self, metric: Metric, matchers: Matchers, window: Window) -> str:
+    def total(self, metric: Metric, matchers: Matchers, window: Window, level: Level = FINE) -> str:
         """By how much each series grew in the hours or days whose records are in the window."""
-        name = recorded(metric, self._span)
+        name = recorded(metric, self._span, level)
         return f"sum_over_time({_selector(name, matchers)}[{window.length}]{window.offset})"
 
     def peak(self, metric: Metric, matchers: Matchers, window: Window, at: str = "") -> str:
@@ -149,15 +176,10 @@ class Recorded:
         return f"max_over_time({_selector(name, matchers)}[{window.length}]{at}{window.offset})"
 
 
-def recorded(metric: Metric, span: str) -> str:
+def recorded(metric: Metric, span: str, level: Level = BY_USER) -> str:
     """The name of a record, by Prometheus' convention ``level:metric:operations``."""
-    level = (
-        "group"
-        if metric.name.startswith(f"{names.GROUP_REQUESTS.name.rsplit('.', 1)[0]}.")
-        else "user"
-    )
     operation = "max" if metric in _GAUGES else "increase"
-    return f"{level}:{series(metric).removesuffix('_total')}:{operation}{span}"
+    return f"{level.name}:{series(metric).removesuffix('_total')}:{operation}{span}"
 
 
 def _selector(name: str, matchers: Matchers) -> str:

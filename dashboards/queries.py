@@ -6,6 +6,7 @@ answers that follow.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,10 +15,12 @@ from opentelemetry.instrumentation.open_webui import names
 from opentelemetry.instrumentation.open_webui.names import Metric
 
 from .promql import (
-    ANYBODY,
+    BY_GROUP,
+    BY_MODEL,
     DETAIL,
     ERROR,
     ESTIMATED,
+    FINE,
     GROUP,
     MODEL,
     RANGE,
@@ -28,17 +31,23 @@ from .promql import (
     TOKEN_TYPE,
     USER_ID,
     USER_NAME,
+    Level,
     Matchers,
     Reading,
     Window,
     chosen,
+    if_chosen,
     of_collector,
     selector,
     series,
     summed,
+    unless_chosen,
 )
 
-OF_CALL: Final = (chosen(MODEL, "model"), f"{SOURCE}=~`${{source:raw}}`", chosen(TASK, "task"))
+DROPDOWNS: Final = {MODEL: "model", TASK: "task", USER_ID: "user", GROUP: "group"}
+"""The labels that dropdowns choose from, Source apart."""
+OF_SOURCE: Final = f"{SOURCE}=~`${{source:raw}}`"
+OF_CALL: Final = (chosen(MODEL, "model"), OF_SOURCE, chosen(TASK, "task"))
 OF_USER: Final = (*OF_CALL, chosen(USER_ID, "user"))
 OF_GROUP: Final = (*OF_CALL, chosen(GROUP, "group"))
 INPUT, OUTPUT = (f'{TOKEN_TYPE}="{kind}"' for kind in ("input", "output"))
@@ -65,19 +74,31 @@ class Queries:
 
     # How much, narrowed by all dropdowns.
 
-    def usage(self, metric: Metric, *matchers: str, window: Window = ALL) -> str:
-        """By how much did each series of these users grow? A chosen group leaves only its members."""
-        return self._of_members(
-            lambda more: self.reading.total(metric, (*OF_USER, *matchers, *more), window), window
-        )
+    def usage(
+        self, metric: Metric, *only: str, by: Sequence[str] = (), window: Window = ALL
+    ) -> str:
+        """By how much did each series of these users grow? A chosen group leaves only its members.
+
+        Where coarser records do, as long as no dropdown chooses what they do not tell apart, they
+        are read instead.
+        """
+        needed = {*by, *(re.split(r"\W", one)[0] for one in only)} - {TOKEN_TYPE}
+        coarse = next((one for one in self.reading.coarse if needed <= set(one.labels)), None)
+        if coarse is None:
+            return self._grown(FINE, metric, only, window)
+        unseen = [name for label, name in DROPDOWNS.items() if label not in (*coarse.labels, GROUP)]
+        if USER_ID not in coarse.labels:
+            unseen.append(DROPDOWNS[GROUP])
+        quick = self._grown(coarse, metric, (*only, unless_chosen(*unseen)), window)
+        return f"({quick} or {self._grown(FINE, metric, (*only, if_chosen(*unseen)), window)})"
 
     def requests(self, *by: str, only: Matchers = (), window: Window = ALL) -> str:
         """How many calls to models were there?"""
-        return summed(self.usage(names.USAGE_REQUESTS, *only, window=window), by)
+        return summed(self.usage(names.USAGE_REQUESTS, *only, by=by, window=window), by)
 
     def tokens(self, *by: str, only: Matchers = (), window: Window = ALL) -> str:
         """How many tokens were used?"""
-        return summed(self.usage(names.USAGE_TOKENS, *only, window=window), by)
+        return summed(self.usage(names.USAGE_TOKENS, *only, by=by, window=window), by)
 
     def tokens_over_time(self, by: str) -> str:
         """When were tokens used? 0 where none were: else bars of what is rare would be wider."""
@@ -87,7 +108,7 @@ class Queries:
 
     def cost(self, *by: str, window: Window = ALL) -> str:
         """What did it cost, in US dollars?"""
-        return summed(self.usage(names.USAGE_COST, window=window), by)
+        return summed(self.usage(names.USAGE_COST, by=by, window=window), by)
 
     def active_users(self, window: Window = ALL) -> str:
         """How many people called a model?"""
@@ -157,7 +178,7 @@ class Queries:
 
     def group(self, metric: Metric, *by: str, only: Matchers = (), window: Window = ALL) -> str:
         """How much did each group use? Never to be added up over groups."""
-        return summed(self.reading.total(metric, (*OF_GROUP, *only), window), by)
+        return summed(self.reading.total(metric, (*OF_GROUP, *only), window, BY_GROUP), by)
 
     def top_groups(self) -> str:
         """Which groups used most tokens?"""
@@ -173,7 +194,7 @@ class Queries:
 
     def true_total(self, metric: Metric, *matchers: str) -> str:
         """How much was used in all, each call counted once?"""
-        return summed(self.reading.total(metric, (*OF_CALL, *matchers), ALL))
+        return summed(self.reading.total(metric, (*OF_CALL, *matchers), ALL, BY_MODEL))
 
     # Models. Histograms know nothing of users or groups.
 
@@ -301,7 +322,7 @@ class Queries:
     def seen_in_groups(self, of: str) -> str:
         """Which models, tasks or groups were used? Group series have all calls, and are few."""
         quotable = f'{of}!~".*{_UNQUOTABLE}.*"'
-        grown = self.reading.total(names.GROUP_REQUESTS, [quotable], ALL)
+        grown = self.reading.total(names.GROUP_REQUESTS, [quotable], ALL, BY_GROUP)
         return f"count by ({of}) ({grown} > 0)"
 
     def seen_users(self) -> str:
@@ -313,6 +334,15 @@ class Queries:
 
     # How they are put together.
 
+    def _grown(self, level: Level, metric: Metric, only: Matchers, window: Window) -> str:
+        """By how much each series of one level grew, narrowed by the dropdowns that it knows."""
+        known = [chosen(one, DROPDOWNS[one]) for one in level.labels if one in DROPDOWNS]
+
+        def ask(more: Matchers) -> str:
+            return self.reading.total(metric, (*known, OF_SOURCE, *only, *more), window, level)
+
+        return self._of_members(ask, window) if USER_ID in level.labels else ask([])
+
     def _of_members(self, ask: _Ask, window: Window) -> str:
         """Everybody when no group is chosen, else those who were its members in the range.
 
@@ -320,15 +350,14 @@ class Queries:
         """
         if not self.of_groups:
             return ask([])
-        nobody = chosen(ANYBODY, "group")
-        some = nobody.replace("=~", "!~")
         members = self.reading.peak(
             names.USER_GROUP,
-            [some, chosen(GROUP, "group")],
+            [if_chosen("group"), chosen(GROUP, "group")],
             Window(RANGE, window.before),
             "" if window.length == RANGE else " @ end()",
         )
-        return f"({ask([nobody])} or ({ask([some])} and on ({USER_ID}) {members}))"
+        everybody, some = ask([unless_chosen("group")]), ask([if_chosen("group")])
+        return f"({everybody} or ({some} and on ({USER_ID}) {members}))"
 
     def _named(self, of_users: str) -> str:
         """Put each user's name beside the id; without names, the id stands for it."""

@@ -15,16 +15,20 @@ from opentelemetry.instrumentation.open_webui import names
 from opentelemetry.instrumentation.open_webui.names import Metric
 
 from .promql import (
+    BY_GROUP,
+    BY_MODEL,
+    BY_USER,
     ERROR,
     ESTIMATED,
+    FINE,
     GROUP,
     MODEL,
-    SOURCE,
     TASK,
     TOKEN_TYPE,
     USER_ID,
     USER_NAME,
     Exact,
+    Level,
     Matchers,
     Portable,
     Reading,
@@ -40,17 +44,14 @@ from .promql import (
 Rule = dict[str, Any]
 
 HOUR, DAY = "1h", "1d"
-OF_USER: Final = (USER_ID, USER_NAME, MODEL, SOURCE, TASK)
-OF_GROUP: Final = (GROUP, MODEL, SOURCE, TASK)
-TOTALS: Final[Mapping[Metric, tuple[str, ...]]] = {
-    names.USAGE_REQUESTS: OF_USER,
-    names.USAGE_TOKENS: (*OF_USER, TOKEN_TYPE),
-    names.USAGE_COST: OF_USER,
-    names.GROUP_REQUESTS: OF_GROUP,
-    names.GROUP_TOKENS: (*OF_GROUP, TOKEN_TYPE),
-    names.GROUP_COST: OF_GROUP,
-}
-"""What is recorded, and by which labels: those that the dashboards have dropdowns for."""
+LEVELS: Final = (FINE, BY_USER, BY_MODEL)
+"""By what usage is recorded; that of groups is by ``BY_GROUP``."""
+USAGE: Final = (names.USAGE_REQUESTS, names.USAGE_TOKENS, names.USAGE_COST)
+OF_GROUPS: Final = (names.GROUP_REQUESTS, names.GROUP_TOKENS, names.GROUP_COST)
+TOTALS: Final = (
+    *((metric, level) for metric in USAGE for level in LEVELS),
+    *((metric, BY_GROUP) for metric in OF_GROUPS),
+)
 GAUGES: Final[Mapping[Metric, tuple[str, ...]]] = {
     names.USER_GROUP: (USER_ID, USER_NAME, GROUP),
     names.USER_LAST_SEEN: (USER_ID, USER_NAME),
@@ -114,12 +115,13 @@ class Alert:
 def recording(reading: Reading) -> list[Rule]:
     """The groups of recording rules. Days are added up from hours."""
     hours = [
-        _record(metric, HOUR, f"{summed(reading.total(metric, (), Window(HOUR)), by)} > 0")
-        for metric, by in TOTALS.items()
+        # Each straight from what was exported: records that build on others cannot be made afterwards.
+        _record(metric, HOUR, f"{_sum(reading, metric, HOUR, level)} > 0", level)
+        for metric, level in TOTALS
     ]
     days = [
-        _record(metric, DAY, summed(Recorded(HOUR).total(metric, (), Window(DAY)), by))
-        for metric, by in TOTALS.items()
+        _record(metric, DAY, _sum(Recorded(HOUR), metric, DAY, level), level)
+        for metric, level in TOTALS
     ]
     for metric, by in GAUGES.items():
         hours.append(_record(metric, HOUR, _highest(reading, metric, HOUR, by)))
@@ -183,7 +185,7 @@ def _of_money(reading: Reading) -> Iterator[Alert]:
         ("Spend", names.USAGE_COST, "user_cost_per_day_usd", "USD"),
     ):
         by = [USER_ID, USER_NAME]
-        today = summed(Recorded(HOUR).total(metric, (), Window(DAY)), by)
+        today = summed(Recorded(HOUR).total(metric, (), Window(DAY), BY_USER), by)
         week = summed(f"sum_over_time({recorded(metric, HOUR)}[7d] offset {DAY})", by)
         yield Alert(
             f"OpenWebUIUser{what}",
@@ -269,8 +271,14 @@ def files() -> Iterator[tuple[str, str]]:
             yield f"prometheus/{directory}/{name}.yml", f"{about}{_MADE}{text}"
 
 
-def _record(metric: Metric, span: str, expr: str) -> Rule:
-    return {"record": recorded(metric, span), "expr": expr}
+def _record(metric: Metric, span: str, expr: str, level: Level = BY_USER) -> Rule:
+    return {"record": recorded(metric, span, level), "expr": expr}
+
+
+def _sum(reading: Reading, metric: Metric, span: str, level: Level) -> str:
+    of_tokens = (TOKEN_TYPE,) if metric in (names.USAGE_TOKENS, names.GROUP_TOKENS) else ()
+    grown = reading.total(metric, (), Window(span), level)
+    return summed(grown, (*level.labels, *of_tokens))
 
 
 def _highest(reading: Reading, metric: Metric, span: str, by: tuple[str, ...]) -> str:

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dashboards.promql import ANYBODY, DETAIL, ERROR, ESTIMATED, PROVIDER, TOKEN_TYPE, label
-from dashboards.promql import recorded as record_of
+from dashboards.promql import ANYTHING, DETAIL, ERROR, ESTIMATED, PROVIDER, TOKEN_TYPE, label
 from dashboards.promql import series as series_of
 from dashboards.queries import WHO, Queries
 from grafana_foundation_sdk.cog import plugins
@@ -239,15 +238,16 @@ EMITTED = {
     for suffix in ("_bucket", "_count", "_sum")
 }  # fmt: skip
 RECORDED = {
-    record_of(metric, span)
-    for metric in (*rules.TOTALS, *rules.GAUGES)
-    for span in ("1h", "1d", "")
+    rule["record"].removesuffix("1h" if cut else "")
+    for group in rules.recording(made.Exact())
+    for rule in group["rules"]
+    for cut in (True, False)
 } | {f"open_webui:threshold:{name}" for name in rules.THRESHOLDS}
 LABELS = {
     *map(label, (names.USER_ID, names.USER_NAME, names.GROUP_NAME, names.REQUEST_MODEL, names.SOURCE)),
     label(names.TASK), label(names.OPERATION), TOKEN_TYPE, DETAIL, ERROR, ESTIMATED, PROVIDER,
 }  # fmt: skip
-OURS = {ANYBODY, WHO}
+OURS = {ANYTHING, WHO}
 """Labels that are meant not to be there, and that a query makes."""
 
 
@@ -285,7 +285,8 @@ def test_what_dashboards_of_records_ask_for_is_recorded() -> None:
             for span in ("1h", "1d"):
                 asked = set(
                     re.findall(
-                        r"(?:user|group):open_webui[\w:]+", expression.replace("$sums", span)
+                        r"(?:user|group|model|user_model):open_webui[\w:]+",
+                        expression.replace("$sums", span),
                     )
                 )
                 assert asked <= made_by_rules

@@ -22,7 +22,27 @@ Answer = list[tuple[Labels, float]]
 _VARIABLE = re.compile(r"\$\{(\w+)(?::(\w+))?\}|\$(\w+)")
 _TO_BE_ESCAPED = re.compile(r"[-/\\^$*+?.()|\[\]{}]")
 _POINTS = 1000
-_NICE_SECONDS = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 10800)
+_NICE_SECONDS = (
+    1,
+    2,
+    5,
+    10,
+    15,
+    20,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1200,
+    1800,
+    3600,
+    7200,
+    10800,
+    21600,
+    43200,
+)
 _SUFFIXES = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -142,18 +162,22 @@ class View:
     def answers(self, panel: str | dict[str, Any]) -> list[Answer]:
         """What each PromQL target of a panel answers; of graphs, the last point of each series."""
         found = self.panel(panel) if isinstance(panel, str) else panel
-        return [self.ask(target) for target in found.get("targets", ()) if "expr" in target]
+        points = found.get("maxDataPoints", _POINTS)
+        targets = found.get("targets", ())
+        return [self.ask(target, points) for target in targets if "expr" in target]
 
-    def ask(self, target: dict[str, Any]) -> Answer:
+    def ask(self, target: dict[str, Any], points: int = _POINTS) -> Answer:
         """What one target answers."""
         if target.get("instant"):
             return self.prometheus.query(self.replaced(target["expr"]), at=self.until)
-        return [(labels, points[-1][1]) for labels, points in self.graph(target)]
+        return [(labels, found[-1][1]) for labels, found in self.graph(target, points)]
 
-    def graph(self, target: dict[str, Any]) -> list[tuple[Labels, list[tuple[float, float]]]]:
-        """The points of each series of a target over time."""
+    def graph(
+        self, target: dict[str, Any], points: int = _POINTS
+    ) -> list[tuple[Labels, list[tuple[float, float]]]]:
+        """The points of each series of a target over time, not more than so many."""
         least = seconds_of(self.replaced(target.get("interval", "1s")))
-        step = max(least, _nice((self.until - self.since) / _POINTS))
+        step = max(least, _nice((self.until - self.since) / points))
         expr = self.replaced(
             target["expr"],
             __interval=f"{step}s",

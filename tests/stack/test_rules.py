@@ -231,11 +231,11 @@ def test_days_are_the_sum_of_their_hours(tmp_path: Path, rules: Path) -> None:
     path = tmp_path / "days.yml"
     path.write_text(yaml.safe_dump({"groups": days}))
     labels = '{gen_ai_request_model="m", open_webui_source="ui", open_webui_task="chat", user_id="u1", user_name="Ada"}'
-    hours = f"user:open_webui_usage_requests:increase1h{labels}"
+    hours = f"user_model:open_webui_usage_requests:increase1h{labels}"
     # An hour in which nobody called has no record.
     series = [{"series": hours, "values": "0 1+1x23 _x6 7 _x17 3x24"}]
     total = {
-        "expr": "sum_over_time(user:open_webui_usage_requests:increase1d[3d])",
+        "expr": "sum_over_time(user_model:open_webui_usage_requests:increase1d[3d])",
         "eval_time": "72h",
     }
     test = {

@@ -128,10 +128,10 @@ class Asked:
         path = ROOT / "dashboards" / self.which / f"{page}.json"
         return View(path, self.prometheus, self.since, self.until, choices)
 
-    def by_user(self) -> dict[str, dict[str, float]]:
+    def by_user(self, **choices: str | list[str]) -> dict[str, dict[str, float]]:
         """The leaderboard, without those of whom nothing is told."""
         found: dict[str, dict[str, float]] = {}
-        view = self.view("users")
+        view = self.view("users", **choices)
         targets = {t["refId"]: t for t in view.panel("Who uses how much?")["targets"]}
         for ref, heading in zip("BCDE", ("requests", "given", "made", "cost"), strict=True):
             for labels, value in view.ask(targets[ref]):
@@ -310,3 +310,30 @@ def test_records_of_hours_add_up_to_the_same(
     asked, calls = Asked(prometheus, "recorded", since, until), within(since, until)
     assert asked.tiles() == tiles_of(calls)
     assert asked.by_user() == truth(calls)
+
+
+@pytest.mark.parametrize(
+    ("choices", "keep"),
+    [
+        ({"user": ["steady", "shared"]}, lambda c: c.user in ("steady", "shared")),
+        ({"group": ["all"]}, lambda c: "all" in c.groups),
+        (
+            # Those who are not kept apart are in no group, not even in none.
+            {"group": ["(none)", "group 🦉"]},
+            lambda c: not c.folded and (not c.groups or "group 🦉" in c.groups),
+        ),
+        ({"model": ["m"]}, lambda c: c.model == "m"),
+        ({"task": ["chat"], "source": "ui|background"}, lambda c: c.source != "api"),
+        ({"model": ["model a|b", "m"], "group": ["all"]}, lambda c: c.model == "model a|b"),
+        ({"user": ["user-0", "once"], "group": ["all"]}, lambda c: c.user == "user-0"),
+    ],
+)
+def test_records_can_be_narrowed(
+    prometheus: Prometheus, choices: dict[str, Any], keep: Callable[[Call], bool]
+) -> None:
+    """Coarse records are read when nothing is chosen that they lack, fine ones otherwise."""
+    asked = Asked(prometheus, "recorded", START, START + 2 * DAY)
+    calls = [call for call in CALLS if keep(call)]
+    assert calls
+    assert asked.tiles(**choices) == tiles_of(calls)
+    assert asked.by_user(**choices) == truth(calls)
