@@ -83,14 +83,15 @@ class Queries:
         are read instead.
         """
         needed = {*by, *(re.split(r"\W", one)[0] for one in only)} - {TOKEN_TYPE}
-        coarse = next((one for one in self.reading.coarse if needed <= set(one.labels)), None)
-        if coarse is None:
-            return self._grown(FINE, metric, only, window)
-        unseen = [name for label, name in DROPDOWNS.items() if label not in (*coarse.labels, GROUP)]
-        if USER_ID not in coarse.labels:
-            unseen.append(DROPDOWNS[GROUP])
-        quick = self._grown(coarse, metric, (*only, unless_chosen(*unseen)), window)
-        return f"({quick} or {self._grown(FINE, metric, (*only, if_chosen(*unseen)), window)})"
+        branches, ruled_out = [], list(only)
+        for level in self.reading.coarse:
+            if needed <= set(level.labels):
+                unseen = _dropdowns_without(level)
+                quick = (*ruled_out, unless_chosen(*unseen))
+                branches.append(self._grown(level, metric, quick, window))
+                ruled_out.append(if_chosen(*unseen))
+        branches.append(self._grown(FINE, metric, ruled_out, window))
+        return f"({' or '.join(branches)})" if len(branches) > 1 else branches[0]
 
     def requests(self, *by: str, only: Matchers = (), window: Window = ALL) -> str:
         """How many calls to models were there?"""
@@ -365,6 +366,12 @@ class Queries:
         joined = f"sort_desc({of_users} * on ({USER_ID}) group_left ({USER_NAME}) {names_})"
         by_id = f'label_replace({joined}, "{WHO}", "$1", "{USER_ID}", "(.+)")'
         return f'label_replace({by_id}, "{WHO}", "$1", "{USER_NAME}", "(.+)")'
+
+
+def _dropdowns_without(level: Level) -> list[str]:
+    """The dropdowns whose choice a level cannot tell. Groups are those of users."""
+    known = {*level.labels, *((GROUP,) if USER_ID in level.labels else ())}
+    return [name for label, name in DROPDOWNS.items() if label not in known]
 
 
 def _quantile(share: float, buckets: str) -> str:

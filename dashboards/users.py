@@ -37,7 +37,7 @@ def _leaderboard(q: Queries) -> Grid:
     return Grid(
         title="Who uses how much?",
         description=(
-            "Failed calls are requests, too. Groups: those of the time range. Change: tokens against the "
+            "Failed calls are requests, too. Groups: those of the time range. Change: requests against the "
             "period before. A user who was renamed has the newer name. Click a name for the user's own page."
         ),
         rows={USER_ID: _ID, USER_NAME: "User"},
@@ -51,7 +51,7 @@ def _leaderboard(q: Queries) -> Grid:
             Column("By API", q.api_share(USER_ID), SHARE, decimals=0, width=80),
             Column("Last seen", q.last_seen_milliseconds(), TIME, width=160),
             Column(
-                "Change", q.change(q.tokens(USER_ID), q.tokens(USER_ID, window=BEFORE)), SHARE,
+                "Change", q.change(q.requests(USER_ID), q.requests(USER_ID, window=BEFORE)), SHARE,
                 decimals=0, width=80,
             ),
         ],
