@@ -154,11 +154,15 @@ class Truth(NamedTuple):
     active_users: int
 
 
-def truth(company: Company, days: Sequence[int]) -> Truth:
-    """What was used on some days."""
+def truth(company: Company, days: Sequence[int], of_group: str = "", of_model: str = "") -> Truth:
+    """What was used on some days: by everybody or a group, of all models or one."""
     total, seen = Amounts(), set()
     for day in days:
-        for user, _, moves in bursts(company, day):
+        for user, account, moves in bursts(company, day):
+            if of_group and of_group not in company.groups_of(user):
+                continue
+            if of_model and of_model != MODELS[account.model][0]:
+                continue
             seen.add(user)
             total = _sum([total, *moves.values()])
     return Truth(total, len(seen))
@@ -353,9 +357,9 @@ class _Records:
                     of_labels[minute] = of_labels.get(minute, Amounts()).plus(amounts)
             for labels, moves in sums.items():
                 self._add_account(_USER_METRICS, level, labels, moves)
-        for (name, account), moves in of_groups(self._company, calls).items():
+        for (name, account), of_group in of_groups(self._company, calls).items():
             labels = f'{promql.GROUP}="{name}",{account.tags()}'
-            self._add_account(_GROUP_METRICS, promql.BY_GROUP, labels, moves)
+            self._add_account(_GROUP_METRICS, promql.BY_GROUP, labels, of_group)
         self._add_gauges(calls)
 
     def _add_account(

@@ -39,7 +39,10 @@ AIM: Final = 2.0
 QUIET: Final = 100
 """Seconds after which Prometheus compacts no more: it looks for work each minute."""
 BUSY_HOUR: Final = 10
-ONE_GROUP: Final = {"group": [synthetic.group(7)]}
+Choices = Mapping[str, Sequence[str] | str]
+EVERYTHING: Final[Choices] = {}
+ONE_GROUP: Final[Choices] = {"group": [synthetic.group(7)]}
+ONE_MODEL: Final[Choices] = {"model": [synthetic.MODELS[0][0]]}
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Column:
     reading: str
     """The directory of the dashboards."""
     days: int
-    choices: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    choices: Choices = field(default_factory=dict)
 
     @property
     def data(self) -> str:
@@ -58,7 +61,7 @@ class Column:
         return "records" if self.reading == "recorded" else "raw"
 
 
-def _readings(days: int, choices: Mapping[str, str | Sequence[str]]) -> tuple[Column, ...]:
+def _readings(days: int, choices: Choices) -> tuple[Column, ...]:
     return (
         Column("exact, s", "exact", days, choices),
         Column("portable, s", "portable", days, choices),
@@ -68,9 +71,10 @@ def _readings(days: int, choices: Mapping[str, str | Sequence[str]]) -> tuple[Co
 
 
 TABLES: Final = {
-    "30 days, everybody": _readings(30, {}),
+    "30 days, everybody": _readings(30, EVERYTHING),
     "30 days, one group of 50": _readings(30, ONE_GROUP),
-    "7 days, everybody": _readings(7, {}),
+    "30 days, one model of 5": _readings(30, ONE_MODEL),
+    "7 days, everybody": _readings(7, EVERYTHING),
     "A year, everybody": (Column("recorded by day, s", "recorded", 365, {"sums": "1d"}),),
 }
 
@@ -216,16 +220,16 @@ def check(server: Timed, column: Column, true: Truth) -> str:
     # Sums of cents, in another order.
     right = all(abs(a - b) < 1e-6 for a, b in zip(told, expected, strict=True))
     figures = ", ".join(f"{title} {value:,}" for title, value in zip(titles, told, strict=True))
+    chosen = "".join(f", {one[0]}" for name, one in column.choices.items() if name != "sums")
     verdict = "as made" if right else f"WRONG, made were {expected}"
-    return f"- {column.title.removesuffix(', s')}, {column.days} days: {figures}: {verdict}"
+    return f"- {column.title.removesuffix(', s')}, {column.days} days{chosen}: {figures}: {verdict}"
 
 
 def rule_costs(servers: Mapping[str, Timed]) -> Iterator[str]:
     """How long each recording rule takes: those of hours in a busy one, those of days after one."""
     yield "| rule | s | series |"
     yield "|---|---:|---:|"
-    days_before = 1 if LAST_DAY.isoweekday() != 1 else 3
-    day = LAST_DAY.timestamp() - days_before * DAY
+    day = LAST_DAY.timestamp() - DAY  # a Monday
     hours, days = rules.recording(Exact())
     for server, group, at in (
         (servers["raw"], hours, day + BUSY_HOUR * 3600),
@@ -236,17 +240,21 @@ def rule_costs(servers: Mapping[str, Timed]) -> Iterator[str]:
             yield f"| {rule['record']} | {server.asked[-1].seconds:.2f} | {series:,} |"
 
 
+SIZES: Final = (
+    "| telemetry | days | series in 30 days | samples | MB | kB for a user and year | peak GB |"
+)
+
+
 def sizes(server: Timed, kind: str, users: int, days: int) -> str:
     """A row on what it takes."""
-    # Each day is like the others, and blocks share nothing: a year is as many times more.
+    # Each week is like the others, and blocks share nothing: a year is as many times more.
     a_year = server.bytes() / users / days * 365
-    named = '{__name__=~".+"}'
-    [(_, series)] = server.query(
-        f"count(last_over_time({named}[{days}d]))", LAST_DAY.timestamp()
-    ) or [({}, 0)]
+    memory = server.peak_memory()  # before this, which nobody else asks
+    every = 'count(last_over_time({__name__=~".+"}[30d]))'
+    series = sum(count for _, count in server.query(every, LAST_DAY.timestamp()))
     return (
         f"| {kind} | {days} | {series:,.0f} | {server.samples():,} | {server.bytes() / 1e6:,.0f} "
-        f"| {a_year / 1e3:,.0f} | {server.peak_memory() / 1e9:.1f} |"
+        f"| {a_year / 1e3:,.0f} | {memory / 1e9:.1f} |"
     )
 
 
@@ -262,31 +270,42 @@ def make(directory: Path, company: Company, spans: Mapping[str, int]) -> dict[st
     return servers
 
 
+def checks(
+    servers: Mapping[str, Timed], company: Company, columns: Sequence[Column]
+) -> Iterator[str]:
+    """Whether each way of asking is told what was made."""
+    last = int(LAST_DAY.timestamp()) // DAY
+
+    def asked_for(column: Column) -> tuple[int, str, str]:
+        groups, models = (column.choices.get(name, [""]) for name in ("group", "model"))
+        return column.days, groups[0], models[0]
+
+    for (days, group, model), alike in itertools.groupby(columns, asked_for):
+        true = synthetic.truth(company, range(last - days, last), group, model)
+        for column in alike:
+            yield check(servers[column.data], column, true)
+
+
 def report(directory: Path, arguments: argparse.Namespace) -> Iterator[str]:
     """Measure; the lines of the report."""
     company = Company(arguments.users)
     spans = {"raw": arguments.days, "records": arguments.record_days}
     servers = make(directory, company, spans)
-    last = int(LAST_DAY.timestamp()) // DAY
+    tables = {
+        title: [column for column in columns if column.days <= spans[column.data]]
+        for title, columns in TABLES.items()
+    }
     with ExitStack() as running:
         for server in servers.values():
             running.enter_context(server)
-        yield f"{arguments.users:,} users, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-        tables = {
-            title: [column for column in columns if column.days <= spans[column.data]]
-            for title, columns in TABLES.items()
-        }
-        for column in itertools.chain(*tables.values()):
-            if "group" not in column.choices:
-                true = synthetic.truth(company, range(last - column.days, last))
-                yield check(servers[column.data], column, true)
-        for title, fitting in tables.items():
+        yield f"{arguments.users:,} users, {os.cpu_count()} cores"
+        yield from checks(servers, company, list(itertools.chain(*tables.values())))
+        for title, columns in tables.items():
             yield f"\n{title} (load {os.getloadavg()[0]:.1f}):\n"
-            yield from table(servers, fitting, arguments.rounds)
+            yield from table(servers, columns, arguments.rounds)
         yield "\nRecording rules:\n"
         yield from rule_costs(servers)
-        yield "\n| telemetry | days | series | samples | MB | kB per user and year | peak GB |"
-        yield "|---|---:|---:|---:|---:|---:|---:|"
+        yield f"\n{SIZES}\n|---|---:|---:|---:|---:|---:|---:|"
         for kind, server in servers.items():
             yield sizes(server, kind, arguments.users, spans[kind])
 

@@ -85,13 +85,14 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
     for stack in stack_of(directory, server_env=env):
         stack.server.create_group(AWKWARD)
         stack.server.add_to_group("carol", AWKWARD)
-        start = time.time() - 1
+        # Whole seconds: Grafana rounds a range to them.
+        start = time.time() // 1 - 1
         earlier = calls_of(stack, EARLIER, automation=False)
         time.sleep(2)
-        middle = time.time()
+        middle = time.time() // 1
         later = calls_of(stack, LATER, automation=True)[len(earlier) :]
         # The range ends after all that is counted, so it begins as long before the middle.
-        start = min(start, 2 * middle - time.time() - 5)
+        start = min(start, (2 * middle - time.time() - 5) // 1)
         yield Day(stack, earlier, later, start, middle)
 
 
