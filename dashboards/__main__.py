@@ -39,12 +39,12 @@ def files() -> Iterator[tuple[Path, str]]:
 
 def main(arguments: list[str]) -> int:
     """Write or check; the status to exit with."""
-    old = [path for path, text in files() if not path.exists() or path.read_text() != text]
+    old = [(path, text) for path, text in files() if not path.exists() or path.read_text() != text]
     if "--check" in arguments:
-        for path in old:
+        for path, _ in old:
             print(f"out of date: {path.relative_to(ROOT)} (make dashboards)")
         return 1 if old else 0
-    for path, text in files():
+    for path, text in old:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return 0

@@ -31,6 +31,10 @@ TOKEN_TYPE, DETAIL = label(names.TOKEN_TYPE), label(names.TOKEN_DETAIL)
 ERROR, ESTIMATED = label(names.ERROR_TYPE), label(names.USAGE_ESTIMATED)
 PROVIDER = label(names.PROVIDER_NAME)
 
+SUCCEEDED: Final = f'{ERROR}=""'
+FAILED: Final = f'{ERROR}!=""'
+CHATS: Final = f'{label(names.OPERATION)}="chat"'
+
 ANYTHING: Final = "anything"
 """A label that no series has, so that patterns match it when, and only when, they match nothing at
 all: the pattern of "All" does, that of a chosen group does not. It makes one expression do for both."""

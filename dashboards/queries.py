@@ -17,9 +17,11 @@ from opentelemetry.instrumentation.open_webui.names import Metric
 from .promql import (
     BY_GROUP,
     BY_MODEL,
+    CHATS,
     DETAIL,
     ERROR,
     ESTIMATED,
+    FAILED,
     FINE,
     GROUP,
     MODEL,
@@ -27,6 +29,7 @@ from .promql import (
     RATE,
     SOURCE,
     STEP,
+    SUCCEEDED,
     TASK,
     TOKEN_TYPE,
     USER_ID,
@@ -53,7 +56,6 @@ OF_GROUP: Final = (*OF_CALL, chosen(GROUP, "group"))
 INPUT, OUTPUT = (f'{TOKEN_TYPE}="{kind}"' for kind in ("input", "output"))
 API: Final = f'{SOURCE}="api"'
 PEOPLE: Final = f'{USER_ID}!~"{names.SYSTEM_USER}|{names.FOLDED_USER}"'
-FAILED: Final = f'{ERROR}!=""'
 ALL: Final = Window()
 BEFORE: Final = Window(before=True)
 WHO: Final = "who"
@@ -154,11 +156,11 @@ class Queries:
 
     # Who.
 
-    def last_seen(self, at: str = "") -> str:
+    def last_seen(self) -> str:
         """When did each user call last, and what are they called now? Unix time, in seconds."""
         seen = self._of_members(
             lambda more: self.reading.peak(
-                names.USER_LAST_SEEN, (chosen(USER_ID, "user"), *more), ALL, at
+                names.USER_LAST_SEEN, (chosen(USER_ID, "user"), *more), ALL
             ),
             ALL,
         )
@@ -236,24 +238,20 @@ class Queries:
 
     def quantile_over_time(self, metric: Metric, share: float, *by: str) -> str:
         """How did that change over time?"""
-        selected = selector(metric, (*OF_CALL, f'{ERROR}=""'), "_bucket")
+        selected = selector(metric, (*OF_CALL, SUCCEEDED), "_bucket")
         buckets = summed(f"rate({selected}[{RATE}])", ["le", *by])
         return _quantile(share, buckets)
 
     def output_speed(self) -> str:
         """How many tokens does each model write in a second of answering, waiting included?"""
         written = summed(_born_in_range(names.TOKEN_USAGE, "_sum", OUTPUT), [MODEL])
-        taken = summed(
-            _born_in_range(names.DURATION, "_sum", 'gen_ai_operation_name="chat"'), [MODEL]
-        )
+        taken = summed(_born_in_range(names.DURATION, "_sum", CHATS), [MODEL])
         return f"{written} / ({taken} > 0)"
 
     def output_speed_over_time(self) -> str:
         """How did that change over time?"""
-        written = selector(names.TOKEN_USAGE, (*OF_CALL, f'{ERROR}=""', OUTPUT), "_sum")
-        taken = selector(
-            names.DURATION, (*OF_CALL, f'{ERROR}=""', 'gen_ai_operation_name="chat"'), "_sum"
-        )
+        written = selector(names.TOKEN_USAGE, (*OF_CALL, SUCCEEDED, OUTPUT), "_sum")
+        taken = selector(names.DURATION, (*OF_CALL, SUCCEEDED, CHATS), "_sum")
         return (
             f"{summed(f'rate({written}[{RATE}])', [MODEL])} / "
             f"({summed(f'rate({taken}[{RATE}])', [MODEL])} > 0)"
@@ -386,6 +384,6 @@ def _newest_name(seen: str) -> str:
 
 def _born_in_range(metric: Metric, suffix: str, *matchers: str) -> str:
     """By how much a histogram grew. One that is new started at 0: histograms are not announced."""
-    selected = selector(metric, (*OF_CALL, f'{ERROR}=""', *matchers), suffix)
+    selected = selector(metric, (*OF_CALL, SUCCEEDED, *matchers), suffix)
     last = f"last_over_time({selected}[{RANGE}])"
     return f"({last} - ({selected} offset {RANGE} or 0 * {last}))"

@@ -5,8 +5,8 @@ Made twice, like the dashboards: for Prometheus 3.16 and newer, and for any Prom
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
@@ -23,6 +23,7 @@ from .promql import (
     FINE,
     GROUP,
     MODEL,
+    SUCCEEDED,
     TASK,
     TOKEN_TYPE,
     USER_ID,
@@ -56,7 +57,6 @@ GAUGES: Final[Mapping[Metric, tuple[str, ...]]] = {
     names.USER_GROUP: (USER_ID, USER_NAME, GROUP),
     names.USER_LAST_SEEN: (USER_ID, USER_NAME),
 }
-SUCCEEDED: Final = f'{ERROR}=""'
 NOT_CANCELLED: Final = f'{ERROR}!~"|{names.CANCELLED}"'
 
 THRESHOLDS: Final[Mapping[str, float]] = {
@@ -94,7 +94,6 @@ class Alert:
     page: str
     summary: str
     description: str
-    labels: Mapping[str, str] = field(default_factory=dict)
 
     def rule(self) -> Rule:
         """As Prometheus wants it."""
@@ -102,7 +101,7 @@ class Alert:
             "alert": self.name,
             "expr": self.expr,
             "for": self.wait,
-            "labels": {"severity": self.severity, **self.labels},
+            "labels": {"severity": self.severity},
             "annotations": {
                 "summary": self.summary,
                 "description": self.description,
@@ -191,7 +190,7 @@ def _of_money(reading: Reading) -> Iterator[Alert]:
             f"OpenWebUIUser{what}",
             f"({today} {threshold(least)}) / ({week} / 7 or {today} / 1000) {threshold('times_own_week')}",
             "0s", "warning", "user?var-user={{ $labels.user_id }}",
-            f"{{{{ $labels.user_name }}}} uses far more {unit} than in the week before",
+            f"{{{{ or $labels.user_name $labels.user_id }}}} uses far more {unit} than in the week before",
             f"In 24 hours {{{{ $value | humanize }}}} times the daily mean of the seven days before, in {unit}. Without such a week it says 1,000. User id: {{{{ $labels.user_id }}}}.",
         )  # fmt: skip
 
@@ -296,7 +295,7 @@ def _grown(
     metric: Metric,
     over: str,
     matchers: Matchers = (),
-    by: tuple[str, ...] | list[str] = (),
+    by: Sequence[str] = (),
 ) -> str:
     return summed(reading.total(metric, matchers, Window(over)), by)
 

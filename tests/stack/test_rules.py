@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -175,24 +175,35 @@ def test_an_alert_fires_and_does_not(tmp_path: Path, name: str, rules: Path) -> 
     check(tmp_path / "quiet.yml", row.every, files, unit_test(row, row.quiet, set()))
 
 
-@pytest.mark.parametrize("name", ALERTS)
-def test_an_alert_says_what_it_is_about(tmp_path: Path, name: str) -> None:
+def rendered(path: Path, name: str, row: Row) -> str:
     """What people read, with values in the place of templates."""
-    row, rules = ALERTS[name], DIRECTORIES[0]
     test = unit_test(row, row.fires, {name, *row.also})
-    rule = rule_of(rules, name)
+    rule = rule_of(DIRECTORIES[0], name)
     wanted = {"exp_labels": {**row.labels, **rule["labels"]}, "exp_annotations": {"summary": "?"}}
     test["alert_rule_test"] = [{"eval_time": row.at, "alertname": name, "exp_alerts": [wanted]}]
     with pytest.raises(AssertionError) as told:  # promtool shows what it got
-        check(tmp_path / "told.yml", row.every, [rules / "alerts.yml"], test)
-    text = str(told.value).partition("got:")[2]
+        check(path / "told.yml", row.every, [DIRECTORIES[0] / "alerts.yml"], test)
+    return str(told.value).partition("got:")[2]
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_an_alert_says_what_it_is_about(tmp_path: Path, name: str) -> None:
+    row = ALERTS[name]
+    text = rendered(tmp_path, name, row)
     assert f'summary="{row.summary}"' in text, text
     assert "<no value>" not in text
     assert "error" not in text.lower().replace("errors", "").replace("modelerrors", "")
     for label, value in row.labels.items():
         assert f'{label}="{value}"' in text
-    page = rule["annotations"]["dashboard"].replace("{{ $labels.user_id }}", "u1")
-    assert f'dashboard="{page}"' in text
+    page = rule_of(DIRECTORIES[0], name)["annotations"]["dashboard"]
+    assert f'dashboard="{page.replace("{{ $labels.user_id }}", "u1")}"' in text
+
+
+@pytest.mark.parametrize("name", ["OpenWebUIUserTokens", "OpenWebUIUserSpend"])
+def test_where_names_are_not_shown_an_alert_names_the_id(tmp_path: Path, name: str) -> None:
+    nameless = {s.replace(', user_name="Ada"', ""): v for s, v in ALERTS[name].fires.items()}
+    row = replace(ALERTS[name], fires=nameless, labels={"user_id": "u1"})
+    assert 'summary="u1 uses far more' in rendered(tmp_path, name, row)
 
 
 def rule_of(rules: Path, name: str) -> dict[str, Any]:
