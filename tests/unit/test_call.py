@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -9,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from opentelemetry.instrumentation.open_webui import deferred
+from opentelemetry.instrumentation.open_webui.asking import UsageFilter
 from opentelemetry.instrumentation.open_webui.call import ModelCall, Passage, watched
+from opentelemetry.instrumentation.open_webui.clients import bodies
 from opentelemetry.instrumentation.open_webui.usage import Usage
-from unit.sdk import accountant, asked, caller_named
+from unit.sdk import Sdk, accountant, asked, caller_named
 
 WORD = b'data: {"choices":[{"delta":{"content":"w"},"finish_reason":null}]}\n'
 LAST = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n'
@@ -76,7 +80,7 @@ def test_a_stream_passes_untouched_and_ends_the_call_once(recorder: Recorder) ->
 def test_usage_that_the_client_did_not_ask_for_is_hidden_with_its_blank_line(
     recorder: Recorder,
 ) -> None:
-    call = a_call(recorder, hides_usage=True)
+    call = a_call(recorder, usage_filter=UsageFilter())
     passage = Passage(call)
     seen = [passage.piece(piece) for piece in STREAM] + [passage.end()]
     assert b"".join(seen) == b"".join([WORD, b"\n", LAST, b"\n", DONE, b"\n"])
@@ -105,6 +109,9 @@ def test_an_answer_that_nobody_reads(recorder: Recorder, status: int, error: str
     call = a_call(recorder)
     call.status = status
     Passage(call).close()
+    # A finaliser may be who closes it: nothing is done there.
+    assert recorder.ended == []
+    deferred.do()
     assert [call.error for call in recorder.ended] == [error]
 
 
@@ -128,6 +135,7 @@ def test_leaving_early_is_an_error_only_before_the_answer_is_complete(
         await stream.aclose()  # type: ignore[attr-defined]
 
     asyncio.run(leave())
+    deferred.do()
     assert [call.error for call in recorder.ended] == [error]
     assert body.closed
 
@@ -153,7 +161,43 @@ def test_a_body_that_nobody_reads_ends_the_call(recorder: Recorder) -> None:
     assert recorder.ended == []
     del stream
     gc.collect()
+    deferred.do()
     assert [call.error for call in recorder.ended] == ["cancelled"]
+
+
+def test_the_garbage_collector_may_come_while_the_accounts_are_locked() -> None:
+    """It runs in the exporter's thread, too, at whatever line that is."""
+    sdk = Sdk()
+    stream = watched(sdk.call(), Body(STREAM).pieces, nullcontext)
+    iterator = bodies.watched(sdk.call(), lambda: iter(STREAM))()
+    next(iterator)
+    done = threading.Event()
+
+    def collect() -> None:
+        nonlocal stream, iterator
+        with sdk.telemetry.totals._lock:
+            del stream, iterator
+            gc.collect()
+        done.set()
+
+    threading.Thread(target=collect, daemon=True).start()
+    assert done.wait(5)
+    assert sdk.events == []
+    deferred.do()
+    assert len(sdk.events) == 2
+
+
+def test_what_is_put_off_is_done_by_the_loop(recorder: Recorder) -> None:
+    async def abandon() -> None:
+        deferred.use_this_loop()
+        stream = watched(a_call(recorder), Body(STREAM).pieces, nullcontext)
+        del stream
+        gc.collect()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert [call.error for call in recorder.ended] == ["cancelled"]
+
+    asyncio.run(abandon())
 
 
 def test_a_failing_reader_of_ours_changes_nothing(

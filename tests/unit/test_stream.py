@@ -13,7 +13,6 @@ from opentelemetry.instrumentation.open_webui import usage as usage_module
 from opentelemetry.instrumentation.open_webui.stream import (
     BodyReader,
     StreamReader,
-    UsageFilter,
     read_message,
 )
 from opentelemetry.instrumentation.open_webui.usage import Answer, Usage, count
@@ -91,6 +90,10 @@ STREAMS = {
     "timings": (
         sse(text(), text(finish="stop", timings={"prompt_n": 5, "cache_n": 4, "predicted_n": 7})),
         Usage(9, 7, cache_read=4),
+    ),
+    "beside the choices, as Groq has it": (
+        sse(text(), text(finish="stop", x_groq={"id": "r", **reported(9, 5)})),
+        Usage(9, 5),
     ),
     "said in the text": (
         sse(text('{"usage": {"prompt_tokens": 99}}'), text(finish="stop")),
@@ -193,16 +196,6 @@ def test_any_bytes_in_any_pieces_give_the_same(
     for at, length, put in changes:
         body = body[:at] + put + body[at + length :]
     assert told(in_pieces(wire, body, sizes)) == told(in_pieces(wire, body, []))
-    usage_filter = UsageFilter()
-    passed, rest = b"", body
-    for size in sizes:
-        passed += usage_filter.feed(rest[:size])
-        rest = rest[size:]
-    passed += usage_filter.feed(rest) + usage_filter.finish()
-    whole = UsageFilter()
-    assert passed == whole.feed(body) + whole.finish()
-    if b"choices" not in body:
-        assert passed == body
 
 
 @pytest.mark.parametrize(("wire", "body"), CASES)
@@ -417,23 +410,6 @@ def test_a_long_body_is_not_parsed_but_its_usage_is_found(monkeypatch: pytest.Mo
         assert whole.finish().reports.total() == pieces.finish().reports.total() == Usage(9)
 
 
-SILENT = {"choices": [], **reported(9, 5)}
-
-
-@given(st.lists(st.integers(1, 80)), st.sampled_from(["\n\n", "\r\n\r\n"]), st.booleans())
-def test_the_filter_takes_out_the_usage_and_nothing_else(
-    sizes: list[int], end: str, last: bool
-) -> None:
-    shown = sse(text(), text('"usage"', usage=None), text(finish="stop", **reported(1, 1)), end=end)
-    asked_for = sse(SILENT, end=end).removesuffix(f"data: [DONE]{end}".encode())
-    rest = shown.replace(b"data: [DONE]", asked_for + b"data: [DONE]" if last else b"data: [DONE]")
-    usage_filter, seen = UsageFilter(), b""
-    for size in sizes:
-        seen += usage_filter.feed(rest[:size])
-        rest = rest[size:]
-    assert seen + usage_filter.feed(rest) + usage_filter.finish() == shown
-
-
 def test_counts_the_lines_that_carry_a_message() -> None:
     reader = StreamReader(OPENAI)
     reader.feed(sse(text(), text(finish="stop"), {"choices": [], **reported(9, 5)}))
@@ -463,6 +439,17 @@ def test_a_line_without_end_keeps_memory_bounded_and_its_usage() -> None:
     reader.feed(b'", "usage": {"prompt_tokens": 9, "completion_tokens": 5}}\n')
     assert tracemalloc.get_traced_memory()[1] < 5_000_000
     tracemalloc.stop()
+    assert reader.finish().reports.total() == Usage(9, 5)
+
+
+def test_a_long_line_in_many_pieces_is_joined_when_its_end_is_there() -> None:
+    reader = StreamReader(OPENAI)
+    reader.feed(b'data: {"x": "')
+    for _ in range(1_000):
+        reader.feed(b"x" * 100)
+    # Joined at each piece, it would be copied a thousand times.
+    assert len(reader._rest) == 1_001
+    reader.feed(b'", "usage": {"prompt_tokens": 9, "completion_tokens": 5}}\n')
     assert reader.finish().reports.total() == Usage(9, 5)
 
 

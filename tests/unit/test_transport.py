@@ -15,6 +15,7 @@ from aiohttp import web
 from opentelemetry.instrumentation.open_webui.clients.aiohttp import sends
 from opentelemetry.instrumentation.open_webui.connections import Connections
 from opentelemetry.instrumentation.open_webui.groups import Groups
+from opentelemetry.instrumentation.open_webui.habits import key_of
 from opentelemetry.instrumentation.open_webui.runtime import Runtime
 from opentelemetry.instrumentation.open_webui.settings import Settings
 from opentelemetry.instrumentation.open_webui.surfaces.leaf import announces
@@ -25,23 +26,45 @@ OPTION = b'"stream_options":{"include_usage":true}'
 BODY = b'{"model":"base","stream":true,"messages":[{"role":"user","content":"\xc3\xa4 {"}]}'
 
 
-class Provider:
-    """Keeps the bodies it gets; refuses the option if told to."""
+WORD = b'data: {"choices":[{"delta":{"content":"w"},"finish_reason":null}]}\n\n'
+LAST = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
+USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":5}}\n\n'
+DONE = b"data: [DONE]\n\n"
+SILENT, REPORTING = WORD + LAST + DONE, WORD + LAST + USAGE + DONE
+Answer = tuple[int, bytes]
 
-    def __init__(self, refuses: bool = False) -> None:
+
+class Provider:
+    """Keeps the bodies it gets, and answers to a wish for usage otherwise than without."""
+
+    def __init__(self, asked: Answer = (200, REPORTING), unasked: Answer = (200, SILENT)) -> None:
         self.bodies: list[bytes] = []
-        self.refuses = refuses
+        self.answers = {True: asked, False: unasked}
 
     async def __call__(self, request: web.Request) -> web.Response:
         self.bodies.append(await request.read())
-        if self.refuses and b"stream_options" in self.bodies[-1]:
-            return web.json_response({"error": "unknown stream_options"}, status=400)
-        return web.json_response(answer())
+        if b'"stream":true' not in self.bodies[-1]:
+            return web.json_response(answer())
+        status, text = self.answers[OPTION in self.bodies[-1]]
+        if not status:
+            assert request.transport is not None
+            request.transport.close()
+        kind = "text/event-stream" if text.startswith((b"data:", b":", b"event")) else "text/plain"
+        response = web.StreamResponse(status=status or 200, headers={"Content-Type": kind})
+        await response.prepare(request)
+        await response.write(text)
+        return response  # type: ignore[return-value]
+
+    @property
+    def asked(self) -> list[bool]:
+        """Whether each request came with our wish."""
+        return [OPTION in body for body in self.bodies]
 
 
 class World:
     def __init__(self, provider: Provider, **settings: Any) -> None:
         self.provider, self.sdk = provider, Sdk()
+        self.seen: list[bytes] = []
 
         async def lookup(users: Sequence[str]) -> dict[str, list[str]]:
             return {user: ["b", "a"] for user in users}
@@ -60,7 +83,17 @@ class World:
             accountant(),
         )
 
-    def run(self, body: bytes = BODY, path: str = "/v1/chat/completions", times: int = 1) -> None:
+    def run(
+        self,
+        body: bytes = BODY,
+        path: str = "/v1/chat/completions",
+        times: int = 1,
+        *,
+        knowing: bool = False,
+        **sent: Any,
+    ) -> None:
+        """Send a body so often; `knowing` that the model's streams do not report unasked."""
+
         async def go() -> None:
             app = web.Application()
             app.router.add_route("*", "/{path:.*}", self.provider)
@@ -70,18 +103,23 @@ class World:
             await site.start()
             base = runner.addresses[0]
             url = f"http://{base[0]}:{base[1]}{path}"
+            self.key = key_of(url, "base")
+            if knowing:
+                self.runtime.habits.came_unasked(self.key, reported=False, nulls=False)
             async with aiohttp.ClientSession() as session:
                 for _ in range(times):
-                    await self.call(session, url, body)
+                    await self.call(session, url, body, **sent)
             await runner.cleanup()
 
         asyncio.run(go())
 
-    async def call(self, session: aiohttp.ClientSession, url: str, body: bytes) -> Any:
+    async def call(
+        self, session: aiohttp.ClientSession, url: str, body: bytes, **options: Any
+    ) -> Any:
         async def leaf(request: Any, form_data: dict[str, Any], user: Any) -> Any:
             send = sends(self.runtime)
-            sent = await send(session._request, None, ("POST", url), {"data": body})
-            return await sent.json()
+            sent = await send(session._request, None, ("POST", url), options or {"data": body})
+            self.seen.append(b"".join([piece async for piece, _ in sent.content.iter_chunks()]))
 
         request = SimpleNamespace(
             state=SimpleNamespace(auth_type="api_key"), scope={"path": "/x"}, headers={}
@@ -106,9 +144,25 @@ def test_the_request_says_what_is_called() -> None:
     assert event["open_webui.user.groups"] == ("a", "b")
 
 
+def test_the_first_stream_of_a_model_goes_unasked_and_the_next_ones_are_asked() -> None:
+    world = World(Provider())
+    world.run(times=3)
+    assert world.provider.asked == [False, True, True]
+    assert world.seen == [SILENT] * 3
+    tokens = [event.get("gen_ai.usage.output_tokens") for event in world.sdk.events]
+    assert tokens == [None, 5, 5]
+
+
+def test_a_model_that_reports_by_itself_is_left_alone() -> None:
+    world = World(Provider(unasked=(200, REPORTING)))
+    world.run(times=3)
+    assert world.provider.bodies == [BODY] * 3
+    assert world.seen == [REPORTING] * 3
+
+
 def test_the_option_is_all_that_is_added() -> None:
     world = World(Provider())
-    world.run()
+    world.run(knowing=True)
     [sent] = world.provider.bodies
     assert sent.replace(OPTION + b",", b"", 1) == BODY
     assert json.loads(sent)["stream_options"] == {"include_usage": True}
@@ -119,35 +173,78 @@ def test_the_option_is_all_that_is_added() -> None:
     [
         BODY.replace(b'"stream":true', b'"stream":false'),
         BODY.replace(b"{", b"{" + OPTION + b",", 1),
+        BODY.replace(b"{", b'{"stream_options":"include_usage",', 1),
         b"no json",
     ],
 )
 def test_what_needs_no_option_is_sent_as_it_is(body: bytes) -> None:
     world = World(Provider())
-    world.run(body)
+    world.run(body, knowing=True)
     assert world.provider.bodies == [body]
+
+
+def test_a_body_that_aiohttp_makes_is_sent_as_it_is() -> None:
+    world = World(Provider())
+    world.run(knowing=True, json={**json.loads(BODY)})
+    assert [json.loads(body) for body in world.provider.bodies] == [json.loads(BODY)]
+    assert len(world.sdk.events) == 1
 
 
 def test_the_setting_leaves_requests_alone() -> None:
     world = World(Provider(), ask_usage=False)
-    world.run()
+    world.run(knowing=True)
     assert world.provider.bodies == [BODY]
     assert len(world.sdk.events) == 1
 
 
 def test_options_of_the_client_are_kept() -> None:
     world = World(Provider())
-    world.run(BODY.replace(b"{", b'{"stream_options":{"other":1},', 1))
+    world.run(BODY.replace(b"{", b'{"stream_options":{"other":1},', 1), knowing=True)
     [sent] = world.provider.bodies
     assert json.loads(sent)["stream_options"] == {"other": 1, "include_usage": True}
 
 
-def test_a_refusal_is_a_call_of_its_own_is_retried_and_remembered() -> None:
-    world = World(Provider(refuses=True))
-    world.run(times=2)
-    assert [b"stream_options" in body for body in world.provider.bodies] == [True, False, False]
+ERROR = b'data: {"error":{"code":400,"message":"stream_options"}}\n\n'
+REFUSALS = {
+    "400": (400, b'{"error":"unknown stream_options"}'),
+    "422": (422, b"[]"),
+    "500": (500, b"oops"),
+    "403": (403, b""),
+    "in the stream": (200, ERROR),
+    "in the stream, after a comment": (200, b": wait\n\n" + ERROR),
+    "as an event": (200, b'event: error\ndata: {"code":400}\n\n'),
+    "in a body": (200, b'{"error":{"code":400}}'),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
+def test_a_refusal_is_nobodys_failure_and_is_remembered(refusal: Answer) -> None:
+    world = World(Provider(asked=refusal))
+    world.run(times=2, knowing=True)
+    assert world.provider.asked == [True, False, False]
     assert world.provider.bodies[1:] == [BODY, BODY]
-    assert world.errors == ["400", None, None]
+    assert world.seen == [SILENT, SILENT]
+    assert world.errors == [None, None]
+
+
+@pytest.mark.parametrize("failure", REFUSALS.values(), ids=REFUSALS)
+def test_what_fails_either_way_is_no_refusal(failure: Answer) -> None:
+    """Whatever a user writes to make it fail: the model is asked on."""
+    other = (failure[0], failure[1] + b" ") if failure[0] >= 400 else failure
+    world = World(Provider(asked=failure, unasked=other))
+    world.run(times=2, knowing=True)
+    assert world.provider.asked == [True, False, True, False]
+    assert world.seen == [other[1], other[1]]
+    assert len(world.errors) == 2
+    assert world.runtime.habits.asks(world.key, "127.0.0.1")
+
+
+def test_the_beginning_of_a_stream_that_was_looked_at_is_there_for_who_reads_it() -> None:
+    long = b": " + b"x" * 70_000 + b"\n\n"
+    world = World(Provider(asked=(200, long + REPORTING)))
+    world.run(knowing=True)
+    assert world.seen == [long + SILENT]
+    assert world.errors == [None]
 
 
 def test_a_request_elsewhere_is_no_call() -> None:

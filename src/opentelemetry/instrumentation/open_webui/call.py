@@ -11,14 +11,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from . import deferred
 from .accounting import Accountant
+from .asking import UsageFilter
 from .caller import Caller
 from .endpoints import Endpoint
 from .estimates import Text
 from .guard import guarded, report
 from .names import CANCELLED
 from .pricing import Cost
-from .stream import BodyReader, StreamReader, UsageFilter, read_message
+from .stream import BodyReader, StreamReader, read_message
 from .usage import Answer, Usage
 from .wires import Message, usd
 
@@ -70,6 +72,7 @@ class ModelCall:
         "_accountant",
         "_clock",
         "_ended",
+        "_left",
         "_on_end",
         "_reader",
         "_recorder",
@@ -86,13 +89,14 @@ class ModelCall:
         "estimated",
         "first_chunk",
         "groups",
-        "hides_usage",
         "id",
         "parent_id",
+        "read_to_end",
         "span",
         "status",
         "unpriced",
         "usage",
+        "usage_filter",
     )
 
     def __init__(
@@ -105,7 +109,7 @@ class ModelCall:
         *,
         accountant: Accountant,
         parent: ModelCall | None = None,
-        hides_usage: bool = False,
+        usage_filter: UsageFilter | None = None,
     ) -> None:
         self.id = f"{random.getrandbits(128):032x}"
         self.parent_id = parent.id if parent is not None else None
@@ -113,8 +117,8 @@ class ModelCall:
         self.asked = asked
         self.caller = caller
         self.groups = groups
-        self.hides_usage = hides_usage
-        """Whether to keep from the caller the usage that only we asked for."""
+        self.usage_filter = usage_filter
+        """Keeps from the caller the usage that only we asked for."""
         self.answer = Answer()
         self.error: str | None = None
         self.status: int | None = None
@@ -124,6 +128,8 @@ class ModelCall:
         self.first_chunk: float | None = None
         """Seconds from the request to the first piece of a streamed answer."""
         self.chunks = 0
+        self.read_to_end = False
+        """Whether the end of the answer has come, and not only the end of who reads it."""
         self.usage = Usage()
         """The tokens that it used, once it has ended; with those that are estimated."""
         self.estimated = Usage()
@@ -140,6 +146,7 @@ class ModelCall:
         self._reader: StreamReader | BodyReader | None = None
         self._on_end = on_end
         self._ended = False
+        self._left: float | None = None
         self.attributes: dict[str, Any] = {}
         """What the recorder says of the request, on the span and later in the event."""
         self.span = recorder.start(self)
@@ -204,7 +211,8 @@ class ModelCall:
         if self._ended:
             return
         self._ended = True
-        self.duration = time.perf_counter() - self._clock
+        self.read_to_end = error is None
+        self.duration = (self._left or time.perf_counter()) - self._clock
         if self._reader is not None:
             self.answer = self._reader.finish()
             self.chunks = self._reader.chunks
@@ -217,7 +225,10 @@ class ModelCall:
 
     def fail(self, error: BaseException) -> None:
         """End the call by an exception: the provider's status says more, if there is one."""
-        if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
+        if isinstance(error, GeneratorExit):
+            # The garbage collector may be who closes a generator.
+            self.give_up()
+        elif isinstance(error, asyncio.CancelledError):
             self.end(CANCELLED)
         elif self.refused:
             self.end(str(self.status))
@@ -225,7 +236,13 @@ class ModelCall:
             self.end(type(_origin(error)).__qualname__)
 
     def give_up(self) -> None:
-        """End the call because nobody reads its answer: an error's one says all by its status."""
+        """End the call soon, because nobody reads its answer. Safe wherever a finaliser may run."""
+        if not self._ended:
+            self._left = self._left or time.perf_counter()
+            deferred.soon(self._abandoned)
+
+    def _abandoned(self) -> None:
+        # An error's answer says all by its status.
         self.end(None if self.refused else CANCELLED)
 
     def _error(self, error: str | None) -> str | None:
@@ -253,7 +270,7 @@ class Passage:
 
     def __init__(self, call: ModelCall) -> None:
         self._call = call
-        self._filter = UsageFilter() if call.hides_usage else None
+        self._filter = call.usage_filter
         self._read: Callable[[bytes], None] | None = None
 
     def piece(self, piece: bytes) -> bytes:

@@ -11,6 +11,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -112,6 +113,12 @@ async def _configured() -> dict[str, Any]:
         return found
     config = sys.modules["open_webui.main"].app.state.config
     return {key: getattr(config, name, None) for key, name in _BASE_URLS.items()}
+
+
+def data_dir() -> Path | None:
+    """Return the directory in which Open WebUI keeps its data, if it says where that is."""
+    directory = getattr(sys.modules.get("open_webui.env"), "DATA_DIR", None)
+    return None if directory is None else Path(directory)
 
 
 def version_text() -> str:

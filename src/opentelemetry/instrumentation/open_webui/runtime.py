@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
+from . import deferred
 from .accounting import Accountant
+from .asking import UsageFilter
 from .call import Asked, ModelCall
 from .caller import Caller, find_caller, scene
 from .connections import Connections
 from .groups import Groups
+from .guard import guarded
+from .habits import Habits
 from .names import CANCELLED, UNKNOWN_TASK
 from .settings import Settings
 from .telemetry import Telemetry
@@ -34,19 +39,38 @@ class Runtime:
         self.connections = connections
         self.accountant = accountant
         self._calls: set[ModelCall] = set()
-        self._refusals: set[str] = set()
+        self.habits = Habits()
         self._warned: set[tuple[str | None, str]] = set()
 
-    def start_call(self, asked: Asked, caller: Caller, *, hides_usage: bool = False) -> ModelCall:
-        """Start a call. Its turn lasts at least as long; the process's end ends it, too."""
+    def start_call(
+        self,
+        asked: Asked,
+        caller: Caller,
+        *,
+        usage_filter: UsageFilter | None = None,
+        on_end: Callable[[ModelCall], None] | None = None,
+    ) -> ModelCall:
+        """Start a call. Its turn lasts at least as long; the process's end ends it, too.
+
+        Args:
+            asked: What the provider is asked for.
+            caller: On whose behalf.
+            usage_filter: Takes out of the answer what only we asked for.
+            on_end: Hears of the ended call.
+        """
+        deferred.do()
         here = scene.get()
         turn = here.turn if here is not None else None
         parent = here.call if here is not None else None
 
         def ended(call: ModelCall) -> None:
             self._calls.discard(call)
-            if turn is not None:
-                turn.release()
+            try:
+                if on_end is not None:
+                    on_end(call)
+            finally:
+                if turn is not None:
+                    turn.release()
 
         call = ModelCall(
             self.telemetry,
@@ -56,7 +80,7 @@ class Runtime:
             ended,
             accountant=self.accountant,
             parent=parent,
-            hides_usage=hides_usage,
+            usage_filter=usage_filter,
         )
         self._calls.add(call)
         if parent is not None:
@@ -82,16 +106,14 @@ class Runtime:
             )
         return caller
 
-    def may_ask_usage(self, connection: str) -> bool:
-        """Whether to ask the connection for the usage of a stream."""
-        return self.settings.ask_usage and connection not in self._refusals
-
-    def refused_usage(self, connection: str) -> None:
-        """Remember that the connection does not know the option."""
-        self._refusals.add(connection)
-
     def finish(self) -> None:
         """End what is under way with what is known, then export all. May block for seconds."""
+        deferred.do()
         for call in list(self._calls):
             call.end(CANCELLED)
+        self._keep_habits()
         self.telemetry.flush()
+
+    @guarded
+    def _keep_habits(self) -> None:
+        self.habits.sync()

@@ -1,7 +1,7 @@
 """Reading an answer as it passes: in any pieces, with constant memory, parsing what can speak.
 
-:class:`StreamReader` reads lines (SSE or NDJSON), :class:`BodyReader` one message; both change
-nothing. :class:`UsageFilter` takes out the event that is there only because we asked for usage.
+:class:`StreamReader` reads lines (SSE or NDJSON), :class:`BodyReader` one message. Both change
+nothing.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from . import estimates
 from .estimates import Text, spoken, utf8_size
 from .fast_json import loads
 from .usage import Answer, dropped
-from .wires import USAGE_ENDING, Message, Wire, is_usage_only
+from .wires import USAGE_ENDING, Message, Wire
 
 # A line longer than this is not kept whole: a provider's mistake must not take our memory.
-_LONGEST_LINE: Final = 1 << 20
+LONGEST_LINE: Final = 1 << 20
 # What is kept of such a line: usage stands at the end of the messages that can be so long.
 _KEPT_OF_LONG_LINE: Final = 1 << 16
 # Ollama's counts stand at the end of its answer.
@@ -29,11 +29,11 @@ _OLLAMA_COUNTS: Final = re.compile(r'"(prompt_eval_count|eval_count)":\s*(\d{1,1
 _KEPT_LINES: Final = 32
 _LONGEST_KEPT: Final = 4096
 
+_ERROR_EVENT: Final = re.compile(rb"(?::[^\r\n]*[\r\n]+)*event:\s*error\b")
+
 # No message is shorter than its braces and the newline.
 _SHORTEST_LINE: Final = 2
 _LONGEST_END: Final = 32
-# What only reports usage has no choices.
-_NO_CHOICE: Final = re.compile(rb'"choices":\s*\[\s*\]')
 _DATA: Final = ord("d")
 _BRACE: Final = ord("{")
 
@@ -43,6 +43,7 @@ class StreamReader:
 
     __slots__ = (
         "_clipped",
+        "_held",
         "_kept",
         "_rest",
         "_said",
@@ -58,7 +59,8 @@ class StreamReader:
         self.answer = Answer()
         self.chunks = 0
         """Lines that carried a message."""
-        self._rest = b""
+        self._rest: list[bytes] = []
+        self._held = 0
         self._clipped = False
         self._started = False
         self._kept: list[bytes] = []
@@ -88,9 +90,11 @@ class StreamReader:
 
     def finish(self) -> Answer:
         """Take the end of the stream: its last line may lack the newline."""
-        if len(self._rest) > _SHORTEST_LINE:
-            rest, self._rest = self._rest, b""
+        rest = b"".join(self._rest)
+        self._rest.clear()
+        if len(rest) > _SHORTEST_LINE:
             self._line(rest)
+        self.answer.nulls = any(blank in line for line in self._kept for blank in self.wire.blank)
         if self.answer.reports.total().output is None:
             self.answer.text = streamed_text(self._kept, self._said, self._size)
         return self.answer
@@ -103,14 +107,26 @@ class StreamReader:
             self._kept.append(line)
 
     def _pieces(self, piece: bytes) -> None:
-        *lines, rest = (self._rest + piece).split(b"\n")
+        if b"\n" not in piece:
+            self._hold(piece)
+            return
+        *lines, rest = b"".join((*self._rest, piece)).split(b"\n")
         for line in lines:
             if len(line) > _SHORTEST_LINE:
                 self._line(line)
             self._clipped = False
-        if len(rest) > _LONGEST_LINE:
-            rest, self._clipped = rest[-_KEPT_OF_LONG_LINE:], True
-        self._rest = rest
+        self._rest.clear()
+        self._held = 0
+        if rest:
+            self._hold(rest)
+
+    def _hold(self, part: bytes) -> None:
+        # Joined when its end is there: a long line may come in very many parts.
+        self._rest.append(part)
+        self._held += len(part)
+        if self._held > LONGEST_LINE:
+            self._rest = [b"".join(self._rest)[-_KEPT_OF_LONG_LINE:]]
+            self._held, self._clipped = _KEPT_OF_LONG_LINE, True
 
     def _line(self, line: bytes) -> None:
         # Comments, and the other fields of an event stream, carry no message.
@@ -118,7 +134,7 @@ class StreamReader:
             return
         # The end of an event stream is a short line of its own.
         if len(line) < _LONGEST_END and b"[DONE]" in line:
-            self.answer.complete = True
+            self.answer.complete = self.answer.closed = True
             return
         self.chunks += 1
         if self.wire.spoken in line:
@@ -149,21 +165,25 @@ class StreamReader:
 class BodyReader:
     """Reads an answer that is one message, in however many pieces it comes."""
 
-    __slots__ = ("_kept", "_length", "answer", "chunks", "wire")
+    __slots__ = ("_held", "_kept", "_length", "answer", "chunks", "wire")
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
         self.answer = Answer()
         self.chunks = 0
         self._kept: list[bytes] = []
+        self._held = 0
         self._length = 0
 
     def feed(self, piece: bytes) -> None:
         """Take the next piece."""
         self._kept.append(piece)
         self._length += len(piece)
-        if self._length > self.wire.longest and len(self._kept) > 1:
+        self._held += len(piece)
+        # Cut once in a while only: each cut copies what is kept.
+        if self._length > self.wire.longest and self._held > 2 * _KEPT_OF_LONG_LINE:
             self._kept = [b"".join(self._kept)[-_KEPT_OF_LONG_LINE:]]
+            self._held = _KEPT_OF_LONG_LINE
 
     def finish(self) -> Answer:
         """Take the end of the body."""
@@ -175,50 +195,6 @@ class BodyReader:
         return answer
 
 
-class UsageFilter:
-    """Takes the events that only report usage out of a stream, for who did not ask for them.
-
-    What is left stays byte for byte what it was. The beginning of a line is held back until its end
-    is there: no client could read it before.
-    """
-
-    __slots__ = ("_dropped", "_held")
-
-    def __init__(self) -> None:
-        self._held = b""
-        self._dropped = False
-
-    def feed(self, piece: bytes) -> bytes:
-        """Return what of the stream may go on, now that this piece has come."""
-        # Runs for every chunk, most of which are whole lines without the word.
-        whole = not self._held and not self._dropped and piece.endswith(b"\n")
-        if whole and (b'"usage"' not in piece or _NO_CHOICE.search(piece) is None):
-            return piece
-        data = self._held + piece
-        end = data.rfind(b"\n") + 1
-        if len(data) - end > _LONGEST_LINE:
-            end = len(data)
-        self._held = data[end:]
-        return self._kept(data[:end])
-
-    def finish(self) -> bytes:
-        """Return what is left at the end of the stream."""
-        held, self._held = self._held, b""
-        return self._kept(held)
-
-    def _kept(self, data: bytes) -> bytes:
-        return b"".join(line for line in data.splitlines(keepends=True) if self._keeps(line))
-
-    def _keeps(self, line: bytes) -> bool:
-        # The blank line that ends a dropped event goes with it.
-        if self._dropped and not line.strip(b"\r\n"):
-            self._dropped = False
-            return False
-        message = message_of(line) if b'"usage"' in line else None
-        self._dropped = message is not None and is_usage_only(message)
-        return not self._dropped
-
-
 def message_of(line: bytes) -> Message | None:
     """Return the message in a line of an event stream or of NDJSON, if there is one."""
     start = line.find(b"{")
@@ -226,6 +202,21 @@ def message_of(line: bytes) -> Message | None:
     if start < 0 or line[:start].strip() not in (b"", b"data:"):
         return None
     return _parsed(line[start:])
+
+
+def first_message(beginning: bytes) -> Message | None:
+    """Return the first message of a stream, or the only one of a body, if it is whole already."""
+    messages = map(message_of, beginning.splitlines())
+    return next((message for message in messages if message is not None), None)
+
+
+def begins_with_error(wire: Wire, beginning: bytes) -> bool:
+    """Whether a stream begins with an error, or a body is one."""
+    message, answer = first_message(beginning), Answer()
+    if message is None:
+        return False
+    wire.read(message, answer)
+    return answer.error is not None or _ERROR_EVENT.match(beginning) is not None
 
 
 def _parsed(text: bytes) -> Message | None:

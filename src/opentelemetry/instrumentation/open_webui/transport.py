@@ -11,16 +11,16 @@ Knows no HTTP client: each has a module of its own in ``clients``.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
-from . import endpoints
+from . import endpoints, habits
+from .asking import UsageFilter, asking, may_ask
 from .call import Asked, ModelCall
 from .caller import Caller
 from .endpoints import Endpoint, Payload
@@ -29,8 +29,6 @@ from .guard import guarded, report
 from .providers import Provider
 from .runtime import Runtime
 
-_USAGE_OPTION: Final = '"stream_options":{"include_usage":true}'
-_OPTION_NAMES: Final = (b"stream_options", b"include_usage")
 # As `multipart/form-data` (RFC 7578) has a field that is no file.
 _FORM_FIELDS: Final = re.compile(r'form-data; name="(\w+)"\r\n\r\n([^\r\n]{1,200})\r\n')
 _PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -67,28 +65,32 @@ announced: Final[ContextVar[Announced | None]] = ContextVar("open_webui_announce
 
 
 class Outgoing:
-    """One request to a provider: what it asks for, and whether we ask for usage with it."""
+    """One request to a provider: what it asks for, and whether we ask for usage with it.
 
-    __slots__ = ("asked", "asks", "caller", "connection", "payload", "runtime")
+    Args:
+        runtime: What is shared.
+        caller: On whose behalf it is sent.
+        asked: What it asks for.
+        payload: Its body.
+        own: Whether Open WebUI's own code sends it; only into such a request we put our wish.
+    """
+
+    __slots__ = ("_habit", "asked", "asks", "caller", "payload", "runtime")
 
     def __init__(
-        self,
-        runtime: Runtime,
-        caller: Caller,
-        asked: Asked,
-        connection: str,
-        payload: Payload,
+        self, runtime: Runtime, caller: Caller, asked: Asked, payload: Payload, *, own: bool
     ) -> None:
         self.runtime = runtime
         self.caller = caller
         self.asked = asked
-        self.connection = connection
         self.payload = payload
+        streams = asked.stream and asked.endpoint.asks_usage and own
+        self._habit = habits.key_of(asked.url, asked.model) if streams else ""
         self.asks = (
-            asked.stream
-            and asked.endpoint.asks_usage
-            and runtime.may_ask_usage(connection)
-            and not _asks_usage(payload)
+            streams
+            and runtime.settings.ask_usage
+            and may_ask(payload)
+            and runtime.habits.asks(self._habit, asked.address)
         )
 
     def start(self) -> ModelCall | None:
@@ -100,23 +102,47 @@ class Outgoing:
 
     @guarded
     def _start(self) -> ModelCall:
-        return self.runtime.start_call(self.asked, self.caller, hides_usage=self.asks)
+        hides = UsageFilter(self.runtime.habits.nulls(self._habit)) if self.asks else None
+        return self.runtime.start_call(
+            self.asked,
+            self.caller,
+            usage_filter=hides,
+            on_end=self._learn if self._habit else None,
+        )
 
-    def body(self, body: str | bytes) -> str | bytes:
-        """Return what to send; without our wish for usage, the same."""
-        return (_ask_usage(body, self.payload) if self.asks else None) or body
+    def body(self, body: str | bytes) -> str | bytes | None:
+        """Return what to send with our wish for usage in it; ``None`` if it has no place there."""
+        return asking(body, self.payload)
 
-    def refused(self, status: int) -> bool:
-        """Whether the answer may be a refusal of our wish for usage."""
-        return self.asks and 400 <= status < 500
+    @property
+    def is_proven(self) -> bool:
+        """Whether the model is known to take the option."""
+        return self.runtime.habits.proven(self._habit)
 
-    def give_up_asking(self, answer: bytes) -> bool:
-        """Whether the provider refused the option; then it is not asked again, now or later."""
-        if not any(name in answer for name in _OPTION_NAMES):
-            return False
+    def may_be_refused(self, status: int) -> bool:
+        """Whether an answer with an error may be for our wish."""
+        return self.runtime.habits.may_refuse(self._habit, status)
+
+    def stop_asking(self, *, came: bool) -> None:
+        """Take it that the request was sent again without our wish, and whether that helped."""
         self.asks = False
-        self.runtime.refused_usage(self.connection)
-        return True
+        if came:
+            self.runtime.habits.refused(self._habit)
+        else:
+            self.runtime.habits.failed_either_way(self._habit)
+
+    def _learn(self, call: ModelCall) -> None:
+        """Learn from an ended stream whether its model reports by itself, and takes our wish."""
+        known, answer = self.runtime.habits, call.answer
+        if self.asks and call.error is not None:
+            known.failed_asked(self._habit)
+        elif call.error is not None or not (call.read_to_end or answer.closed) or not call.chunks:
+            return
+        elif self.asks:
+            known.came_asked(self._habit)
+        elif "stream_options" not in self.payload:
+            reported = bool(answer.reports.total())
+            known.came_unasked(self._habit, reported=reported, nulls=answer.nulls)
 
 
 async def know_groups(out: Outgoing | None) -> None:
@@ -146,6 +172,8 @@ def carrying(
         return
 
     def answered(response: Any) -> Any:
+        if not out.asks:
+            call.usage_filter = None
         watch(call, response)
         return response
 
@@ -178,12 +206,12 @@ def outgoing(
     endpoint = endpoints.find(parts.path, payload)
     expected = _expected(coming.leaf, endpoint) if coming is not None else None
     if coming is not None and expected is not None:
-        return _outgoing(runtime, coming.leaf, coming.caller, parts, expected, payload)
+        return _outgoing(runtime, coming.leaf, coming.caller, parts, expected, payload, own=True)
     if endpoint is None or not runtime.connections.has(url):
         return None
     leaf = Leaf(provider=runtime.connections.provider(url))
     caller = runtime.unknown_caller(endpoint.operation, parts.path)
-    return _outgoing(runtime, leaf, caller, parts, endpoint, payload)
+    return _outgoing(runtime, leaf, caller, parts, endpoint, payload, own=False)
 
 
 def _expected(leaf: Leaf, endpoint: Endpoint | None) -> Endpoint | None:
@@ -201,10 +229,11 @@ def _outgoing(
     parts: SplitResult,
     endpoint: Endpoint,
     payload: Payload,
+    *,
+    own: bool,
 ) -> Outgoing:
     host = parts.hostname or ""
     model = endpoint.model(parts.path, parts.query, payload)
-    connection = f"{parts.scheme}://{parts.netloc}{parts.path}"
     asked = Asked(
         endpoint=endpoint,
         operation=leaf.operation or endpoint.operation,
@@ -215,10 +244,10 @@ def _outgoing(
         port=port_of(parts),
         characters=endpoint.characters(payload),
         images=endpoint.images(payload),
-        url=connection,
+        url=f"{parts.scheme}://{parts.netloc}{parts.path}",
         prompt=runtime.accountant.measure(endpoint, payload),
     )
-    return Outgoing(runtime, caller, asked, connection, payload)
+    return Outgoing(runtime, caller, asked, payload, own=own)
 
 
 def port_of(parts: SplitResult) -> int | None:
@@ -239,19 +268,3 @@ def json_payload(body: object) -> Payload:
         text = body if isinstance(body, str) else bytes(body).decode("utf-8", "replace")
         return {"": text, **dict(_FORM_FIELDS.findall(text))}
     return payload if isinstance(payload, dict) else {}
-
-
-def _asks_usage(payload: Payload) -> bool:
-    options = payload.get("stream_options")
-    return isinstance(options, dict) and options.get("include_usage") is True
-
-
-@guarded
-def _ask_usage(body: str | bytes, payload: Mapping[str, Any]) -> str | bytes:
-    """Return the body with the option; the rest of it stays byte for byte what it was."""
-    if "stream_options" in payload:
-        options = {**(payload["stream_options"] or {}), "include_usage": True}
-        return json.dumps({**payload, "stream_options": options})
-    text = body if isinstance(body, str) else body.decode()
-    brace = text.index("{") + 1
-    return f"{text[:brace]}{_USAGE_OPTION},{text[brace:]}"

@@ -7,24 +7,33 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from . import pricing
+from . import compat, deferred, pricing
 from .guard import report
 
 if TYPE_CHECKING:
     from .runtime import Runtime
 
 _PRICES_SECONDS: Final = 10.0
+_HABITS_SECONDS: Final = 10.0
 
 
 @asynccontextmanager
 async def keeping_up(runtime: Runtime) -> AsyncIterator[None]:
-    """Keep groups, connections and prices current until it ends."""
+    """Keep groups, connections, prices and what is learned of models current until it ends."""
+    deferred.use_this_loop()
     runtime.groups.start()
+    directory = compat.data_dir()
+    if directory is not None:
+        runtime.habits.keep_in(directory)
+    await _attempt(lambda: asyncio.to_thread(runtime.habits.sync), "the reading of what is learned")
     await runtime.connections.load()
     await _attempt(lambda: asyncio.to_thread(pricing.load), "the loading of list prices")
     prices, groups = runtime.accountant.prices.file, runtime.settings.groups_cache_seconds
     tasks = [
         asyncio.create_task(_every(_PRICES_SECONDS, lambda: asyncio.to_thread(prices.refresh))),
+        asyncio.create_task(
+            _every(_HABITS_SECONDS, lambda: asyncio.to_thread(runtime.habits.sync))
+        ),
         asyncio.create_task(_every(groups / 2, lambda: _update_members(runtime))),
     ]
     try:

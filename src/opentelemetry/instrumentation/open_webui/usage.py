@@ -137,6 +137,10 @@ class Answer:
     """``error.type`` of an error that the provider reported inside its answer."""
     complete: bool = False
     """Whether the provider said that this is the end."""
+    closed: bool = False
+    """Whether nothing can follow: a stream has its end mark."""
+    nulls: bool = False
+    """Whether a stream says ``"usage": null`` beside what it says."""
     images: int | None = None
     """Images in the answer."""
     seconds: float | None = None

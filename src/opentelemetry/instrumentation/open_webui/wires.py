@@ -120,11 +120,14 @@ def _finished(answer: Answer, reason: str | None) -> None:
 
 
 def read_openai(message: Message, answer: Answer) -> None:
-    """Read one message of the OpenAI APIs but Responses: a whole answer or one chunk."""
+    """Read one message of the OpenAI APIs but Responses: a whole answer or one chunk.
+
+    Source: the OpenAI API reference; Groq's has ``x_groq.usage`` in the last chunk of a stream.
+    """
     _read_head(message, answer)
     for choice in _objects(message.get("choices")):
         _finished(answer, _text(choice, "finish_reason"))
-    usage = _nested(message, "usage")
+    usage = _nested(message, "usage") or _nested(_nested(message, "x_groq"), "usage")
     answer.reports.add(usage_of(usage) if usage else timings_of(_nested(message, "timings")))
     _read_charge(usage, answer)
 
@@ -326,8 +329,3 @@ OCR: Final = Wire(read=read_ocr, longest=1 << 24)
 GEMINI: Final = Wire(read=read_gemini, longest=1 << 24)
 # The part of a quiet ending that may itself hold the word.
 USAGE_ENDING: Final = len(b'"usage": null}')
-
-
-def is_usage_only(message: Message) -> bool:
-    """Whether a chunk is the extra one that ``stream_options.include_usage`` asks for."""
-    return message.get("choices") == [] and bool(message.get("usage"))

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+import warnings
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Final, cast
 
-from aiohttp import ClientResponse, FormData, WSMsgType
+from aiohttp import ClientError, ClientResponse, FormData, WSMsgType
+from aiohttp.hdrs import CONTENT_LENGTH
 from aiohttp.streams import StreamReader
 
 from ..call import ModelCall, Passage, given_up_with
 from ..endpoints import Payload
-from ..guard import guarded
+from ..guard import guarded, report
 from ..patching import Wrapper
 from ..runtime import Runtime
+from ..stream import begins_with_error, first_message
 from ..transport import Outgoing, carrying, json_payload, know_groups, outgoing
 
 _CLOSED: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 # Sound and pictures say nothing of themselves.
 _MUTE: Final = ("audio/", "image/", "video/", "application/octet-stream")
+_EVENTS: Final = "text/event-stream"
+_ERRORS: Final = 400
+# A refusal comes at once; the first word of an answer may take its time, and must not wait for us.
+_PATIENCE: Final = 5.0
+_LONGEST_BEGINNING: Final = 1 << 16
 
 
 def sends(runtime: Runtime) -> Wrapper:
@@ -56,27 +66,76 @@ async def _send(
     out: Outgoing, wrapped: Callable[..., Awaitable[Any]], args: Any, kwargs: Mapping[str, Any]
 ) -> Any:
     await know_groups(out)
-    response = await _send_once(out, wrapped, args, kwargs)
-    if out.refused(response.status) and out.give_up_asking(await _body_of(response)):
-        response = await _send_once(out, wrapped, args, kwargs)
+    with carrying(out, _watch) as answered:
+        response = await _ask(out, wrapped, args, kwargs) if out.asks else None
+        return answered(await wrapped(*args, **kwargs) if response is None else response)
+
+
+async def _ask(
+    out: Outgoing, wrapped: Callable[..., Awaitable[Any]], args: Any, kwargs: Mapping[str, Any]
+) -> ClientResponse | None:
+    """Send the request with our wish for usage; where that is refused, without it.
+
+    Nothing has reached who waits for the answer until then: to them it is one request. Returns
+    ``None`` where the wish has no place.
+    """
+    body = kwargs.get("data")
+    asking = out.body(body) if isinstance(body, (str, bytes)) else None
+    if asking is None:
+        out.asks = False
+        return None
+    response: ClientResponse = await wrapped(*args, **{**kwargs, "data": asking})
+    with _closing_if_given_up(response):
+        if not await _may_be_refusal(out, response):
+            return response
+    response.close()
+    response = await wrapped(*args, **kwargs)
+    with _closing_if_given_up(response):
+        out.stop_asking(came=not await _is_error(out, response))
     return response
 
 
-async def _body_of(response: ClientResponse) -> bytes:
+@contextmanager
+def _closing_if_given_up(response: ClientResponse) -> Iterator[None]:
     try:
-        # aiohttp keeps what was read, so Open WebUI reads the same afterwards.
-        return await response.read()
+        yield
+    except BaseException:
+        response.close()
+        raise
+
+
+async def _may_be_refusal(out: Outgoing, response: ClientResponse) -> bool:
+    if response.status >= _ERRORS:
+        return out.may_be_refused(response.status)
+    return not out.is_proven and await _is_error(out, response)
+
+
+async def _is_error(out: Outgoing, response: ClientResponse) -> bool:
+    """Whether an answer is an error: by its status, or by its first event, waited for a moment."""
+    if response.status >= _ERRORS:
+        return True
+    try:
+        return begins_with_error(out.asked.endpoint.wire, await _beginning(response.content))
     except Exception:
-        return b""
+        report("the look at the beginning of a stream")
+        return False
 
 
-async def _send_once(
-    out: Outgoing, wrapped: Callable[..., Awaitable[Any]], args: Any, kwargs: Mapping[str, Any]
-) -> Any:
-    with carrying(out, _watch) as answered:
-        if out.asks:
-            kwargs = {**kwargs, "data": out.body(kwargs["data"])}
-        return answered(await wrapped(*args, **kwargs))
+async def _beginning(content: StreamReader) -> bytes:
+    """Return the first bytes of a body up to its first message, and leave them where they are."""
+    kept, deadline = b"", asyncio.get_running_loop().time() + _PATIENCE
+    try:
+        while not content.at_eof() and len(kept) < _LONGEST_BEGINNING:
+            left = deadline - asyncio.get_running_loop().time()
+            kept += await asyncio.wait_for(content.readany(), left)
+            if first_message(kept) is not None:
+                break
+    except (TimeoutError, ClientError):
+        pass  # Whoever reads the body meets the same.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        content.unread_data(kept)
+    return kept
 
 
 @guarded
@@ -85,6 +144,9 @@ def _watch(call: ModelCall, response: ClientResponse) -> None:
     if response.content.at_eof():
         call.end()
         return
+    if response.content_type != _EVENTS or CONTENT_LENGTH in response.headers:
+        # No stream of chunks, or one whose length is told already.
+        call.usage_filter = None
     body = WatchedBody(response.content, call)
     if response.content_type.startswith(_MUTE):
         body.passage.mute()
