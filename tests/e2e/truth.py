@@ -80,6 +80,8 @@ class Truth:
         """All accounting metrics as they have to be."""
         counts: Counts = Counter()
         for call in self.calls:
+            if call.is_refusal:
+                continue
             for key, amount in self._of(call):
                 counts[key] += round(amount, 6)
         return counts

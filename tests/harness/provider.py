@@ -107,6 +107,15 @@ class ServedCall:
     def __post_init__(self) -> None:
         self.provider = self.provider or self.wire
 
+    @property
+    def is_refusal(self) -> bool:
+        """Whether this was an error for the library's wish for usage: no call of anybody's."""
+        return self.status >= 400 and self.body.startswith(ADDED_OPTION)
+
+
+# How a body begins into which the library has put its wish for usage.
+ADDED_OPTION = b'{"stream_options":{"include_usage":true},'
+
 
 class Provider(WebThread):
     """Serves `MODELS` in the wire formats of OpenAI and Ollama, and further endpoints to any name.
