@@ -24,7 +24,7 @@ _FIELDS: Final = (b"event:", b"id:", b"retry:")
 _EVENT_ENDS: Final = (b"\n\n", b"\r\n\r\n")
 # The last brace of a message is its own, so what stands before it is no part of something inside.
 _NULL_AT_END: Final = (b',"usage":null}', b', "usage": null}')
-_NULL_EVENT_END: Final = _NULL_AT_END[0] + b"\n\n"
+_NULL_SIZE: Final = len(_NULL_AT_END[0])
 # What all chunks of a stream say, and what is said of its cost: nothing that a reader waits for.
 _ENVELOPE: Final = frozenset((
     "id", "object", "created", "model", "provider", "system_fingerprint", "service_tier",
@@ -73,12 +73,18 @@ class UsageFilter:
 
     def feed(self, piece: bytes) -> bytes:
         """Return what of the stream may go on, now that this piece has come."""
-        # Runs for every chunk, most of which are whole events without the word, or with its null.
-        if not (self._held or self._fields or self._dropped) and piece.endswith(_EVENT_ENDS):
-            if _QUOTED not in piece:
+        # Runs for every chunk, most of which are one message without the word, or with its null.
+        if not (self._held or self._fields or self._dropped):
+            line = piece.rstrip(b"\r\n")
+            if not line:
                 return piece
-            if piece.endswith(_NULL_EVENT_END) and piece.find(b"\n") == len(piece) - 2:
-                return piece if self._nulls else piece[: -len(_NULL_EVENT_END)] + b"}\n\n"
+            if line.startswith(_DATA) and len(line) < len(piece) and line.find(b"\n") < 0:
+                if line.endswith(_NULL_AT_END[0]) and line.find(b"\r") < 0:
+                    return piece if self._nulls else line[:-_NULL_SIZE] + b"}" + piece[len(line) :]
+                if line.find(_QUOTED) < 0:
+                    return piece
+            elif piece.endswith(_EVENT_ENDS) and _QUOTED not in piece:
+                return piece
         if b"\n" not in piece and b"\r" not in piece:
             return self._hold(piece)
         data = b"".join((*self._held, piece))
