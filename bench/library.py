@@ -262,9 +262,8 @@ def export(active: int, idle: int) -> float:
 def book(totals: Any, kind: str, series: int) -> None:
     """Book one request of each of so many users."""
     for number in range(series):
-        tags = (
-            ("user.id", f"{kind}-{number}"),
-            ("user.name", f"{kind} {number}"),
+        user = (("user.id", f"{kind}-{number}"), ("user.name", f"{kind} {number}"))
+        what = (
             ("gen_ai.request.model", "gpt-std"),
             ("open_webui.model.id", "gpt-std"),
             ("gen_ai.provider.name", "openai"),
@@ -272,7 +271,7 @@ def book(totals: Any, kind: str, series: int) -> None:
             ("open_webui.task", "chat"),
             ("gen_ai.operation.name", "chat"),
         )
-        totals.book(tags, [("open_webui.usage.requests", (), 1)])
+        totals.book(user, what, [("open_webui.usage.requests", (), 1)], user, series)
 
 
 def memory(calls: int = 100_000, users: int = 50) -> tuple[float, float]:

@@ -55,7 +55,7 @@ OF_USER: Final = (*OF_CALL, chosen(USER_ID, "user"))
 OF_GROUP: Final = (*OF_CALL, chosen(GROUP, "group"))
 INPUT, OUTPUT = (f'{TOKEN_TYPE}="{kind}"' for kind in ("input", "output"))
 API: Final = f'{SOURCE}="api"'
-PEOPLE: Final = f'{USER_ID}!~"{names.SYSTEM_USER}|{names.FOLDED_USER}"'
+PEOPLE: Final = f'{USER_ID}!~"{names.SYSTEM_USER}|{names.FOLDED}"'
 ALL: Final = Window()
 BEFORE: Final = Window(before=True)
 WHO: Final = "who"
@@ -282,7 +282,7 @@ class Queries:
 
     def folded_calls(self) -> str:
         """How many calls count under no user, because there are more than the limit allows?"""
-        folded = f'{USER_ID}="{names.FOLDED_USER}"'
+        folded = f'{USER_ID}="{names.FOLDED}"'
         calls = summed(self.reading.total(names.USAGE_REQUESTS, [folded], ALL))
         return f"{calls} or 0 * {self.every_call()}"
 

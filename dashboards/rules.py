@@ -214,7 +214,7 @@ def _of_truth(reading: Reading) -> Iterator[Alert]:
             f"{{{{ $value | humanizePercentage }}}} of the {about}",
             f"Of the last 24 hours; more than the threshold {share}. The page shows of which models.",
         )  # fmt: skip
-    folded = [f'{USER_ID}="{names.FOLDED_USER}"']
+    folded = [f'{USER_ID}="{names.FOLDED}"']
     yield Alert(
         "OpenWebUISeriesFolded",
         f"{_grown(reading, names.USAGE_REQUESTS, HOUR, folded)} {threshold('folded_calls')}",

@@ -113,7 +113,7 @@ ALL = [
     *both("429", "gpt-429", failing("429")),
     *both("500", "gpt-500", failing("500")),
     *both("500-text", "gpt-500-text", failing("500")),
-    *both("error-inside", "gpt-sse-error", failing("model_crashed")),
+    *both("error-inside", "gpt-sse-error", failing("server_error")),
     *both("cut", "gpt-cut", failing("ClientPayloadError")),
     *both("500-ollama", "llama-500", failing("500")),
     Case("error-inside-ollama", "alice", "llama-stream-error", failing("_OTHER"), stream=True),

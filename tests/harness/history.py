@@ -22,6 +22,7 @@ _UNITS = {"s": "_seconds"}
 
 Series = tuple[str, frozenset[tuple[str, str]]]
 Samples = dict[Series, list[tuple[float, float]]]
+NO_LIMIT = 10**6
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Process:
         now = [self.start]
         shards: list[tuple[str, int]] = []
         totals = Totals(
-            idle=IDLE, limit=10**6, shard_size=10**6, on_shard=lambda *one: shards.append(one),
+            idle=IDLE, limit=NO_LIMIT, shard_size=NO_LIMIT, on_shard=lambda *one: shards.append(one),
             membership=names.USER_GROUP.name, clock=lambda: now[0],
         )  # fmt: skip
         totals.hold = INTERVAL * 1.5
@@ -91,7 +92,7 @@ class Process:
 
 def book(totals: Totals, call: Call) -> None:
     """Put a call into the accounts, as the library does."""
-    user_id = names.FOLDED_USER if call.folded else call.user
+    user_id = names.FOLDED if call.folded else call.user
     user: Tags = ((names.USER_ID, user_id),)
     if call.name is not None:
         user = (*user, (names.USER_NAME, call.name or call.user))
@@ -101,15 +102,15 @@ def book(totals: Totals, call: Call) -> None:
         (names.OPERATION, "chat"),
     )  # fmt: skip
     groups = call.groups or (names.NO_GROUP,)
-    _book(totals, (*user, *common), call, of_user=True)
+    _book(totals, user, common, call, of_user=True)
     for group in groups:
-        _book(totals, ((names.GROUP_NAME, group), *common), call, of_user=False)
+        _book(totals, ((names.GROUP_NAME, group),), common, call, of_user=False)
     if not call.folded:
         totals.set_members(user_id, [(*user, (names.GROUP_NAME, group)) for group in groups])
     totals.set_gauge(names.USER_LAST_SEEN.name, user, call.at)
 
 
-def _book(totals: Totals, account: Tags, call: Call, *, of_user: bool) -> None:
+def _book(totals: Totals, owner: Tags, what: Tags, call: Call, *, of_user: bool) -> None:
     requests, tokens, cost = (
         (names.USAGE_REQUESTS, names.USAGE_TOKENS, names.USAGE_COST)
         if of_user
@@ -119,12 +120,15 @@ def _book(totals: Totals, account: Tags, call: Call, *, of_user: bool) -> None:
     mark: Tags = ((names.USAGE_ESTIMATED, True),) if call.estimated else ()
     kinds = (("input", call.given), ("output", call.made))
     totals.book(
-        account,
+        owner,
+        what,
         [
             (requests.name, failed, 1),
             *((tokens.name, ((names.TOKEN_TYPE, kind), *mark), n) for kind, n in kinds),
             (cost.name, (), call.cost),
         ],
+        other=owner,
+        share=NO_LIMIT,
     )
 
 

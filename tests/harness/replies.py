@@ -520,7 +520,7 @@ def gpt_500_text(prompt: Prompt) -> Reply:
 
 def gpt_sse_error(prompt: Prompt) -> Reply:
     """Status 200, a few chunks, then an error in the stream; unstreamed, an error body."""
-    error = {"error": error_body("The model crashed", "server_error", code="model_crashed")}
+    error = {"error": error_body("The model crashed", "server_error", code="server_error")}
     if not prompt.stream:
         return Reply(200, JSON, (Piece(compact(error)),))
     deltas = deltas_of(prompt, answer_text(prompt))[:4]

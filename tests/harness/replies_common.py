@@ -182,7 +182,7 @@ FAILURES: dict[str, Build] = {
     "-500": gone_500,
     "-500-text": gpt_500_text,
 }
-CRASH = error_body("The model crashed", "server_error", code="model_crashed")
+CRASH = error_body("The model crashed", "server_error", code="server_error")
 
 
 def behaving(prompt: Prompt, answer: Build, crash: bytes = sse({"error": CRASH})) -> Reply:

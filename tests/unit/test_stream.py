@@ -302,7 +302,8 @@ def test_ollama() -> None:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        ({"code": "model_crashed", "type": "server_error"}, "model_crashed"),
+        ({"code": "context_length_exceeded", "type": "server_error"}, "context_length_exceeded"),
+        ({"code": "made_up", "type": "server_error"}, "server_error"),
         ({"code": None, "type": "server_error"}, "server_error"),
         ({"code": 503}, "503"),
         ({"message": "something about a person"}, "_OTHER"),
@@ -344,8 +345,11 @@ def test_responses() -> None:
     for answer in (read(RESPONSES, body), read_message(RESPONSES, done)):
         assert answer.reports.total() == Usage(9, 5, cache_read=4, reasoning=2)
         assert (answer.model, answer.id, answer.complete) == ("m-1", "r1", True)
-    failed = {"type": "response.failed", "response": {"status": "failed", "error": {"code": "x"}}}
-    assert read(RESPONSES, sse(begun, failed)).error == "x"
+    failed = {
+        "type": "response.failed",
+        "response": {"status": "failed", "error": {"code": "invalid_prompt"}},
+    }
+    assert read(RESPONSES, sse(begun, failed)).error == "invalid_prompt"
 
 
 def test_anthropic_leaves_cached_tokens_out_of_the_input_and_we_do_not() -> None:

@@ -4,11 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opentelemetry.instrumentation.open_webui.totals import Tags, Totals
+from opentelemetry.instrumentation.open_webui.totals import Place, Tags, Totals
 
 HOLD, IDLE = 10.0, 100.0
 ALICE: Tags = (("user.id", "alice"), ("model", "m"))
-OTHER: Tags = (("user.id", "__other__"), ("model", "m"))
+OTHER: Tags = (("user.id", "__other__"),)
+LESS = "__other__"
+SHARE = 1000
+
+
+def less(tags: Tags) -> Tags:
+    """Tells neither model nor error."""
+    return tuple((name, LESS) for name, _ in tags)
 
 
 class Clock:
@@ -20,35 +27,48 @@ class Clock:
 
 
 class Fixture:
-    def __init__(self, limit: int = 1000, shard_size: int = 1000) -> None:
+    def __init__(self, limit: int = 1000, shard_size: int = 1000, share: int = SHARE) -> None:
         self.clock = Clock()
+        self.share = share
         self.shards: list[tuple[str, int]] = []
         self.totals = Totals(
             idle=IDLE,
             limit=limit,
             shard_size=shard_size,
             on_shard=lambda metric, shard: self.shards.append((metric, shard)),
+            fold=less,
             membership="member",
             clock=self.clock,
         )
         self.totals.hold = HOLD
         self.totals.open("calls")
 
-    def book(self, who: str = "alice", amount: int = 1, at: float | None = None) -> bool:
+    def book(
+        self,
+        who: str = "alice",
+        amount: float = 1,
+        at: float | None = None,
+        model: str = "m",
+        error: str | None = None,
+    ) -> Place:
         if at is not None:
             self.clock.now = at
-        account: Tags = (("user.id", who), ("model", "m"))
-        return self.totals.book(account, [("calls", (), amount)], OTHER)
+        failed: Tags = (("error", error),) if error else ()
+        owner, what, entry = (("user.id", who),), (("model", model),), ("calls", failed, amount)
+        return self.totals.book(owner, what, [entry], OTHER, self.share)
 
     def shown(self, at: float | None = None) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for value, tags in self.series(at):
+            who = str(tags["user.id"])
+            found[who] = found.get(who, 0) + value
+        return found
+
+    def series(self, at: float | None = None) -> list[tuple[float, dict[str, str | bool]]]:
         if at is not None:
             self.clock.now = at
         shards = sum(metric == "calls" for metric, _ in self.shards)
-        return {
-            attributes["user.id"]: value
-            for shard in range(shards)
-            for value, attributes in self.totals.shown("calls", shard)
-        }
+        return [row for shard in range(shards) for row in self.totals.shown("calls", shard)]
 
 
 def test_a_new_series_shows_zero_for_the_hold_and_then_its_total() -> None:
@@ -97,10 +117,66 @@ def test_beyond_the_limit_users_are_folded_and_nothing_is_lost(
 ) -> None:
     it = Fixture(limit=3)
     kept = [it.book(f"user{number}", amount=2) for number in range(6)]
-    assert it.book("user0")
-    assert kept == [True, True, True, False, False, False]
+    assert it.book("user0") is Place.OWN
+    assert kept == [Place.OWN] * 3 + [Place.OTHER] * 3
     assert it.shown(at=50) == {"user0": 3, "user1": 2, "user2": 2, "__other__": 6}
     assert caplog.text.count("the limit of 3") == 1
+
+
+def test_who_names_many_models_takes_nobodys_room_and_nothing_is_lost() -> None:
+    it = Fixture(limit=100, share=10)
+    places = [it.book("mallory", model=f"m{number}") for number in range(500)]
+    assert places == [Place.OWN] * 10 + [Place.OWN_LESS] * 490
+    assert it.book("alice", model="new") is Place.OWN
+    assert it.shown(at=50) == {"mallory": 500, "alice": 1}
+    assert len(it.series()) == 12
+
+
+def test_models_beyond_the_limit_are_folded_too_and_nothing_is_lost() -> None:
+    it = Fixture(limit=20, share=10)
+    for user in range(30):
+        it.book(f"u{user}")
+    places = [it.book("late", model=f"m{number}") for number in range(500)]
+    assert set(places) == {Place.OTHER, Place.OTHER_LESS}
+    assert sum(it.shown(at=50).values()) == 530
+    assert len(it.series()) <= 20 + 10 + 1
+
+
+def test_errors_of_who_has_too_many_are_folded_and_nothing_is_lost() -> None:
+    it = Fixture(share=10)
+    for number in range(500):
+        it.book("mallory", error=f"e{number}")
+    it.book("alice", error="e1")
+    assert it.shown(at=50) == {"mallory": 500, "alice": 1}
+    assert len(it.series()) == 12
+
+
+def test_an_account_may_change_its_names_only_so_often() -> None:
+    it = Fixture(share=10)
+    for number in range(500):
+        owner: Tags = (("user.id", "mallory"), ("user.name", f"n{number}"))
+        place = it.totals.book(owner, (("model", "m"),), [("calls", (), 1)], OTHER, it.share)
+        if place.own:
+            it.totals.set_members("mallory", [(*owner, ("group", "a"))])
+            it.totals.set_gauge("seen", owner, number)
+    assert sum(it.shown(at=50).values()) == 500
+    assert len(it.series()) <= 2 * 10 + 1
+
+
+def test_there_is_no_room_for_memberships_beyond_the_limit() -> None:
+    it = Fixture(limit=3)
+    it.book()
+    it.totals.set_members("alice", members("a", "b", "c", "d"))
+    assert groups_shown(it) == {"a", "b"}
+
+
+@pytest.mark.parametrize("amount", [float("nan"), float("inf"), 1 << 63, 1e300])
+def test_an_amount_that_cannot_be_told_changes_nothing(amount: float) -> None:
+    it = Fixture()
+    it.book(amount=5)
+    it.book(amount=amount)
+    it.book(amount=1)
+    assert it.shown(at=50) == {"alice": 6}
 
 
 def test_a_shard_takes_as_many_series_as_it_may() -> None:

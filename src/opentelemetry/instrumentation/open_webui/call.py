@@ -11,9 +11,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from . import deferred
+from . import deferred, errors
 from .accounting import Accountant
 from .asking import UsageFilter
+from .bounds import MOST_IMAGES, bound, whole
 from .caller import Caller
 from .endpoints import Endpoint
 from .estimates import Text
@@ -48,6 +49,12 @@ class Asked:
     """The whole address, without its query."""
     prompt: Text | None = None
     """The measure of what the model is given to read."""
+
+    def __post_init__(self) -> None:
+        """Bound what users write: the model, and how many images."""
+        bound(self, "model", "address")
+        if self.images is not None:
+            object.__setattr__(self, "images", whole(self.images, MOST_IMAGES))
 
 
 _END: Final = object()
@@ -230,10 +237,10 @@ class ModelCall:
             self.give_up()
         elif isinstance(error, asyncio.CancelledError):
             self.end(CANCELLED)
-        elif self.refused:
-            self.end(str(self.status))
+        elif self.status is not None and self.refused:
+            self.end(errors.of_status(self.status))
         else:
-            self.end(type(_origin(error)).__qualname__)
+            self.end(errors.of_exception(_origin(error)))
 
     def give_up(self) -> None:
         """End the call soon, because nobody reads its answer. Safe wherever a finaliser may run."""
@@ -249,8 +256,8 @@ class ModelCall:
         # Whoever leaves after the answer is complete has missed nothing.
         if error == CANCELLED and self.answer.complete:
             error = None
-        if error is None and self.refused:
-            error = str(self.status)
+        if error is None and self.status is not None and self.refused:
+            error = errors.of_status(self.status)
         return error or self.answer.error
 
 
@@ -325,6 +332,11 @@ def watched(
     return stream
 
 
+def _encoded(piece: object) -> bytes:
+    # A pipe may say half an emoji.
+    return str(piece).encode("utf-8", "replace")
+
+
 async def _watch(
     call: ModelCall, body: Any, inside: Callable[[], AbstractContextManager[Any]]
 ) -> AsyncIterator[Any]:
@@ -336,7 +348,7 @@ async def _watch(
                 piece = await anext(pieces, _END)
             if piece is _END:
                 break
-            passage.piece(piece if isinstance(piece, bytes) else str(piece).encode())
+            passage.piece(piece if isinstance(piece, bytes) else _encoded(piece))
             yield piece
         call.end()
     except BaseException as error:

@@ -11,8 +11,9 @@ from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from .compat import auth_type
-from .names import CHAT_TASK, SYSTEM_USER
+from .bounds import bound, text_or_none
+from .compat import auth_type, task_names
+from .names import CHAT_TASK, SYSTEM_USER, TASKS, UNKNOWN_TASK
 from .settings import Settings
 from .turn import Turn
 
@@ -24,7 +25,6 @@ Metadata = Callable[[str], Any]
 
 # Callers of these routes write the whole body, so its `metadata` is theirs and not Open WebUI's.
 _RAW_ROUTES: Final = ("/openai/", "/ollama/")
-_LONGEST_TASK_NAME: Final = 64
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -70,6 +70,10 @@ class Caller:
     model_id: str | None
     """The model that the caller picked in Open WebUI."""
 
+    def __post_init__(self) -> None:
+        """Bound what users write: their names, and what their requests say."""
+        bound(self, "user_id", "user_name", "chat_id", "route", "model_id")
+
 
 def find_caller(
     settings: Settings,
@@ -98,12 +102,12 @@ def find_caller(
     user = user or here.user or getattr(request.state, "user", None)
     route = _route(request)
     metadata = _metadata(request, form, route)
-    task = str(task or metadata("task") or CHAT_TASK)[:_LONGEST_TASK_NAME]
+    task = _known_task(task or metadata("task") or CHAT_TASK)
     auth = auth or _auth(request)
     return Caller(
         user_id=_text(user, "id") or SYSTEM_USER,
         user_name=user_name(user, settings),
-        roles=tuple(role for role in (_text(user, "role"),) if role),
+        roles=tuple(role for role in (text_or_none(getattr(user, "role", None)),) if role),
         source=here.source or _source(request, metadata, auth),
         auth=auth,
         task=task,
@@ -118,6 +122,12 @@ def _picked(here: Scene, form: Mapping[str, Any], task: str) -> str | None:
         return here.call.caller.model_id
     answer = here.model_id if task == CHAT_TASK else None
     return answer or here.dispatched or _string(form.get("model"))
+
+
+def _known_task(task: object) -> str:
+    """Return the name of a task that is ours or Open WebUI's: a caller may write any other."""
+    name = str.__str__(task) if isinstance(task, str) else UNKNOWN_TASK
+    return name if name in TASKS or name in task_names() else UNKNOWN_TASK
 
 
 def user_name(user: Any, settings: Settings) -> str | None:
@@ -137,16 +147,21 @@ def user_name(user: Any, settings: Settings) -> str | None:
 
 def pseudonym(text: str, salt: str) -> str:
     """Return the first 16 hexadecimal digits of the HMAC-SHA256 (RFC 2104) of ``text``."""
-    return hmac.new(salt.encode(), text.encode(), hashlib.sha256).hexdigest()[:16]
+    message = text.encode("utf-8", "surrogatepass")
+    return hmac.new(salt.encode(), message, hashlib.sha256).hexdigest()[:16]
 
 
 def _metadata(request: Any, form: Mapping[str, Any], route: str | None) -> Metadata:
-    of_request = getattr(request.state, "metadata", None) or {}
-    of_form = form.get("metadata") or {}
+    of_request = _mapping(getattr(request.state, "metadata", None))
+    of_form = _mapping(form.get("metadata"))
     if route is not None and route.startswith(_RAW_ROUTES):
-        of_form = {}
+        of_form = _NOTHING
     # Open WebUI merges them in this order, too. They may be large, so we do without a copy.
     return lambda key: of_request[key] if key in of_request else of_form.get(key)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else _NOTHING
 
 
 def _route(request: Any) -> str | None:
@@ -183,7 +198,14 @@ def _from_own_page(request: Any) -> bool:
     # Browsers leave Sec-Fetch-Site out where the server is reached by plain HTTP; with a WebSocket
     # they send no Referer.
     page, host = headers.get("referer") or headers.get("origin"), headers.get("host")
-    return bool(page and host and urlsplit(page).netloc == host)
+    return bool(page and host and _host(page) == host)
+
+
+def _host(address: str) -> str:
+    try:
+        return urlsplit(address).netloc
+    except ValueError:
+        return ""
 
 
 def _text(thing: Any, name: str) -> str | None:

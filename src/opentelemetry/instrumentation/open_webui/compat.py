@@ -7,6 +7,7 @@ then it is there.
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import re
 import sys
@@ -46,6 +47,16 @@ async def _result(function: Callable[..., Any], *args: Any, **options: Any) -> A
         return await function(*args, **options)
     # Before 0.9 the database is asked synchronously, which would hold up the event loop.
     return await asyncio.to_thread(function, *args, **options)
+
+
+def task_names() -> frozenset[str]:
+    """Return the names of tasks that Open WebUI has in its list of them."""
+    return _values(getattr(sys.modules.get("open_webui.constants"), "TASKS", ()))
+
+
+@functools.cache
+def _values(tasks: Any) -> frozenset[str]:
+    return frozenset(str(task.value) for task in tasks)
 
 
 def auth_type(request: Any) -> str | None:

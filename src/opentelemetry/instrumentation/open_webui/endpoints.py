@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 
 from . import providers, wires
+from .bounds import MOST_IMAGES, whole
 from .names import OTHER
 from .wires import ANTHROPIC, AUDIO, GEMINI, OLLAMA, OPENAI, RESPONSES, Wire
 
@@ -23,6 +24,7 @@ Payload = Mapping[str, Any]
 _IN_MARKUP = re.compile(r"<[^>]*>")
 # The model that an address names: Azure's deployments, Gemini's models.
 _MODEL_IN_PATH = re.compile(r"/(?:deployments|models)/([^/:]+)")
+_LONGEST_NUMBER: Final = 9
 
 
 def _no_units(_payload: Payload) -> int | None:
@@ -43,7 +45,9 @@ def _spoken_characters(payload: Payload) -> int | None:
 
 def _n(payload: Payload) -> int | None:
     wanted = payload.get("n", payload.get("batch_size"))
-    return int(wanted) if str(wanted).isdigit() else None
+    # In a form it is a text.
+    written = isinstance(wanted, str) and wanted.isdecimal() and len(wanted) <= _LONGEST_NUMBER
+    return whole(int(wanted) if written else wanted, MOST_IMAGES)
 
 
 @dataclass(frozen=True, slots=True)

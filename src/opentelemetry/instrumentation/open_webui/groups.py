@@ -14,7 +14,9 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
+from .bounds import MOST_GROUPS, text_or_none
 from .guard import report
+from .names import FOLDED
 
 _logger = logging.getLogger(__name__)
 
@@ -84,7 +86,7 @@ class Groups:
             await asyncio.wait((task,), timeout=_PATIENCE)
 
     def of(self, user_id: str) -> tuple[str, ...]:
-        """Return the sorted names last known; empty when nothing is."""
+        """Return the names last known; empty when nothing is."""
         return self._known.get(user_id, (0.0, ()))[1]
 
     def _age(self, user_id: str) -> float:
@@ -98,7 +100,7 @@ class Groups:
         try:
             for start in range(0, len(user_ids), _AT_ONCE):
                 names = await self._lookup(user_ids[start : start + _AT_ONCE])
-                found.update((user, tuple(sorted(its))) for user, its in names.items())
+                found.update((user, _told(its)) for user, its in names.items())
         except Exception:
             report("the lookup of users' groups")
         for user_id, groups in found.items():
@@ -108,6 +110,12 @@ class Groups:
             for old in list(self._known)[: _MOST_KNOWN // 2]:
                 del self._known[old]
         return found
+
+
+def _told(names: Sequence[object]) -> tuple[str, ...]:
+    """Return the names that are told, sorted; what there are beyond them is one group."""
+    told = sorted({name for name in map(text_or_none, names) if name is not None})
+    return tuple(told if len(told) <= MOST_GROUPS else (*told[:MOST_GROUPS], FOLDED))
 
 
 def _on_a_loop() -> bool:

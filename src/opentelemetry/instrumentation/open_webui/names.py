@@ -59,7 +59,8 @@ OTHER: Final = "_OTHER"
 """``error.type`` of an error that names itself in no usable way (OpenTelemetry's fallback)."""
 CANCELLED: Final = "cancelled"
 """``error.type`` of an answer that its reader gave up before the end."""
-FOLDED_USER: Final = "__other__"
+FOLDED: Final = "__other__"
+"""The user, the group or the model that stands for all that are not told apart."""
 NO_GROUP: Final = "(none)"
 SYSTEM_USER: Final = "system"
 CHAT_TASK: Final = "chat"
@@ -70,6 +71,13 @@ COST_FROM_PROVIDER: Final = "provider"
 COST_FROM_LIST: Final = "genai_prices"
 DOCTOR: Final = "doctor"
 """Task and model of the doctor's test call."""
+TASKS: Final = frozenset((
+    CHAT_TASK, RETRIEVAL_TASK, UNKNOWN_TASK, DOCTOR,
+    "title_generation", "tags_generation", "follow_up_generation", "query_generation",
+    "image_prompt_generation", "autocomplete_generation", "emoji_generation", "function_calling",
+    "moa_response_generation", "context_compaction", "memory_review",
+))  # fmt: skip
+"""Ours, and Open WebUI's of all versions; a newer one may have more in ``constants.TASKS``."""
 INVOKE_AGENT: Final = "invoke_agent"
 EXECUTE_TOOL: Final = "execute_tool"
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from .bounds import finite
 from .guard import report
 from .names import COST_FROM_FILE, COST_FROM_LIST, COST_FROM_PROVIDER
 from .price_file import Entry, PriceFile
@@ -108,12 +109,15 @@ class Prices:
             return None
         entry = self.file.find(bill.model, bill.picked, bill.provider, bill.url)
         if entry is not None:
-            own = by_entry(entry, bill)
-            return None if own is None else Cost(float(own), COST_FROM_FILE)
+            return _cost(by_entry(entry, bill), COST_FROM_FILE)
         if bill.charged is not None:
             return Cost(bill.charged, COST_FROM_PROVIDER)
-        listed = by_list(bill)
-        return None if listed is None else Cost(float(listed), COST_FROM_LIST)
+        return _cost(by_list(bill), COST_FROM_LIST)
+
+
+def _cost(usd: Decimal | None, source: str) -> Cost | None:
+    known = None if usd is None else finite(float(usd))
+    return None if known is None else Cost(known, source)
 
 
 def by_entry(entry: Entry, bill: Bill) -> Decimal | None:

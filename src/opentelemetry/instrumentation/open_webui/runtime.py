@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Final
 
-from . import deferred
+from . import bounds, deferred
 from .accounting import Accountant
 from .asking import UsageFilter
 from .call import Asked, ModelCall
@@ -19,6 +20,9 @@ from .settings import Settings
 from .telemetry import Telemetry
 
 _logger = logging.getLogger(__name__)
+
+# Whoever can make up paths must not fill memory and log.
+_MOST_WARNED: Final = 100
 
 
 class Runtime:
@@ -93,7 +97,8 @@ class Runtime:
         """Return who is behind a call on a path that we do not know, and warn once per route."""
         caller = find_caller(self.settings, task=UNKNOWN_TASK, picked=False)
         self.groups.expect(caller.user_id)
-        if (caller.route, path) not in self._warned:
+        path = bounds.text(path)
+        if len(self._warned) < _MOST_WARNED and (caller.route, path) not in self._warned:
             self._warned.add((caller.route, path))
             _logger.warning(
                 "Open WebUI instrumentation: a model was called (%s, %s) on a path that it does not"

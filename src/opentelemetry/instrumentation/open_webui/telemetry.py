@@ -22,7 +22,8 @@ from opentelemetry.trace import (
 
 from opentelemetry import _logs, metrics, trace
 
-from . import names, readers
+from . import errors, folding, names, readers
+from .bounds import text_or_none
 from .call import ModelCall
 from .caller import Caller
 from .guard import guarded
@@ -95,12 +96,16 @@ class Telemetry:
             names.SCOPE, __version__, logger_provider, schema_url=names.SCHEMA_URL
         )
         self._histograms = self._create_histograms()
+        self._sets = folding.Sets()
+        self._share = folding.share_of_user(settings.series_limit)
+        self._group_share = folding.share_of_group(settings.series_limit)
         self._tuned_to: object = None
         self.totals = Totals(
             idle=settings.idle_seconds,
             limit=settings.series_limit,
             shard_size=readers.shard_size(None),
             on_shard=self._observe,
+            fold=folding.folded,
             membership=names.USER_GROUP.name,
         )
         self._tune()
@@ -133,17 +138,18 @@ class Telemetry:
         span.set_attribute(names.USER_GROUPS, groups)
         span.end()
 
-    def start_tool(self, name: str, call_id: str | None) -> Span:
-        """Start the span of one tool run."""
-        attributes = {names.OPERATION: names.EXECUTE_TOOL, names.TOOL_NAME: name}
-        if call_id:
-            attributes[names.TOOL_CALL_ID] = call_id
-        return self._tracer.start_span(f"{names.EXECUTE_TOOL} {name}", attributes=attributes)
+    def start_tool(self, name: object, call_id: object) -> Span:
+        """Start the span of one tool run. Models make up both, name and id."""
+        told, known_id = text_or_none(name) or "unknown", text_or_none(call_id)
+        attributes = {names.OPERATION: names.EXECUTE_TOOL, names.TOOL_NAME: told}
+        if known_id is not None:
+            attributes[names.TOOL_CALL_ID] = known_id
+        return self._tracer.start_span(f"{names.EXECUTE_TOOL} {told}", attributes=attributes)
 
     @guarded
     def fail(self, span: Span, error: Exception | None = None) -> None:
         """Mark the span as failed. The error's message is left out: it may quote a prompt."""
-        kind = names.OTHER if error is None else type(error).__qualname__
+        kind = names.OTHER if error is None else errors.of_exception(error)
         span.set_attribute(names.ERROR_TYPE, kind)
         span.set_status(Status(StatusCode.ERROR))
 
@@ -176,7 +182,7 @@ class Telemetry:
         call.span.end()
 
     def _record_histograms(self, call: ModelCall, context: Context) -> None:
-        attributes = _histogram_attributes(call)
+        attributes = self._sets.fitting(_histogram_attributes(call), call.caller.user_id)
         record = self._histograms
         record[names.DURATION.name].record(call.duration, attributes, context)
         if call.first_chunk is not None:
@@ -191,7 +197,7 @@ class Telemetry:
         caller, common = call.caller, _common_tags(call)
         failed: Tags = ((names.ERROR_TYPE, call.error),) if call.error is not None else ()
         user = _user_tags(caller.user_id, caller.user_name)
-        other = _user_tags(names.FOLDED_USER, caller.user_name and names.FOLDED_USER)
+        other = _user_tags(names.FOLDED, caller.user_name and names.FOLDED)
         tokens = [(kind + mark, amount) for kind, amount, mark in _token_amounts(call)]
         entries: list[Entry] = [(names.USAGE_REQUESTS.name, failed, 1)]
         entries += [(names.USAGE_TOKENS.name, tags, amount) for tags, amount in tokens]
@@ -201,17 +207,20 @@ class Telemetry:
             entries.append((names.USAGE_COST.name, (), call.cost.usd))
         if call.unpriced:
             entries.append((names.USAGE_UNPRICED.name, (), 1))
-        kept_apart = self.totals.book(user + common, entries, other + common)
+        place = self.totals.book(user, common, entries, other, self._share)
+        if place.less:
+            common = folding.folded(common)
         entries = [(names.GROUP_REQUESTS.name, failed, 1)]
         entries += [(names.GROUP_TOKENS.name, tags, amount) for tags, amount in tokens]
         if call.cost is not None:
             entries.append((names.GROUP_COST.name, (), call.cost.usd))
         groups = call.groups or (names.NO_GROUP,)
         for group in groups:
-            self.totals.book(((names.GROUP_NAME, group), *common), entries)
-        if kept_apart:
+            owner: Tags = ((names.GROUP_NAME, group),)
+            self.totals.book(owner, common, entries, folding.OTHER_GROUP, self._group_share)
+        if place.own:
             self.totals.set_members(caller.user_id, _memberships(user, groups))
-        who = user if kept_apart else other
+        who = user if place.own else other
         self.totals.set_gauge(names.USER_LAST_SEEN.name, who, time.time())
 
     def update_members(self, groups: Mapping[str, Sequence[str]]) -> None:
@@ -293,7 +302,9 @@ class Telemetry:
         """Fit the totals to the readers, once there is a provider that has any."""
         provider = self._meter_provider or metrics.get_meter_provider()
         self.totals.hold = self._settings.announce_seconds or readers.hold_seconds(provider)
-        self.totals.shard_size = readers.shard_size(provider)
+        self.totals.shard_size = size = readers.shard_size(provider)
+        # Each set is one of two types of tokens.
+        self._sets.limit = max(1, size // 2)
         if hasattr(provider, "force_flush"):
             self._tuned_to = provider
             # The SDK shuts its providers down at exit, and what is registered last runs first.

@@ -6,8 +6,9 @@ ever grows. What the table shows of a series at a moment follows three rules:
 * Announced before it moves: a series that is new, or was idle, shows its old total for ``hold``
   seconds, so that every reader sees where it starts from.
 * Silent when idle: a series that has not moved for ``idle`` seconds is not shown.
-* Folded at the limit: once ``limit`` series exist, further accounts are booked under a substitute
-  that the caller names.
+* Folded at the limit: once ``limit`` series of a kind exist (of users, of groups), or one owner has
+  more than its share of them, new accounts tell less of what they are for, or belong to somebody
+  who stands for all others.
 
 Reading costs in proportion to the series that are shown, not to those that exist.
 """
@@ -17,7 +18,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
 from typing import Final
 
 _logger = logging.getLogger(__name__)
@@ -29,6 +32,21 @@ Entry = tuple[str, Tags, Number]
 """What to book: under which metric, with which tags beside the account's, how much."""
 
 _NEVER: Final = float("-inf")
+# What OTLP's integers hold.
+_MOST: Final = (1 << 63) - 1
+
+
+class Place(Enum):
+    """Which account amounts went to: of whom, and whether it tells less of what it is for."""
+
+    OWN = (True, False)
+    OWN_LESS = (True, True)
+    OTHER = (False, False)
+    OTHER_LESS = (False, True)
+
+    def __init__(self, own: bool, less: bool) -> None:
+        self.own = own
+        self.less = less
 
 
 class Series:
@@ -50,7 +68,10 @@ class Series:
             self._announced, self._held_until = self.total, now + hold
             self.shard.add(self)
         self.last_moved = now
-        self.total += amount
+        total = self.total + amount
+        # What is no number, or beyond what can be told, would cost the whole export.
+        if total <= _MOST:
+            self.total = total
 
     def shown(self, now: float) -> Number:
         """Return the value to export."""
@@ -76,7 +97,8 @@ class Totals:
 
     Args:
         idle: Seconds of silence after which a series is no longer shown.
-        limit: Series that accounts with a substitute may have; further accounts are folded.
+        limit: Series that there may be of each kind; further accounts are folded.
+        fold: Returns what tags become that tell less.
         shard_size: Series of one metric that one exported instrument may carry.
         on_shard: Called with a metric's name and a shard's index when a shard is opened.
         membership: The metric that shows who is a member of what.
@@ -90,6 +112,7 @@ class Totals:
         limit: int,
         shard_size: int,
         on_shard: Callable[[str, int], None],
+        fold: Callable[[Tags], Tags] = lambda tags: tags,
         membership: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -99,46 +122,51 @@ class Totals:
         self._limit = limit
         self.shard_size = shard_size
         self._on_shard = on_shard
+        self._fold = fold
         self._membership = membership
         self._clock = clock
         self._lock = threading.Lock()
         self._accounts: dict[Tags, dict[tuple[str, Tags], Series]] = {}
         self._shards: dict[str, list[set[Series]]] = {}
-        self._count = 0
+        self._series: Counter[str] = Counter()
+        self._owned: Counter[tuple[str, str | bool]] = Counter()
         self._room: dict[str, int] = {}
         self._members: dict[str, tuple[Tags, tuple[Series, ...]]] = {}
         self._opened: list[tuple[str, int]] = []
-        self._folded = False
+        self._warned = False
 
     @property
     def idle(self) -> float:
         """Seconds of silence until a series is hidden: never before its last total was exported."""
         return max(self._idle, 3 * self.hold)
 
-    def book(self, account: Tags, entries: Iterable[Entry], substitute: Tags | None = None) -> bool:
+    def book(
+        self, owner: Tags, what: Tags, entries: Iterable[Entry], other: Tags, share: int
+    ) -> Place:
         """Add amounts to the series of one account.
 
         Args:
-            account: The tags that all entries share.
+            owner: The tags of whose account it is. The name of the first one is the kind.
+            what: The tags of what it is for; all entries share both.
             entries: What to add.
-            substitute: The account to use when ``account`` is new and the table is full.
+            other: Who stands for all owners where there is no room.
+            share: Series that the owner may have.
 
         Returns:
-            Whether the amounts went to ``account`` itself.
+            Which account the amounts went to.
         """
         with self._lock:
             now, idle = self._clock(), self.idle
-            own = self._open_account(account, substitute)
-            tags, series = (account, own) if own is not None else self._substitute(substitute)
+            place, tags = Place.OWN, owner + what
+            series = self._accounts.get(tags)
+            if series is None:
+                place, tags = self._place(owner, what, other, share)
+                series = self._accounts.setdefault(tags, {})
             for metric, extra, amount in entries:
-                row = series.get((metric, extra))
-                if row is None:
-                    row = series[metric, extra] = self._new(metric, tags + extra)
-                    # Groups and memberships are few; users are what there may be too many of.
-                    self._count += substitute is not None
+                row = series.get((metric, extra)) or self._row(series, metric, tags, extra, share)
                 row.move(amount, now, self.hold, idle)
         self._announce_shards()
-        return own is not None
+        return place
 
     def set_members(self, who: str, tags: Sequence[Tags], *, moved: bool = True) -> None:
         """Show the membership metric as 1 for each of ``tags``, and for nothing else of ``who``.
@@ -156,7 +184,7 @@ class Totals:
             if known != wanted:
                 for row in rows:
                     row.hide()
-                rows = tuple(self._member(each) for each in tags)
+                rows = tuple(self._member(each) for each in tags if self._may_show(each))
                 self._members[who] = (wanted, rows)
             if now - since <= self.idle:
                 for row in rows:
@@ -205,28 +233,50 @@ class Totals:
                     for row in rows:
                         row.release()
 
-    def _open_account(
-        self, account: Tags, substitute: Tags | None
-    ) -> dict[tuple[str, Tags], Series] | None:
-        series = self._accounts.get(account)
-        if series is not None:
-            return series
-        if substitute is not None and self._count >= self._limit:
-            return None
-        return self._accounts.setdefault(account, {})
+    def _place(self, owner: Tags, what: Tags, other: Tags, share: int) -> tuple[Place, Tags]:
+        """Return the first account that is there or may be opened."""
+        if self._has_room(owner, share):
+            return Place.OWN, owner + what
+        self._warn()
+        less = self._fold(what)
+        if owner + less in self._accounts or self._has_room(owner, 2 * share):
+            return Place.OWN_LESS, owner + less
+        if other + what in self._accounts or self._owned[other[0]] < share:
+            return Place.OTHER, other + what
+        return Place.OTHER_LESS, other + less
 
-    def _substitute(self, tags: Tags | None) -> tuple[Tags, dict[tuple[str, Tags], Series]]:
-        assert tags is not None
-        if not self._folded:
-            self._folded = True
+    def _has_room(self, tags: Tags, share: int) -> bool:
+        return self._owned[tags[0]] < share and self._series[tags[0][0]] < self._limit
+
+    def _row(
+        self,
+        series: dict[tuple[str, Tags], Series],
+        metric: str,
+        tags: Tags,
+        extra: Tags,
+        share: int,
+    ) -> Series:
+        """Return the series of an entry that is new to its account."""
+        if self._owned[tags[0]] >= share:
+            extra = self._fold(extra)
+        row = series.get((metric, extra))
+        if row is None:
+            row = series[metric, extra] = self._new(metric, tags + extra)
+        return row
+
+    def _warn(self) -> None:
+        if not self._warned:
+            self._warned = True
             _logger.warning(
-                "Open WebUI instrumentation: the limit of %d accounting series is reached; what"
-                " is new from here on counts under %s. Totals stay right. Raise"
-                " OTEL_PYTHON_OPEN_WEBUI_SERIES_LIMIT to keep them apart.",
+                "Open WebUI instrumentation: there are more accounting series than the limit of %d,"
+                " or more models of one user than are kept apart; what is new from here on counts"
+                " under __other__. Totals stay right. Raise OTEL_PYTHON_OPEN_WEBUI_SERIES_LIMIT to"
+                " keep more apart.",
                 self._limit,
-                tags[0][1],
             )
-        return tags, self._accounts.setdefault(tags, {})
+
+    def _may_show(self, tags: Tags) -> bool:
+        return tags in self._accounts or self._series[tags[0][0]] < self._limit
 
     def _member(self, tags: Tags) -> Series:
         row = self._gauge(self._membership, tags)
@@ -244,6 +294,8 @@ class Totals:
         if not self._room.get(metric):
             self._open_shard(metric)
         self._room[metric] -= 1
+        self._series[tags[0][0]] += 1
+        self._owned[tags[0]] += 1
         return Series(tags, self._shards[metric][-1])
 
     def _open_shard(self, metric: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .bounds import text_or_none
 from .names import CONVERSATION_ID
 
 if TYPE_CHECKING:
@@ -32,10 +33,11 @@ class Turn:
         self._ended = False
         self._holders = 0
 
-    def in_chat(self, chat_id: str | None) -> None:
+    def in_chat(self, chat_id: object) -> None:
         """Take the id of the chat: a new chat gets it after its turn has begun."""
-        if chat_id:
-            self.span.set_attribute(CONVERSATION_ID, chat_id)
+        known = text_or_none(chat_id)
+        if known is not None:
+            self.span.set_attribute(CONVERSATION_ID, known)
 
     def hold(self) -> None:
         """Keep the turn from ending until :meth:`release`."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from .bounds import CUT, MOST_REASONS, MOST_TOKENS, whole
 
 if TYPE_CHECKING:
     from .estimates import Text
 
 _logger = logging.getLogger(__name__)
 _dropped: set[str] = set()
-
-# Beyond it a number is a mistake, and no longer exact in JSON.
-_HIGHEST_COUNT: Final = 1 << 53
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,10 @@ class Usage:
         return Usage(
             *(added(mine, yours) for mine, yours in zip(self.counts(), other.counts(), strict=True))
         )
+
+    def believed(self) -> Usage:
+        """Return the counts of a sum that one answer can have used."""
+        return Usage(*map(count, self.counts()))
 
     def counts(self) -> tuple[int | None, ...]:
         """All counts, in the order of the fields."""
@@ -66,12 +69,10 @@ def count(value: object) -> int | None:
     """Return a token count, or ``None`` for anything that is not one."""
     if value is None:
         return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _HIGHEST_COUNT:
-        return value
-    dropped("a token count that is none", value)
-    return None
+    known = whole(value, MOST_TOKENS)
+    if known is None:
+        dropped("a token count that is none", value)
+    return known
 
 
 def dropped(what: str, value: object) -> None:
@@ -122,7 +123,7 @@ class UsageReports:
             return self._last
         if (self._last.input, self._last.output) == (self._before.input, self._before.output):
             return self._last
-        return self._before + self._last
+        return (self._before + self._last).believed()
 
 
 @dataclass(slots=True)
@@ -132,6 +133,7 @@ class Answer:
     model: str | None = None
     id: str | None = None
     finish_reasons: list[str] = field(default_factory=list)
+    """The first ones, and how many there are beyond them."""
     reports: UsageReports = field(default_factory=UsageReports)
     error: str | None = None
     """``error.type`` of an error that the provider reported inside its answer."""
@@ -153,3 +155,14 @@ class Answer:
     """The service tier that the provider says it served at."""
     text: Text | None = None
     """The measure of what was said; only where the provider said nothing of its tokens."""
+    _finished: int = field(default=0, init=False)
+
+    def finish(self, reason: str) -> None:
+        """Take it that a choice has ended, and why."""
+        self.complete = True
+        self._finished += 1
+        beyond = self._finished - MOST_REASONS
+        if beyond <= 0:
+            self.finish_reasons.append(reason)
+        else:
+            self.finish_reasons[MOST_REASONS:] = [f"{CUT}+{beyond}"]

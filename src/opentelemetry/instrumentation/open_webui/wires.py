@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from . import errors
+from .bounds import MOST_PAGES, MOST_SECONDS, MOST_USD, number, text_or_none, whole
 from .names import OTHER
 from .usage import Answer, Usage, added, count
 
@@ -20,18 +21,6 @@ _OUTPUT_DETAILS: Final = (
     "output_token_details",
 )
 
-_ERROR_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
-
-
-def error_type(error: object) -> str:
-    """Return a short, low-cardinality ``error.type`` for a provider's error object."""
-    if isinstance(error, dict):
-        for key in ("code", "type"):
-            name = error.get(key)
-            if isinstance(name, (str, int)) and _ERROR_NAME.fullmatch(str(name)):
-                return str(name)
-    return OTHER
-
 
 def _nested(message: Message, *keys: str) -> Message:
     for key in keys:
@@ -42,19 +31,17 @@ def _nested(message: Message, *keys: str) -> Message:
 
 
 def _text(message: Message, key: str) -> str | None:
-    value = message.get(key)
-    return value if isinstance(value, str) and value else None
+    return text_or_none(message.get(key))
 
 
-def _number(value: object) -> float | None:
-    known = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e12
-    return float(value) if known else None  # type: ignore[arg-type]  # known to be a number
+def _seconds(value: object) -> float | None:
+    return number(value, MOST_SECONDS)
 
 
 def usd(text: object) -> float | None:
     """Return a cost that stands in a header; ``None`` for anything that is none."""
     try:
-        return _number(float(text)) if isinstance(text, str) else None
+        return number(float(text), MOST_USD) if isinstance(text, str) else None
     except ValueError:
         return None
 
@@ -99,7 +86,7 @@ def timings_of(timings: Message) -> Usage:
     """
     cached = count(timings.get("cache_n"))
     return Usage(
-        input=added(count(timings.get("prompt_n")), cached),
+        input=count(added(count(timings.get("prompt_n")), cached)),
         output=count(timings.get("predicted_n")),
         cache_read=cached,
     )
@@ -110,13 +97,12 @@ def _read_head(message: Message, answer: Answer) -> None:
     answer.id = answer.id or _text(message, "id")
     answer.tier = _text(message, "service_tier") or answer.tier
     if message.get("error"):
-        answer.error = error_type(message["error"])
+        answer.error = errors.of_answer(message["error"])
 
 
 def _finished(answer: Answer, reason: str | None) -> None:
     if reason:
-        answer.finish_reasons.append(reason)
-        answer.complete = True
+        answer.finish(reason)
 
 
 def read_openai(message: Message, answer: Answer) -> None:
@@ -139,7 +125,7 @@ def _read_charge(usage: Message, answer: Answer) -> None:
     (``usage.cost.total_cost``); LiteLLM can be set to do as OpenRouter.
     """
     cost = usage.get("cost")
-    charged = _number(cost.get("total_cost") if isinstance(cost, dict) else cost)
+    charged = number(cost.get("total_cost") if isinstance(cost, dict) else cost, MOST_USD)
     if charged is not None:
         answer.charged = charged
 
@@ -153,7 +139,7 @@ def read_responses(message: Message, answer: Answer) -> None:
     response = _nested(message, "response") or message
     _read_head(response, answer)
     if message.get("type") == "error":
-        answer.error = error_type(message)
+        answer.error = errors.of_answer(message)
     status = _text(response, "status")
     if status in ("completed", "incomplete", "failed", "cancelled"):
         _finished(answer, status)
@@ -184,7 +170,7 @@ def read_anthropic(message: Message, answer: Answer) -> None:
     made = None if message.get("type") == "message_start" else count(usage.get("output_tokens"))
     answer.reports.update(
         Usage(
-            input=None if given is None else added(given, read, created),
+            input=None if given is None else count(added(given, read, created)),
             output=made,
             cache_read=read,
             cache_creation=created,
@@ -218,12 +204,12 @@ def read_audio(message: Message, answer: Answer) -> None:
     """
     read_openai(message, answer)
     usage = _nested(message, "usage")
-    milliseconds = _number(message.get("durationMilliseconds"))
+    milliseconds = number(message.get("durationMilliseconds"), 1000 * MOST_SECONDS)
     for seconds in (
-        _number(usage.get("seconds")),
-        _number(usage.get("prompt_audio_seconds")),
-        _number(message.get("duration")),
-        _number(_nested(message, "metadata").get("duration")),
+        _seconds(usage.get("seconds")),
+        _seconds(usage.get("prompt_audio_seconds")),
+        _seconds(message.get("duration")),
+        _seconds(_nested(message, "metadata").get("duration")),
         None if milliseconds is None else milliseconds / 1000,
     ):
         if seconds is not None:
@@ -243,7 +229,7 @@ def read_ocr(message: Message, answer: Answer) -> None:
     Source: the Mistral AI API reference, OCR.
     """
     _read_head(message, answer)
-    answer.pages = count(_nested(message, "usage_info").get("pages_processed"))
+    answer.pages = whole(_nested(message, "usage_info").get("pages_processed"), MOST_PAGES)
 
 
 def read_gemini(message: Message, answer: Answer) -> None:
@@ -253,7 +239,7 @@ def read_gemini(message: Message, answer: Answer) -> None:
     """
     answer.model = answer.model or _text(message, "modelVersion")
     if message.get("error"):
-        answer.error = error_type(message["error"])
+        answer.error = errors.of_answer(message["error"])
     usage = _nested(message, "usageMetadata")
     answer.reports.add(
         Usage(

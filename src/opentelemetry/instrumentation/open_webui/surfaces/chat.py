@@ -63,7 +63,8 @@ def _dispatching(
     here = scene.get() or Scene(given["request"], given.get("user"))
     if not runtime.active or here.dispatched is not None:
         return None
-    return replace(here, dispatched=given["form_data"].get("model"))
+    model = given["form_data"].get("model")
+    return replace(here, dispatched=model if isinstance(model, str) else None)
 
 
 def answer_of_one_model(runtime: Runtime) -> Wrapper:
@@ -152,7 +153,8 @@ def _picked_models(form: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(entries, dict):
         yield from entries
     elif isinstance(entries, list):
-        yield from (entry["model_id"] for entry in entries)
+        named = (entry.get("model_id") for entry in entries if isinstance(entry, dict))
+        yield from (model for model in named if isinstance(model, str))
 
 
 @contextmanager
@@ -178,7 +180,7 @@ def _enter_answer(given: Mapping[str, Any]) -> None:
         return
     model = given["form_data"].get("model")
     # Any other name is what a missing base model was replaced by; the caller did not pick it.
-    if model in here.turn.models:
+    if isinstance(model, str) and model in here.turn.models:
         scene.set(replace(here, model_id=model))
     here.turn.in_chat((given.get("metadata") or {}).get("chat_id"))
 

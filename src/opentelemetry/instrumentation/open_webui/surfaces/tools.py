@@ -36,7 +36,7 @@ def prompted_tools(runtime: Runtime) -> Wrapper:
 
 
 async def _traced(
-    runtime: Runtime, name: str, call_id: str | None, run: Callable[[], Awaitable[Any]]
+    runtime: Runtime, name: object, call_id: object, run: Callable[[], Awaitable[Any]]
 ) -> Any:
     telemetry = runtime.telemetry
     span = telemetry.start_tool(name, call_id)
@@ -56,11 +56,11 @@ async def _traced(
 @guarded
 def _called(
     runtime: Runtime, function: Callable[..., Any], args: Any, kwargs: Any
-) -> tuple[str, str | None] | None:
+) -> tuple[object, object] | None:
     if not runtime.active:
         return None
     call = bound(function, args, kwargs)["tool_call"]
-    return str(call["function"]["name"]), call.get("id")
+    return call["function"]["name"], call.get("id")
 
 
 @guarded
