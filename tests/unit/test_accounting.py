@@ -57,7 +57,10 @@ def test_what_nobody_reported_is_estimated() -> None:
     ("usage", "total", "estimated"),
     [
         ({"completion_tokens": 5}, Usage(GIVEN, 5), Usage(GIVEN)),
-        ({"prompt_tokens": 9}, Usage(9), Usage()),
+        ({"prompt_tokens": 9}, Usage(9, 10), Usage(output=10)),
+        ({"prompt_tokens": 0, "completion_tokens": 0}, Usage(GIVEN, 10), Usage(GIVEN, 10)),
+        ({"prompt_tokens": 9, "total_tokens": 14}, Usage(9, 5), Usage()),
+        ({"completion_tokens": 5, "total_tokens": 14}, Usage(9, 5), Usage()),
     ],
 )
 def test_half_a_report_is_half_an_estimate(
@@ -96,7 +99,7 @@ def test_an_aborted_stream_used_what_it_had_streamed() -> None:
         accountant=accountant(estimates=True),
     )  # fmt: skip
     call.answered(200, {})
-    read = call.begin_answer()
+    read = call.begin_answer(b"data:")
     for _ in range(100):
         read(b'data: {"choices":[{"delta":{"content":"word"},"finish_reason":null}]}\n')
     call.end("cancelled")
@@ -109,7 +112,7 @@ def test_an_aborted_stream_of_anthropic_knows_its_input() -> None:
         Sdk().telemetry, asked(stream=True, prompt=PROMPT, endpoint=messages), caller_named(), (),
         lambda _: None, accountant=accountant(estimates=True),
     )  # fmt: skip
-    read = call.begin_answer()
+    read = call.begin_answer(b"data:")
     usage = b'{"input_tokens":7,"cache_read_input_tokens":2,"output_tokens":1}'
     read(b'data: {"type":"message_start","message":{"model":"claude","usage":%b}}\n\n' % usage)
     for _ in range(50):

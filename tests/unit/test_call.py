@@ -204,7 +204,7 @@ def test_a_failing_reader_of_ours_changes_nothing(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     call = a_call(recorder)
-    monkeypatch.setattr(ModelCall, "begin_answer", lambda self: 1 / 0)
+    monkeypatch.setattr(ModelCall, "begin_answer", lambda self, piece: 1 / 0)
     assert asyncio.run(all_of(watched(call, Body(STREAM).pieces, nullcontext))) == STREAM
     assert len(recorder.ended) == 1
     assert caplog.text.count("instrumentation failed in the reading of an answer") <= 1

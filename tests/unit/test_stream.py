@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from opentelemetry.instrumentation.open_webui import stream as module
 from opentelemetry.instrumentation.open_webui import usage as usage_module
+from opentelemetry.instrumentation.open_webui.answer import Answer
 from opentelemetry.instrumentation.open_webui.stream import (
     BodyReader,
     StreamReader,
     read_message,
 )
-from opentelemetry.instrumentation.open_webui.usage import Answer, Usage, count
+from opentelemetry.instrumentation.open_webui.usage import Usage, count
 from opentelemetry.instrumentation.open_webui.wires import (
     ANTHROPIC,
     AUDIO,
@@ -104,7 +105,7 @@ STREAMS = {
 
 @pytest.mark.parametrize(("body", "expected"), STREAMS.values(), ids=STREAMS)
 def test_reads_every_style_of_reporting(body: bytes, expected: Usage) -> None:
-    assert read(OPENAI, body).reports.total() == expected
+    assert read(OPENAI, body).total().usage == expected
 
 
 @given(st.sampled_from(sorted(STREAMS)), st.booleans(), st.lists(st.integers(1, 40)))
@@ -118,7 +119,7 @@ def test_any_pieces_give_the_same(style: str, crlf: bool, sizes: list[int]) -> N
         rest = rest[size:]
     reader.feed(rest)
     answer = reader.finish()
-    assert answer.reports.total() == expected
+    assert answer.total().usage == expected
     assert (answer.complete, answer.model) == (True, read(OPENAI, body).model)
 
 
@@ -178,7 +179,7 @@ def in_pieces(wire: Wire, body: bytes, sizes: list[int]) -> Answer:
 def told(answer: Answer) -> tuple[Any, ...]:
     """What has to be the same, however a stream comes."""
     known = (answer.model, answer.id, answer.finish_reasons, answer.error, answer.complete)
-    return (answer.reports.total(), answer.charged, answer.text, *known)
+    return (answer.total().usage, answer.charged, answer.text, *known)
 
 
 @given(
@@ -200,7 +201,7 @@ def test_any_bytes_in_any_pieces_give_the_same(
 
 @pytest.mark.parametrize(("wire", "body"), CASES)
 def test_every_wire_reports(wire: Wire, body: bytes) -> None:
-    usage = read(wire, body).reports.total()
+    usage = read(wire, body).total().usage
     if wire is not OPENAI:
         assert (usage.input, usage.output) == (9, 5)
 
@@ -210,7 +211,7 @@ def test_garbage_is_never_an_error(pieces: list[bytes], wire: Wire) -> None:
     reader = StreamReader(wire)
     for piece in pieces:
         reader.feed(piece)
-    reader.finish().reports.total()
+    reader.finish().total()
 
 
 json_values = st.recursive(
@@ -247,15 +248,24 @@ json_values = st.recursive(
 )
 def test_nonsense_messages_are_never_an_error(message: dict[str, Any]) -> None:
     for wire in WIRES:
-        total = read_message(wire, message).reports.total()
+        total = read_message(wire, message).total().usage
         assert all(value is None or value >= 0 for value in total.counts())
 
 
 @pytest.mark.parametrize(
-    "value", ["7", -1, None, True, 1.5, float("nan"), float("inf"), 2**60, [7], {}]
+    "value",
+    ["", "x7", "7 ", "1e9", "-1", -1, None, True, float("nan"), float("inf"), 2**60, [7], {}],
 )
 def test_what_is_no_count_is_none(value: object) -> None:
     assert count(value) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "tokens"),
+    [(7, 7), (0, 0), (7.0, 7), ("7", 7), ("7.0", 7), (14417.92, 14418), ("14417.92", 14418)],
+)
+def test_counts_may_be_texts_and_fractions(value: object, tokens: int) -> None:
+    assert count(value) == tokens
 
 
 def test_what_is_left_out_is_said_once_and_not_quoted(
@@ -265,7 +275,7 @@ def test_what_is_left_out_is_said_once_and_not_quoted(
     body = sse(text(), {"usage": {"prompt_tokens": ["a secret"], "completion_tokens": -1}})
     broken = b'data: {"usage": {"prompt_tokens": a secret}}\n\n'
     for _ in range(3):
-        assert read(OPENAI, body + broken).reports.total() == Usage()
+        assert read(OPENAI, body + broken).total().usage == Usage()
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2
     assert "a token count that is none (list)" in said[0]
@@ -276,7 +286,7 @@ def test_what_is_left_out_is_said_once_and_not_quoted(
 def test_junk_nested_beyond_all_depth_is_left_out() -> None:
     deep = b'data: {"usage": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n\n"
     end = sse(text(finish="stop"), {"choices": [], **reported(9, 5)})
-    assert read(OPENAI, sse(text())[:-14] + deep + end).reports.total() == Usage(9, 5)
+    assert read(OPENAI, sse(text())[:-14] + deep + end).total().usage == Usage(9, 5)
 
 
 def test_counts() -> None:
@@ -294,9 +304,9 @@ def test_ollama() -> None:
     answer = read(
         OLLAMA, ndjson({"model": "l", "done": False}, {"model": "l", "done": False}, last)
     )
-    assert answer.reports.total() == Usage(9, 5)
+    assert answer.total().usage == Usage(9, 5)
     assert (answer.finish_reasons, answer.complete) == (["length"], True)
-    assert read_message(OLLAMA, last).reports.total() == Usage(9, 5)
+    assert read_message(OLLAMA, last).total().usage == Usage(9, 5)
 
 
 @pytest.mark.parametrize(
@@ -343,7 +353,7 @@ def test_responses() -> None:
         )
     )
     for answer in (read(RESPONSES, body), read_message(RESPONSES, done)):
-        assert answer.reports.total() == Usage(9, 5, cache_read=4, reasoning=2)
+        assert answer.total().usage == Usage(9, 5, cache_read=4, reasoning=2)
         assert (answer.model, answer.id, answer.complete) == ("m-1", "r1", True)
     failed = {
         "type": "response.failed",
@@ -366,7 +376,7 @@ def test_anthropic_leaves_cached_tokens_out_of_the_input_and_we_do_not() -> None
     )
     whole = {**begun, "stop_reason": "end_turn", "usage": {**usage, "output_tokens": 5}}
     for answer in (read(ANTHROPIC, body), read_message(ANTHROPIC, whole)):
-        assert answer.reports.total() == Usage(9, 5, cache_read=4, cache_creation=3)
+        assert answer.total().usage == Usage(9, 5, cache_read=4, cache_creation=3)
         assert (answer.model, answer.id, answer.finish_reasons) == ("c-1", "m1", ["end_turn"])
 
 
@@ -396,7 +406,7 @@ def test_what_is_no_chat(
     wire: Wire, message: Any, usage: Usage, seconds: float | None, images: int | None
 ) -> None:
     answer = read_message(wire, message)
-    assert (answer.reports.total(), answer.seconds, answer.images) == (usage, seconds, images)
+    assert (answer.total().usage, answer.seconds, answer.images) == (usage, seconds, images)
 
 
 def test_a_long_body_is_not_parsed_but_its_usage_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -411,7 +421,7 @@ def test_a_long_body_is_not_parsed_but_its_usage_is_found(monkeypatch: pytest.Mo
         for start in range(0, len(vectors), 9_000):
             pieces.feed(vectors[start : start + 9_000])
         pieces.feed(end)
-        assert whole.finish().reports.total() == pieces.finish().reports.total() == Usage(9)
+        assert whole.finish().total().usage == pieces.finish().total().usage == Usage(9)
 
 
 def test_counts_the_lines_that_carry_a_message() -> None:
@@ -443,7 +453,7 @@ def test_a_line_without_end_keeps_memory_bounded_and_its_usage() -> None:
     reader.feed(b'", "usage": {"prompt_tokens": 9, "completion_tokens": 5}}\n')
     assert tracemalloc.get_traced_memory()[1] < 5_000_000
     tracemalloc.stop()
-    assert reader.finish().reports.total() == Usage(9, 5)
+    assert reader.finish().total().usage == Usage(9, 5)
 
 
 def test_a_long_line_in_many_pieces_is_joined_when_its_end_is_there() -> None:
@@ -454,7 +464,7 @@ def test_a_long_line_in_many_pieces_is_joined_when_its_end_is_there() -> None:
     # Joined at each piece, it would be copied a thousand times.
     assert len(reader._rest) == 1_001
     reader.feed(b'", "usage": {"prompt_tokens": 9, "completion_tokens": 5}}\n')
-    assert reader.finish().reports.total() == Usage(9, 5)
+    assert reader.finish().total().usage == Usage(9, 5)
 
 
 @pytest.mark.parametrize("wire", [OPENAI, OLLAMA, ANTHROPIC, RESPONSES])

@@ -160,7 +160,7 @@ def many(sdk: Sdk) -> Counter[Any]:
         for model in range(MODELS):
             for source in SOURCES:
                 call = sdk.call(user=f"u{user}", model=f"m{model}", source=source, groups=("a",))
-                call.read_message(answer(given=user + 1, made=model + 1, **CACHED))
+                call.read_message(answer(given=user + 9, made=model + 9, **CACHED))
                 call.end()
                 own = {
                     "user.id": f"u{user}",
@@ -168,8 +168,8 @@ def many(sdk: Sdk) -> Counter[Any]:
                     "gen_ai.request.model": f"m{model}",
                 }
                 own |= {"open_webui.model.id": f"m{model}", "open_webui.source": source, **tags}
-                expected[frozenset({**own, "gen_ai.token.type": "input"}.items())] = user + 1
-                expected[frozenset({**own, "gen_ai.token.type": "output"}.items())] = model + 1
+                expected[frozenset({**own, "gen_ai.token.type": "input"}.items())] = user + 9
+                expected[frozenset({**own, "gen_ai.token.type": "output"}.items())] = model + 9
     return expected
 
 

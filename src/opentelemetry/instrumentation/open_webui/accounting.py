@@ -38,10 +38,13 @@ class Accountant:
         # What a pipe tells of the models that it called counts under those.
         if call.delegated:
             return
-        call.usage = call.answer.reports.total()
+        total = call.answer.total()
+        call.usage = total.usage
+        if total.doubtful:
+            call.estimated = Usage(output=total.usage.output)
         if self._estimator is not None and _lacks_tokens(call):
-            call.estimated = _estimate(self._estimator, call)
-            call.usage = call.usage.updated(call.estimated)
+            call.estimated = call.estimated.filled(_estimate(self._estimator, call))
+            call.usage = call.usage.filled(call.estimated)
         if _is_billable(call):
             call.cost = self.prices.cost(_bill(call))
             call.unpriced = call.cost is None
@@ -50,23 +53,36 @@ class Accountant:
 def _lacks_tokens(call: ModelCall) -> bool:
     if not call.asked.endpoint.has_tokens or call.refused:
         return False
-    if call.usage.input is not None and call.usage.output is not None:
+    if not _lacks_input(call) and not _lacks_output(call):
         return False
     # Of a call that failed, only what was said before tells that the model had begun.
     return call.error is None or bool(call.usage) or _has_spoken(call)
 
 
+def _lacks_input(call: ModelCall) -> bool:
+    return call.usage.input is None or (call.usage.input == 0 and _is_text(call.asked.prompt))
+
+
+def _lacks_output(call: ModelCall) -> bool:
+    """Whether nobody said the output; 0 for an answer that has a text is not said either."""
+    return call.usage.output is None or (call.usage.output == 0 and _has_spoken(call))
+
+
 def _has_spoken(call: ModelCall) -> bool:
-    return call.answer.text is not None and call.answer.text.size > 0
+    return call.asked.endpoint.speaks and _is_text(call.answer.text)
+
+
+def _is_text(text: Text | None) -> bool:
+    return text is not None and text.size > 0
 
 
 def _estimate(estimator: Estimator, call: ModelCall) -> Usage:
     given, said = call.asked.prompt, call.answer.text
+    asks = given is not None and _lacks_input(call)
+    speaks = said is not None and call.asked.endpoint.speaks and _lacks_output(call)
     return Usage(
-        input=None if given is None or call.usage.input is not None else estimator.tokens(given),
-        output=estimator.tokens(said)
-        if said is not None and call.asked.endpoint.speaks and call.usage.output is None
-        else None,
+        input=estimator.tokens(given) if asks and given is not None else None,
+        output=estimator.tokens(said) if speaks and said is not None else None,
     )
 
 

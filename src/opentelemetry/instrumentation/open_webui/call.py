@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from . import deferred, errors
 from .accounting import Accountant
+from .answer import Answer
 from .asking import UsageFilter
 from .bounds import MOST_IMAGES, bound, whole
 from .caller import Caller
@@ -21,8 +22,8 @@ from .estimates import Text
 from .guard import guarded, report
 from .names import CANCELLED
 from .pricing import Cost
-from .stream import BodyReader, StreamReader, read_message
-from .usage import Answer, Usage
+from .stream import BodyReader, StreamReader, read_message, reader_of
+from .usage import Usage
 from .wires import Message, usd
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class ModelCall:
         "_accountant",
         "_clock",
         "_ended",
+        "_kind",
         "_left",
         "_on_end",
         "_reader",
@@ -154,6 +156,7 @@ class ModelCall:
         self._on_end = on_end
         self._ended = False
         self._left: float | None = None
+        self._kind = ""
         self.attributes: dict[str, Any] = {}
         """What the recorder says of the request, on the span and later in the event."""
         self.span = recorder.start(self)
@@ -190,17 +193,16 @@ class ModelCall:
         known when it begins.
         """
         self.status = status
+        self._kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if not self.asked.stream:
             self.charged = usd(headers.get(_CHARGED))
 
-    def begin_answer(self) -> Callable[[bytes], None]:
+    def begin_answer(self, piece: bytes) -> Callable[[bytes], None]:
         """Take it that the first piece is there; return what reads this one and the others."""
-        wire = self.asked.endpoint.wire
         if self.asked.stream:
             self.first_chunk = time.perf_counter() - self._clock
-            self._reader = StreamReader(wire)
-        else:
-            self._reader = BodyReader(wire)
+        wire = self.asked.endpoint.wire
+        self._reader = reader_of(wire, self._kind, piece, self.asked.stream)
         return self._reader.feed
 
     @guarded
@@ -220,15 +222,20 @@ class ModelCall:
         self._ended = True
         self.read_to_end = error is None
         self.duration = (self._left or time.perf_counter()) - self._clock
-        if self._reader is not None:
-            self.answer = self._reader.finish()
-            self.chunks = self._reader.chunks
+        self._finish_reading()
         self.error = self._error(error)
         try:
             self._accountant.settle(self)
             self._recorder.record(self)
         finally:
             self._on_end(self)
+
+    @guarded
+    def _finish_reading(self) -> None:
+        if self._reader is not None:
+            self.chunks = self._reader.chunks
+            self.answer = self._reader.finish()
+            self.chunks = self._reader.chunks
 
     def fail(self, error: BaseException) -> None:
         """End the call by an exception: the provider's status says more, if there is one."""
@@ -285,7 +292,7 @@ class Passage:
         # Runs for every chunk, so what can fail is guarded here and not by a call more.
         try:
             if self._read is None:
-                self._read = self._call.begin_answer()
+                self._read = self._call.begin_answer(piece)
             self._read(piece)
             return piece if self._filter is None else self._filter.feed(piece)
         except Exception:

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,14 +20,17 @@ _logger = logging.getLogger(__name__)
 
 # OpenAI's rule of thumb is four characters of English; four bytes hold for other scripts as well,
 # which have longer characters and fewer of them in a token (docs/numbers.md has the errors).
-_BYTES_PER_TOKEN: Final = 4.0
+BYTES_PER_TOKEN: Final = 4.0
 # What the wording of a chat adds to each message (OpenAI Cookbook, "How to count tokens").
 _PER_MESSAGE: Final = 4
 _SAMPLE: Final = 2_000
 _DEEPEST: Final = 12
 
 # Where requests have their text, and what in there is no text.
-_FIELDS: Final = ("system", "instructions", "messages", "prompt", "input", "tools")
+_FIELDS: Final = (
+    "system", "instructions", "messages", "prompt", "input", "tools", "contents",
+    "systemInstruction",
+)  # fmt: skip
 _NO_TEXT: Final = frozenset((
     "type", "role", "id", "tool_call_id", "call_id", "url", "image_url", "input_audio", "file",
     "source", "images", "format", "status", "signature", "encrypted_content", "index",
@@ -36,6 +39,7 @@ _NO_TEXT: Final = frozenset((
 _SPOKEN: Final = frozenset((
     "content", "text", "reasoning_content", "reasoning", "thinking", "arguments", "partial_json",
     "delta", "response", "choices", "message", "output", "tool_calls", "function", "name",
+    "candidates", "parts",
 ))  # fmt: skip
 
 _ENCODING: Final = "cl100k_base"
@@ -64,8 +68,8 @@ def of_request(payload: Mapping[str, Any]) -> Text:
     return _measure(_given(payload), count)
 
 
-def of_answer(message: Mapping[str, Any]) -> Text:
-    """Measure what a model said in a whole answer."""
+def of_answer(message: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Text:
+    """Measure what a model said in a whole answer, which may be several messages."""
     return _measure(spoken(message))
 
 
@@ -147,7 +151,7 @@ class Estimator:
 
     def _bytes_per_token(self, text: Text) -> float:
         if self._encoding is None or not text.sample:
-            return _BYTES_PER_TOKEN
+            return BYTES_PER_TOKEN
         found = len(self._encoding.encode(text.sample, disallowed_special=()))
         return utf8_size(text.sample) / max(1, found)
 

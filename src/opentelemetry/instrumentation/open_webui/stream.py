@@ -11,10 +11,11 @@ import re
 from contextlib import suppress
 from typing import Any, Final
 
-from . import estimates
+from . import errors, estimates
+from .answer import Answer
 from .estimates import Text, spoken, utf8_size
 from .fast_json import loads
-from .usage import Answer, dropped
+from .usage import dropped
 from .wires import USAGE_ENDING, Message, Wire
 
 # A line longer than this is not kept whole: a provider's mistake must not take our memory.
@@ -29,13 +30,21 @@ _OLLAMA_COUNTS: Final = re.compile(r'"(prompt_eval_count|eval_count)":\s*(\d{1,1
 _KEPT_LINES: Final = 32
 _LONGEST_KEPT: Final = 4096
 
+_EVENT_STREAM: Final = "text/event-stream"
+_JSON: Final = "application/json"
+_LINES: Final = frozenset(("application/x-ndjson", "application/jsonl", "application/x-jsonlines"))
 _ERROR_EVENT: Final = re.compile(rb"(?::[^\r\n]*[\r\n]+)*event:\s*error\b")
 
 # No message is shorter than its braces and the newline.
 _SHORTEST_LINE: Final = 2
 _LONGEST_END: Final = 32
-_DATA: Final = ord("d")
-_BRACE: Final = ord("{")
+# What may stand before a line: spaces, and the mark of its encoding before the first.
+_BLANK: Final = b" \t\xef\xbb\xbf"
+_ODD_STARTS: Final = frozenset(_BLANK)
+# Lines of one message that is written over several; nobody needs more.
+_MOST_PARTS: Final = 1_000
+# How an event stream begins.
+_EVENTS: Final = (b"data:", b"event:", b":", b"id:", b"retry:", b"error:")
 
 
 class StreamReader:
@@ -43,8 +52,10 @@ class StreamReader:
 
     __slots__ = (
         "_clipped",
+        "_failing",
         "_held",
         "_kept",
+        "_parts",
         "_rest",
         "_said",
         "_size",
@@ -63,6 +74,8 @@ class StreamReader:
         self._held = 0
         self._clipped = False
         self._started = False
+        self._failing = False
+        self._parts: list[bytes] = []
         self._kept: list[bytes] = []
         self._said = 0
         self._size = 0
@@ -85,19 +98,24 @@ class StreamReader:
             self._size += len(event)
             if self._said <= _KEPT_LINES and len(event) <= _LONGEST_KEPT:
                 self._kept.append(event)
-        elif len(event) > 1:
-            self._line(event)
+        else:
+            self._line_or_end(event)
+            # The blank line has come in the same piece.
+            if self._parts and len(piece) - len(event) > _SHORTEST_LINE:
+                self._end_event()
 
     def finish(self) -> Answer:
         """Take the end of the stream: its last line may lack the newline."""
         rest = b"".join(self._rest)
         self._rest.clear()
-        if len(rest) > _SHORTEST_LINE:
-            self._line(rest)
-        self.answer.nulls = any(blank in line for line in self._kept for blank in self.wire.blank)
-        if self.answer.reports.total().output is None:
-            self.answer.text = streamed_text(self._kept, self._said, self._size)
-        return self.answer
+        self._line_or_end(rest)
+        if self._parts:
+            self._end_event()
+        answer, reports = self.answer, self.answer.reports
+        answer.nulls = any(blank in line for line in self._kept for blank in self.wire.blank)
+        if reports.needs_text or not (reports.known.output and reports.known.input):
+            answer.text = streamed_text(self._kept, self._said, self._size)
+        return answer
 
     def _note(self, line: bytes) -> None:
         """Count a line that may carry a piece of what is said, and keep the first ones."""
@@ -112,8 +130,7 @@ class StreamReader:
             return
         *lines, rest = b"".join((*self._rest, piece)).split(b"\n")
         for line in lines:
-            if len(line) > _SHORTEST_LINE:
-                self._line(line)
+            self._line_or_end(line)
             self._clipped = False
         self._rest.clear()
         self._held = 0
@@ -128,9 +145,27 @@ class StreamReader:
             self._rest = [b"".join(self._rest)[-_KEPT_OF_LONG_LINE:]]
             self._held, self._clipped = _KEPT_OF_LONG_LINE, True
 
+    def _line_or_end(self, line: bytes) -> None:
+        if len(line) >= _SHORTEST_LINE:
+            self._line(line)
+        elif self._parts:
+            self._end_event()
+
+    def _end_event(self) -> None:
+        """Take it that what was written over several lines ends here, and was no message."""
+        if b'"usage"' in b"".join(self._parts):
+            dropped("usage in a message that is no JSON", self._parts[0])
+        self._parts.clear()
+
     def _line(self, line: bytes) -> None:
-        # Comments, and the other fields of an event stream, carry no message.
-        if line[0] != _DATA and line[0] != _BRACE and not self._clipped:
+        if b"\r" in line and not self._clipped:
+            self._lines(line)
+            return
+        if line[0] in _ODD_STARTS:
+            line = line.lstrip(_BLANK)
+        first = line[:1]
+        if first != b"d" and first != b"{" and not self._clipped:
+            self._field(line)
             return
         # The end of an event stream is a short line of its own.
         if len(line) < _LONGEST_END and b"[DONE]" in line:
@@ -139,8 +174,23 @@ class StreamReader:
         self.chunks += 1
         if self.wire.spoken in line:
             self._note(line)
-        if not self._started or self._speaks(line):
+        if not self._started or self._failing or self._parts or self._speaks(line):
             self._parse(line)
+
+    def _lines(self, text: bytes) -> None:
+        """Take what a lone carriage return divides, as event streams may have it."""
+        for line in text.splitlines():
+            self._line_or_end(line)
+
+    def _field(self, line: bytes) -> None:
+        """Take another field of an event stream; comments and most fields say nothing.
+
+        Source: the HTML standard, "Server-sent events"; llama.cpp's server has a field ``error``.
+        """
+        if line.startswith(b"event:"):
+            self._failing = line[6:].strip() == b"error"
+        elif line.startswith(b"error:"):
+            self.answer.error = errors.of_answer(_parsed(line[6:]))
 
     def _speaks(self, line: bytes) -> bool:
         # Runs for every chunk: a plain loop, because a generator costs more than the searches.
@@ -156,21 +206,40 @@ class StreamReader:
         return True
 
     def _parse(self, line: bytes) -> None:
-        message = salvage(line) if self._clipped else message_of(line)
+        message = salvage(line) if self._clipped else message_of(line) or self._joined(line)
+        if message is None:
+            return
+        self._started = True
+        self.wire.read(message, self.answer)
+        if self._failing:
+            self.answer.error = self.answer.error or errors.of_answer(message)
+            self._failing = False
+
+    def _joined(self, line: bytes) -> Message | None:
+        """Return the message that ends with this line, if it is written over several."""
+        if not line.startswith(b"data:"):
+            return None
+        self._parts.append(line[5:].strip())
+        self.chunks -= 1
+        message = _parsed(b"\n".join(self._parts)) if len(self._parts) > 1 else None
         if message is not None:
-            self._started = True
-            self.wire.read(message, self.answer)
+            self.chunks += 1
+            self._note(b"".join(self._parts))
+        if message is not None or len(self._parts) >= _MOST_PARTS:
+            self._parts.clear()
+        return message
 
 
 class BodyReader:
     """Reads an answer that is one message, in however many pieces it comes."""
 
-    __slots__ = ("_held", "_kept", "_length", "answer", "chunks", "wire")
+    __slots__ = ("_head", "_held", "_kept", "_length", "answer", "chunks", "wire")
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
         self.answer = Answer()
         self.chunks = 0
+        self._head = b""
         self._kept: list[bytes] = []
         self._held = 0
         self._length = 0
@@ -182,24 +251,64 @@ class BodyReader:
         self._held += len(piece)
         # Cut once in a while only: each cut copies what is kept.
         if self._length > self.wire.longest and self._held > 2 * _KEPT_OF_LONG_LINE:
-            self._kept = [b"".join(self._kept)[-_KEPT_OF_LONG_LINE:]]
+            body = b"".join(self._kept)
+            self._head = self._head or body[:_KEPT_OF_LONG_LINE]
+            self._kept = [body[-_KEPT_OF_LONG_LINE:]]
             self._held = _KEPT_OF_LONG_LINE
 
     def finish(self) -> Answer:
         """Take the end of the body."""
         body = b"".join(self._kept)
-        message = salvage(body) if self._length > self.wire.longest else _parsed(body)
-        answer = read_message(self.wire, message or {})
-        if self._length > self.wire.longest and not answer.reports.total():
+        if self._length > self.wire.longest:
+            return self._salvaged(body)
+        messages = _messages(body)
+        if messages is None:
+            return self._lines(body)
+        return read_messages(self.wire, messages)
+
+    def _salvaged(self, body: bytes) -> Answer:
+        # Usage stands at the end, or before what makes the answer long.
+        found = salvage(body) or salvage(self._head or body[:_KEPT_OF_LONG_LINE]) or {}
+        answer = read_messages(self.wire, [found])
+        if not answer.reports.known:
             answer.text = Text(size=self._length)
         return answer
+
+    def _lines(self, body: bytes) -> Answer:
+        """Read what is no JSON: lines of it, a broken piece, or a text."""
+        lines = StreamReader(self.wire)
+        lines.feed(body + b"\n")
+        answer = lines.finish()
+        self.chunks = lines.chunks
+        if not answer.reports.known and not (answer.text and answer.text.size):
+            answer.text = Text(len(body), body[:_LONGEST_KEPT].decode("utf-8", "replace"))
+        return answer
+
+
+def reader_of(wire: Wire, kind: str, beginning: bytes, streams: bool) -> StreamReader | BodyReader:
+    """Return what reads an answer, by its own form: whoever asked for a stream may get none.
+
+    Args:
+        wire: The wire format.
+        kind: The media type that the answer says it has.
+        beginning: Its first bytes.
+        streams: Whether a stream was asked for.
+    """
+    start = beginning.lstrip(_BLANK + b"\r\n")
+    if start.startswith(_EVENTS):
+        return StreamReader(wire)
+    if start[:1] in (b"{", b"["):
+        streams = wire.in_lines and (streams or kind in _LINES)
+    elif not start:
+        streams = kind == _EVENT_STREAM or kind in _LINES or (streams and kind != _JSON)
+    return StreamReader(wire) if streams else BodyReader(wire)
 
 
 def message_of(line: bytes) -> Message | None:
     """Return the message in a line of an event stream or of NDJSON, if there is one."""
     start = line.find(b"{")
     # Anything but `data:` before the brace is a comment or another field of the event stream.
-    if start < 0 or line[:start].strip() not in (b"", b"data:"):
+    if start < 0 or line[:start].strip(_BLANK) not in (b"", b"data:"):
         return None
     return _parsed(line[start:])
 
@@ -222,11 +331,19 @@ def begins_with_error(wire: Wire, beginning: bytes) -> bool:
 def _parsed(text: bytes) -> Message | None:
     try:
         message = loads(text)
-    except (ValueError, RecursionError):
-        if b'"usage"' in text:
-            dropped("usage in a message that is no JSON", text)
+    except ValueError:
         return None
     return message if isinstance(message, dict) else None
+
+
+def _messages(body: bytes) -> list[Message] | None:
+    """Return the message in a body, or those of a list; ``None`` if it is no JSON."""
+    try:
+        found = loads(body.lstrip(_BLANK + b"\r\n"))
+    except ValueError:
+        return None if body.strip() else []
+    items = found if isinstance(found, list) else [found]
+    return [message for message in items if isinstance(message, dict)]
 
 
 def salvage(text: bytes) -> Message | None:
@@ -244,11 +361,18 @@ def salvage(text: bytes) -> Message | None:
 
 def read_message(wire: Wire, message: Message) -> Answer:
     """Read an answer that came in one piece and is parsed already."""
+    return read_messages(wire, [message])
+
+
+def read_messages(wire: Wire, messages: list[Message]) -> Answer:
+    """Read an answer that is one message, or a list of such as a stream would have."""
     answer = Answer()
-    wire.read(message, answer)
+    for message in messages:
+        wire.read(message, answer)
     answer.complete = True
-    if not answer.reports.total():
-        answer.text = estimates.of_answer(message)
+    known = answer.reports.known
+    if answer.reports.needs_text or not (known.output and known.input):
+        answer.text = estimates.of_answer(messages)
     return answer
 
 

@@ -141,7 +141,7 @@ class Outgoing:
         elif self.asks:
             known.came_asked(self._habit)
         elif "stream_options" not in self.payload:
-            reported = bool(answer.reports.total())
+            reported = bool(answer.reports.known)
             known.came_unasked(self._habit, reported=reported, nulls=answer.nulls)
 
 

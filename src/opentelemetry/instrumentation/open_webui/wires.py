@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from . import errors
+from .answer import Answer
 from .bounds import MOST_PAGES, MOST_SECONDS, MOST_USD, number, text_or_none, whole
 from .names import OTHER
-from .usage import Answer, Usage, added, count
+from .usage import Usage, added, count
 
 Message = Mapping[str, Any]
 
@@ -20,6 +21,22 @@ _OUTPUT_DETAILS: Final = (
     "output_tokens_details",
     "output_token_details",
 )
+_CACHE_READ: Final = (
+    "cached_tokens", "cache_read_input_tokens", "cache_read_tokens", "prompt_cache_hit_tokens",
+    "prompt_eval_cached_count",
+)  # fmt: skip
+_CACHE_CREATION: Final = (
+    "cache_creation_input_tokens", "cache_creation_tokens", "cache_write_tokens",
+    "cache_write_input_tokens",
+)  # fmt: skip
+# What says that a message is an error, where it has nothing of an answer.
+_ANSWERS: Final = (
+    "choices", "data", "results", "output", "response", "usage", "usageMetadata", "candidates",
+    "predictions", "images", "text", "embedding", "embeddings", "delta", "content", "timings",
+    "x_groq", "pages", "done", "item", "part",
+)  # fmt: skip
+_COMPLAINTS: Final = ("detail", "details", "error_message", "errors", "msg", "message", "code")
+_SUCCESSES: Final = range(200, 300)
 
 
 def _nested(message: Message, *keys: str) -> Message:
@@ -54,14 +71,12 @@ def _length(message: Message, *keys: str) -> int | None:
     return None
 
 
-def _cached(usage: Message) -> int | None:
-    details = _nested(usage, *_INPUT_DETAILS)
-    return count(details.get("cached_tokens"))
-
-
-def _reasoning(usage: Message) -> int | None:
-    details = _nested(usage, *_OUTPUT_DETAILS)
-    return count(details.get("reasoning_tokens"))
+def _first(places: Iterable[Message], *keys: str) -> int | None:
+    """Return the first count there is by any of these names, one above 0 if there is one."""
+    found = [
+        number for place in places for key in keys if (number := count(place.get(key))) is not None
+    ]
+    return next(filter(None, found), found[0] if found else None)
 
 
 def usage_of(usage: Message) -> Usage:
@@ -69,14 +84,62 @@ def usage_of(usage: Message) -> Usage:
 
     Source: the OpenAI API reference: ``prompt_tokens`` and ``completion_tokens`` (Chat Completions,
     Embeddings), ``input_tokens`` and ``output_tokens`` (Responses, Images, Transcriptions); Jina's
-    rerank reference: ``total_tokens`` alone.
+    rerank reference: ``total_tokens`` alone. Of caches: Moonshot (``cached_tokens``), DeepSeek
+    (``prompt_cache_hit_tokens``, ``prompt_cache_miss_tokens``), Ollama
+    (``prompt_eval_cached_count``), LiteLLM and others before Anthropic.
     """
-    given, made = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
-    if given is None and made is None:
-        given, made = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
-    if given is None and made is None:
-        given = count(usage.get("total_tokens"))
-    return Usage(given, made, cache_read=_cached(usage), reasoning=_reasoning(usage))
+    total = count(usage.get("total_tokens"))
+    inputs, outputs = _nested(usage, *_INPUT_DETAILS), _nested(usage, *_OUTPUT_DETAILS)
+    read = _first((inputs, usage), *_CACHE_READ)
+    known = Usage(
+        input=_first((usage,), "prompt_tokens", "input_tokens"),
+        output=_first((usage,), "completion_tokens", "output_tokens"),
+        cache_read=read,
+        cache_creation=_first((inputs, usage), *_CACHE_CREATION),
+        reasoning=_first((outputs, usage), "reasoning_tokens"),
+    )
+    if known.input is None:
+        missed = count(usage.get("prompt_cache_miss_tokens"))
+        known = replace(known, input=None if missed is None else count(added(read, missed)))
+    return completed(_both_halves(known, total), total)
+
+
+def _both_halves(usage: Usage, total: int | None) -> Usage:
+    """Take from the total what input or output is not said; it may be all that is said."""
+    given, made = usage.input, usage.output
+    if total is None or (given is not None and made is not None):
+        return usage
+    if given is None:
+        return replace(usage, input=max(0, total - (made or 0)))
+    return replace(usage, output=total - given) if total > given else usage
+
+
+def completed(usage: Usage, total: int | None) -> Usage:
+    """Add to input and output what was counted beside them: the cache, reasoning.
+
+    The total says so where it is given. What it has beyond both is the cache where it is just that
+    much, else it was generated: reasoning, whether it has a count of its own or not (Gemini, xAI).
+    Without a total only what cannot be otherwise is seen: no part is larger than the whole.
+    """
+    if usage.output is None:
+        return usage
+    given, made = usage.input or 0, usage.output
+    cache = (usage.cache_read or 0) + (usage.cache_creation or 0)
+    reasoning = usage.reasoning or 0
+    beyond = (total or 0) - given - made
+    if beyond > 0:
+        cached = cache if cache and beyond in (cache, cache + reasoning) else 0
+        if cached and beyond == reasoning and cache <= given:
+            cached = 0
+        given, made = given + cached, made + beyond - cached
+    else:
+        given += cache if cache > given else 0
+        made += reasoning if reasoning > made else 0
+    return replace(
+        usage,
+        input=usage.input if usage.input is None and not given else count(given),
+        output=count(made),
+    )
 
 
 def timings_of(timings: Message) -> Usage:
@@ -96,8 +159,29 @@ def _read_head(message: Message, answer: Answer) -> None:
     answer.model = answer.model or _text(message, "model")
     answer.id = answer.id or _text(message, "id")
     answer.tier = _text(message, "service_tier") or answer.tier
-    if message.get("error"):
-        answer.error = errors.of_answer(message["error"])
+    answer.error = error_of(message) or answer.error
+
+
+def error_of(message: Message) -> str | None:
+    """Return the ``error.type`` of a message that is an error; ``None`` if it is none.
+
+    Source: OpenAI's ``error``, and what others have in its place: vLLM (``object`` is ``error``),
+    MiniMax (``base_resp``), FastAPI (``detail``), gateways (``error_type``).
+    """
+    error = message.get("error")
+    if error:
+        return errors.of_answer(error)
+    if message.get("object") == "error" or message.get("error_type"):
+        return errors.of_answer({"code": message.get("code"), "type": message.get("error_type")})
+    if _nested(message, "base_resp").get("status_code"):
+        return OTHER
+    return errors.of_answer(message) if _only_complains(message) else None
+
+
+def _only_complains(message: Message) -> bool:
+    if any(map(message.get, _ANSWERS)) or isinstance(message.get("message"), dict):
+        return False
+    return message.get("code") not in _SUCCESSES and any(map(message.get, _COMPLAINTS))
 
 
 def _finished(answer: Answer, reason: str | None) -> None:
@@ -108,14 +192,35 @@ def _finished(answer: Answer, reason: str | None) -> None:
 def read_openai(message: Message, answer: Answer) -> None:
     """Read one message of the OpenAI APIs but Responses: a whole answer or one chunk.
 
-    Source: the OpenAI API reference; Groq's has ``x_groq.usage`` in the last chunk of a stream.
+    Source: the OpenAI API reference. In a stream, Groq has ``x_groq.usage``, Moonshot a usage in
+    the choice; OpenRouter has errors of a choice.
     """
     _read_head(message, answer)
-    for choice in _objects(message.get("choices")):
-        _finished(answer, _text(choice, "finish_reason"))
-    usage = _nested(message, "usage") or _nested(_nested(message, "x_groq"), "usage")
-    answer.reports.add(usage_of(usage) if usage else timings_of(_nested(message, "timings")))
+    choices = _objects(message.get("choices"))
+    for choice in choices:
+        reason = _text(choice, "finish_reason")
+        _finished(answer, reason)
+        if choice.get("error") or reason == "error":
+            answer.error = answer.error or errors.of_answer(choice.get("error"))
+    usage = _usage_in(message, choices)
+    if usage or message.get("timings"):
+        report = usage_of(usage) if usage else Usage()
+        timings = timings_of(_nested(message, "timings"))
+        answer.reports.add(report.lacking(timings) if report else timings, _choice_of(choices))
     _read_charge(usage, answer)
+
+
+def _usage_in(message: Message, choices: list[Message]) -> Message:
+    places = (message, _nested(message, "x_groq"), *choices[:1])
+    return next(filter(None, (_nested(place, "usage") for place in places)), {})
+
+
+def _choice_of(choices: list[Message]) -> int | None:
+    """Return which choice a chunk is of; ``None`` for what is of all."""
+    if len(choices) != 1 or "delta" not in choices[0]:
+        return None
+    index = choices[0].get("index")
+    return index if isinstance(index, int) else 0
 
 
 def _read_charge(usage: Message, answer: Answer) -> None:
@@ -146,7 +251,8 @@ def read_responses(message: Message, answer: Answer) -> None:
     if status == "failed":
         answer.error = answer.error or OTHER
     usage = _nested(response, "usage")
-    answer.reports.add(usage_of(usage))
+    if usage:
+        answer.reports.add(usage_of(usage))
     _read_charge(usage, answer)
 
 
@@ -155,7 +261,7 @@ def read_anthropic(message: Message, answer: Answer) -> None:
 
     Source: the Messages API reference. Its ``input_tokens`` leave out what was read from and
     written to the cache, which the GenAI conventions include; ``message_start`` reports the input
-    and ``message_delta`` the running total of the output.
+    and ``message_delta`` the running total of the output; gateways say the input there again, or 0.
     """
     body = _nested(message, "message") or message
     _read_head(body, answer)
@@ -176,12 +282,14 @@ def read_anthropic(message: Message, answer: Answer) -> None:
             cache_creation=created,
         )
     )
+    _read_charge(usage, answer)
 
 
 def read_ollama(message: Message, answer: Answer) -> None:
     """Read one message of Ollama's own API: a whole answer or one line.
 
-    Source: Ollama's API reference (``prompt_eval_count``, ``eval_count``, ``done_reason``).
+    Source: Ollama's API reference (``prompt_eval_count``, ``eval_count``, ``done_reason``); newer
+    versions say ``prompt_eval_cached_count``, which is part of the first.
     """
     _read_head(message, answer)
     if message.get("done") is False:
@@ -190,7 +298,9 @@ def read_ollama(message: Message, answer: Answer) -> None:
         _finished(answer, _text(message, "done_reason") or "stop")
     answer.reports.add(
         Usage(
-            input=count(message.get("prompt_eval_count")), output=count(message.get("eval_count"))
+            input=count(message.get("prompt_eval_count")),
+            output=count(message.get("eval_count")),
+            cache_read=count(message.get("prompt_eval_cached_count")),
         )
     )
 
@@ -235,23 +345,39 @@ def read_ocr(message: Message, answer: Answer) -> None:
 def read_gemini(message: Message, answer: Answer) -> None:
     """Read an answer of the Gemini API: ``predictions``, or ``candidates`` with inline images.
 
-    Source: the Gemini API reference (``usageMetadata``, ``inlineData``).
+    Source: the Gemini API reference (``usageMetadata``, ``inlineData``). A stream reports running
+    totals.
     """
     answer.model = answer.model or _text(message, "modelVersion")
-    if message.get("error"):
-        answer.error = errors.of_answer(message["error"])
+    answer.id = answer.id or _text(message, "responseId")
+    answer.error = error_of(message) or answer.error
+    for candidate in _objects(message.get("candidates")):
+        _finished(answer, _text(candidate, "finishReason"))
     usage = _nested(message, "usageMetadata")
-    answer.reports.add(
-        Usage(
-            input=count(usage.get("promptTokenCount")),
-            output=count(usage.get("candidatesTokenCount")),
-            cache_read=count(usage.get("cachedContentTokenCount")),
-            reasoning=count(usage.get("thoughtsTokenCount")),
-        )
+    if usage:
+        answer.reports.add(_gemini_usage(usage))
+    made = _length(message, "predictions")
+    if made is None:
+        made = sum(map(_inline_images, _objects(message.get("candidates"))))
+    answer.images = (answer.images or 0) + made
+
+
+def _gemini_usage(usage: Message) -> Usage:
+    total = count(usage.get("totalTokenCount"))
+    known = Usage(
+        input=count(
+            added(count(usage.get("promptTokenCount")), count(usage.get("toolUsePromptTokenCount")))
+        ),
+        output=count(usage.get("candidatesTokenCount")),
+        cache_read=count(usage.get("cachedContentTokenCount")),
+        reasoning=count(usage.get("thoughtsTokenCount")),
     )
-    answer.images = _length(message, "predictions")
-    if answer.images is None:
-        answer.images = sum(map(_inline_images, _objects(message.get("candidates"))))
+    if total is None and known.output is not None:
+        # Its own API counts thoughts beside the candidates.
+        return replace(known, output=count(added(known.output, known.reasoning)))
+    if known.output is None and known.reasoning is not None:
+        known = replace(known, output=0)
+    return completed(known, total)
 
 
 def _inline_images(candidate: Message) -> int:
@@ -281,6 +407,8 @@ class Wire:
     """A line with ``"usage"`` and one of these reports no usage."""
     spoken: bytes = b""
     """Only a line with this carries a piece of what is said."""
+    in_lines: bool = False
+    """Whether a stream is lines of JSON."""
     longest: int = 1 << 18
     """Bytes of a whole answer beyond which it is not parsed: that would hold up the event loop."""
 
@@ -288,12 +416,19 @@ class Wire:
 OPENAI: Final = Wire(
     read=read_openai,
     quiet=_endings(b'"finish_reason":null}]}', b'"finish_reason":null}],"usage":null}'),
-    signs=(b'"finish_reason":"', b'"finish_reason": "', b'"timings"', b'"error"'),
+    signs=(
+        b'"finish_reason":"',
+        b'"finish_reason": "',
+        b'"timings"',
+        b'"error',
+        b'"detail',
+        b'"base_resp"',
+    ),
     blank=(b'"usage":null', b'"usage": null'),
 )
 RESPONSES: Final = Wire(
     read=read_responses,
-    signs=(b'"type":"error"', b'"type": "error"', b'"response.failed"'),
+    signs=(b'"error', b'"response.failed"'),
     blank=OPENAI.blank,
     spoken=b'.delta"',
 )
@@ -305,6 +440,7 @@ ANTHROPIC: Final = Wire(
 OLLAMA: Final = Wire(
     read=read_ollama,
     quiet=_endings(b'"done":false}'),
+    in_lines=True,
     signs=(b'"done":true', b'"done": true', b'"error"'),
 )
 AUDIO: Final = Wire(read=read_audio)
@@ -312,6 +448,11 @@ AUDIO: Final = Wire(read=read_audio)
 IMAGES: Final = Wire(read=read_images, longest=1 << 24)
 # The usage stands after the text of all pages.
 OCR: Final = Wire(read=read_ocr, longest=1 << 24)
-GEMINI: Final = Wire(read=read_gemini, longest=1 << 24)
+GEMINI: Final = Wire(
+    read=read_gemini,
+    longest=1 << 24,
+    signs=(b'"usageMetadata"', b'"finishReason"', b'"error"', b'"inlineData"'),
+    spoken=b'"text"',
+)
 # The part of a quiet ending that may itself hold the word.
 USAGE_ENDING: Final = len(b'"usage": null}')
