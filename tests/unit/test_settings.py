@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import importlib.util
 import logging
+import re
+from pathlib import Path
 
 import pytest
 
@@ -18,13 +21,14 @@ GOOD = [
 ]
 BAD = [
     ("user_identity", "nmae", "one of name, email, hash, none", "none"),
-    ("ask_usage", "perhaps", "true or false", True),
+    ("ask_usage", "perhaps", "true or false (or yes or no, on or off, 1 or 0)", True),
+    ("ask_usage", "2", "true or false", True),
     ("series_limit", "99", "a whole number from 100 to 10000000", 70_000),
     ("series_limit", "1e3", "a whole number from 100 to 10000000", 70_000),
     ("groups_cache_seconds", "0", "a number of seconds from 1 to 3600", 30.0),
     ("idle_seconds", "nan", "a number of seconds from 1 to 86400", 900.0),
     ("announce_seconds", "-1", "a number of seconds from 0 to 3600", 0.0),
-    ("load_others", "1", "true or false", False),
+    ("load_others", "yes please", "true or false", False),
 ]
 
 
@@ -53,7 +57,7 @@ def test_a_bad_variable_is_named_and_its_fallback_counts(
 def test_a_bad_keyword_raises_and_is_named(
     name: str, text: str, allowed: str, fallback: object
 ) -> None:
-    with pytest.raises(SettingError, match=rf"{name}=.*{allowed}"):
+    with pytest.raises(SettingError, match=rf"{name}=.*{re.escape(allowed)}"):
         Settings.load({name: text}, {})
 
 
@@ -67,9 +71,75 @@ def test_hash_without_salt_shows_nobody(caplog: pytest.LogCaptureFixture) -> Non
     )
 
 
-def test_an_unknown_variable_is_named(caplog: pytest.LogCaptureFixture) -> None:
-    Settings.load({}, {PREFIX + "SERIES_LIMITS": "1000"})
-    assert PREFIX + "SERIES_LIMITS is not a setting" in caplog.text
+@pytest.mark.parametrize("yes", ["true", "True", "T", "yes", "Y", "on", "ON", "1", True, 1])
+@pytest.mark.parametrize("no", ["false", "FALSE", "f", "No", "n", "off", "Off", "0", False, 0])
+def test_booleans_take_what_people_write(yes: object, no: object) -> None:
+    assert Settings.load({"load_others": yes, "ask_usage": no}, {}) == Settings(
+        load_others=True, ask_usage=False
+    )
+    variables = {PREFIX + "LOAD_OTHERS": f" {yes} ", PREFIX + "ASK_USAGE": str(no)}
+    assert Settings.load({}, variables) == Settings(load_others=True, ask_usage=False)
+
+
+MISSPELT = {
+    PREFIX + "SERIES_LIMITS": "SERIES_LIMIT",
+    PREFIX + "USER_IDENTIY": "USER_IDENTITY",
+    PREFIX + "USERIDENTITY": "USER_IDENTITY",
+    PREFIX + "PRICES": "",
+    PREFIX: "",
+    "OTEL_PYTHON_OPENWEBUI_USER_IDENTITY": "USER_IDENTITY",
+    "OTEL_PYTHON_OPENWEBUI_SOMETHING": "",
+    "OTEL_PYTHON_OPEN_WEB_UI_ASK_USAGE": "ASK_USAGE",
+    "OTEL_PYHTON_OPEN_WEBUI_PRICE_FILE": "PRICE_FILE",
+    "OTEL_PYTHON_OPEN_WEUI_IDLE_SECOND": "IDLE_SECONDS",
+    "OTEL_OPEN_WEBUI_USER_HASH_SALT": "USER_HASH_SALT",
+    "OTEL_OPENWEBUI_INHERITED_GROUPS": "INHERITED_GROUPS",
+    "OPEN_WEBUI_OTEL_LOAD_OTHERS": "LOAD_OTHERS",
+    "OPENTELEMETRY_PYTHON_OPEN_WEBUI_ASK_USAGE": "ASK_USAGE",
+    "otel_python_open_webui_ask_usage": "ASK_USAGE",
+}
+
+
+@pytest.mark.parametrize(("key", "meant"), MISSPELT.items())
+def test_a_misspelt_variable_is_named_once(
+    key: str, meant: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert Settings.load({}, {key: "s3cr3t"}) == Settings()
+    [record] = caplog.records
+    assert record.levelno == logging.ERROR
+    assert f"{key} is not a setting" in caplog.text
+    assert (f"did you mean {PREFIX}{meant}?" if meant else f"{PREFIX}ASK_USAGE") in caplog.text
+    # It may be a secret.
+    assert "s3cr3t" not in caplog.text
+
+
+def test_variables_of_others_are_none_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    found = {"OTEL_PYTHON_OPENAI_PRICE_LIST", "OTEL_PYTHON_FASTAPI_EXCLUDED_URLS", "OPEN_WEBUI_URL"}
+    for package, files in (
+        ("open_webui", ("env.py", "config.py")),
+        ("opentelemetry.sdk", ("environment_variables/__init__.py",)),
+        ("opentelemetry.instrumentation", ("environment_variables.py",)),
+    ):
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.submodule_search_locations:
+            for root in spec.submodule_search_locations:
+                for file in files:
+                    path = Path(root) / file
+                    if path.exists():
+                        found |= set(
+                            re.findall(r"[\"']([A-Z][A-Z0-9_]{3,})[\"']", path.read_text())
+                        )
+    assert len(found) > 50
+    Settings.load({}, dict.fromkeys(found, "x"))
+    assert caplog.text == ""
+
+
+def test_the_distro_leaves_complaints_to_the_instrumentor(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    variables = {PREFIX + "ASK_USAGE": "perhaps", PREFIX + "USER_IDENTITY": "hash", PREFIX: "x"}
+    assert Settings.load({}, variables, quiet=True) == Settings(user_identity="none")
+    assert caplog.text == ""
 
 
 def test_nothing_set_says_nothing(caplog: pytest.LogCaptureFixture) -> None:

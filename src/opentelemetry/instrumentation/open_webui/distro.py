@@ -54,7 +54,8 @@ class OpenWebUIDistro(BaseDistro):  # type: ignore[misc]
     """Loads our instrumentation; the others too if the setting ``load_others`` says so."""
 
     def _configure(self, **kwargs: Any) -> None:
-        self._settings = Settings.load({})
+        # The instrumentor reads them next, and complains of what is wrong.
+        self._settings = Settings.load({}, quiet=True)
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
         """Load an instrumentation, or leave it."""

@@ -10,14 +10,20 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
+
+from .misspelt import misspelt
 
 _logger = logging.getLogger(__name__)
 
 PREFIX: Final = "OTEL_PYTHON_OPEN_WEBUI_"
 IDENTITIES: Final = ("name", "email", "hash", "none")
+_Report = Callable[[str], None]
+
+_TRUE: Final = ("true", "t", "yes", "y", "on", "1")
+_FALSE: Final = ("false", "f", "no", "n", "off", "0")
 
 
 class SettingError(ValueError):
@@ -34,11 +40,10 @@ def _one_of(*allowed: str) -> Callable[[object], str]:
 
 
 def _boolean(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
-        return value.strip().lower() == "true"
-    raise ValueError("true or false")
+    text = str(value).strip().lower()
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    raise ValueError("true or false (or yes or no, on or off, 1 or 0)")
 
 
 def _text(value: object) -> str:
@@ -109,13 +114,18 @@ class Settings:
 
     @classmethod
     def load(
-        cls, keywords: Mapping[str, object], environ: Mapping[str, str] | None = None
+        cls,
+        keywords: Mapping[str, object],
+        environ: Mapping[str, str] | None = None,
+        *,
+        quiet: bool = False,
     ) -> Settings:
         """Read the environment, then the keywords, which win.
 
         Args:
             keywords: Fields of this class; others are ignored, they belong to the instrumentor.
             environ: Where to read variables from; the process's, if not given.
+            quiet: Whether to leave it to another to complain of the environment.
 
         Raises:
             SettingError: A keyword holds what it may not. A bad variable raises nothing: it is
@@ -123,11 +133,12 @@ class Settings:
                 deployment must cost neither the chat nor its accounts.
         """
         found = os.environ if environ is None else environ
-        values = {**cls._from_environ(found), **cls._from_keywords(keywords)}
-        return cls._with_salt(cls(**values), strict="user_identity" in keywords)
+        report = _ignore if quiet else _report
+        values = {**cls._from_environ(found, report), **cls._from_keywords(keywords)}
+        return cls._with_salt(cls(**values), "user_identity" in keywords, report)
 
     @classmethod
-    def _from_environ(cls, environ: Mapping[str, str]) -> dict[str, Any]:
+    def _from_environ(cls, environ: Mapping[str, str], report: _Report) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for item in fields(cls):
             key = PREFIX + item.name.upper()
@@ -138,8 +149,11 @@ class Settings:
                 values[item.name] = item.metadata["parse"](text)
             except ValueError as error:
                 values[item.name] = item.metadata["fallback"]
-                _report(f"{key}={text!r} is not allowed; it must be {error}", values[item.name])
-        _report_unknown(environ, {PREFIX + item.name.upper() for item in fields(cls)})
+                problem = f"{key}={text!r} is not allowed; it must be {error}"
+                report(f"{problem}. Going on with {values[item.name]}.")
+        names = [item.name.upper() for item in fields(cls)]
+        for key, meant in misspelt(environ, PREFIX, names):
+            report(f"{key} is not a setting, so it changes nothing; {_instead(meant, names)}")
         return values
 
     @classmethod
@@ -158,25 +172,25 @@ class Settings:
         return values
 
     @classmethod
-    def _with_salt(cls, settings: Settings, strict: bool) -> Settings:
+    def _with_salt(cls, settings: Settings, strict: bool, report: _Report) -> Settings:
         if settings.user_identity != "hash" or settings.user_hash_salt:
             return settings
         problem = f"user_identity=hash needs a salt: set user_hash_salt ({PREFIX}USER_HASH_SALT)"
         if strict:
             raise SettingError(problem)
-        _report(problem, "user_identity=none")
+        report(f"{problem}. Going on with user_identity=none.")
         return replace(settings, user_identity="none")
 
 
-def _report(problem: str, instead: object) -> None:
-    _logger.error("Open WebUI instrumentation: %s. Going on with %s.", problem, instead)
+def _report(problem: str) -> None:
+    _logger.error("Open WebUI instrumentation: %s", problem)
 
 
-def _report_unknown(environ: Mapping[str, str], known: set[str]) -> None:
-    for key in sorted(environ):
-        if key.startswith(PREFIX) and key not in known:
-            _logger.error(
-                "Open WebUI instrumentation: %s is not a setting; there are %s.",
-                key,
-                ", ".join(sorted(known)),
-            )
+def _ignore(_problem: str) -> None:
+    pass
+
+
+def _instead(meant: str, names: Sequence[str]) -> str:
+    if meant:
+        return f"did you mean {meant}?"
+    return f"there are {', '.join(PREFIX + name for name in sorted(names))}."
