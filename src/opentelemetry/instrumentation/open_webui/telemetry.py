@@ -27,6 +27,7 @@ from .bounds import text_or_none
 from .call import ModelCall
 from .caller import Caller
 from .guard import guarded
+from .parents import placed
 from .providers import PIPE
 from .settings import Settings
 from .totals import Entry, Tags, Totals
@@ -122,6 +123,7 @@ class Telemetry:
             f"{call.asked.operation} {call.asked.model}",
             kind=SpanKind.INTERNAL if call.asked.provider == PIPE else SpanKind.CLIENT,
             attributes=call.attributes,
+            **placed(),
         )
 
     def start_turn(self, caller: Caller) -> Span:
@@ -130,6 +132,7 @@ class Telemetry:
         return self._tracer.start_span(
             f"{names.INVOKE_AGENT} {attributes[names.MODEL_ID]}",
             attributes={names.OPERATION: names.INVOKE_AGENT, **attributes},
+            **placed(),
         )
 
     @guarded
@@ -144,7 +147,9 @@ class Telemetry:
         attributes = {names.OPERATION: names.EXECUTE_TOOL, names.TOOL_NAME: told}
         if known_id is not None:
             attributes[names.TOOL_CALL_ID] = known_id
-        return self._tracer.start_span(f"{names.EXECUTE_TOOL} {told}", attributes=attributes)
+        return self._tracer.start_span(
+            f"{names.EXECUTE_TOOL} {told}", attributes=attributes, **placed()
+        )
 
     @guarded
     def fail(self, span: Span, error: Exception | None = None) -> None:
@@ -309,6 +314,15 @@ class Telemetry:
             self._tuned_to = provider
             # The SDK shuts its providers down at exit, and what is registered last runs first.
             atexit.register(self.flush)
+
+    def providers(self) -> Iterator[tuple[bool, bool]]:
+        """Of spans, metrics and events: was their provider given, and does it export?"""
+        for given, current in (
+            (self._tracer_provider, trace.get_tracer_provider),
+            (self._meter_provider, metrics.get_meter_provider),
+            (self._logger_provider, _logs.get_logger_provider),
+        ):
+            yield given is not None, hasattr(given or current(), "force_flush")
 
     # The end
 
