@@ -64,8 +64,21 @@ def assert_told_at_the_end(server: OpenWebUI, receiver: Receiver, truth: Truth) 
 def test_serve_tells_everything_on_sigterm(provider: Provider, receiver: Receiver) -> None:
     with instrumented(provider, receiver, interval=60) as server:
         truth = use(server, provider)
+        [line] = what_is_on(server)
+        assert re.search(r"\| INFO +\|", line)
+        [(version, covered, known)] = re.findall(
+            r"is on\. Open WebUI (\S+): (\d+) of (\d+) paths covered", line
+        )
+        assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+        assert int(covered) == int(known) > 15
+        assert f"traces, metrics, logs to {receiver.endpoint} (http/protobuf)." in line
         assert_told_at_the_end(server, receiver, truth)
         assert "Traceback" not in server.log_text()
+
+
+def what_is_on(server: OpenWebUI) -> list[str]:
+    """What the log says of it at start."""
+    return [line for line in server.log_text().splitlines() if " is on. Open WebUI " in line]
 
 
 def test_stop_in_the_middle_of_an_answer_ends_the_call(
@@ -94,6 +107,7 @@ def test_each_of_several_workers_tells_everything_on_sigterm(
     preference = {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": temporality}
     with instrumented(provider, receiver, preference, workers=2, interval=60) as server:
         truth = use(server, provider, calls=24)
+        assert len(what_is_on(server)) == 2
         assert_told_at_the_end(server, receiver, truth)
         assert len(instances(receiver)) == 2
 
@@ -160,6 +174,36 @@ def test_beside_open_webuis_own_telemetry(provider: Provider, receiver: Receiver
         usage = [event for event in receiver.events if event.name == "open_webui.usage"]
         assert len(usage) == len(truth.calls)
         assert len(instances(receiver) - {None}) == 1
+        [line] = what_is_on(server)
+        assert f"traces to {receiver.endpoint}/v1/traces (http, by Open WebUI)" in line
+        assert_no_client_hides_its_calls(server, receiver)
+
+
+def assert_no_client_hides_its_calls(server: OpenWebUI, receiver: Receiver) -> None:
+    """Who says that a request is not to be recorded has its spans in a trace of their own."""
+    trace, span = "f" * 32, "1" * 16
+    hiding = {"traceparent": f"00-{trace}-{span}-00", "tracestate": "vendor=anything"}
+    before = {one.span_id for one in receiver.spans}
+    server.chat("alice", "gpt-std", "case=one", headers=hiding)
+    server.turn("bob", "gpt-std", "case=turn", tasks=(), headers=hiding)
+    usage = receiver.wait_for(
+        lambda r: (e := [e for e in r.events if e.name == "open_webui.usage"][-2:])[1:]
+        and e[1].attributes["open_webui.source"] == "ui"
+        and e
+    )
+    assert [event.attributes["open_webui.source"] for event in usage] == ["api", "ui"]
+
+    def new(r: Receiver) -> list:
+        found = [s for s in r.spans if s.span_id not in before and s.scope == OURS]
+        return found if len(found) == 3 else []
+
+    spans = receiver.wait_for(new)
+    assert {s.span_id for s in spans} >= {event.span_id for event in usage}
+    traces = {s.trace_id for s in spans}
+    assert traces == {event.trace_id for event in usage}
+    assert len(traces) == 2
+    assert trace not in traces
+    assert [s.links for s in spans if not s.parent_id] == [((trace, span),)] * 2
 
 
 def spans_of_calls(receiver: Receiver, count: int) -> list:
@@ -240,12 +284,18 @@ def test_a_taken_prometheus_port_does_not_stop_the_server(
 
 
 def test_a_bad_setting_is_named_and_costs_nothing(provider: Provider, receiver: Receiver) -> None:
-    env = {f"{PREFIX}USER_IDENTITY": "fullname", f"{PREFIX}SERIES_LIMIT": "many"}
+    env = {
+        f"{PREFIX}USER_IDENTITY": "fullname",
+        f"{PREFIX}SERIES_LIMIT": "many",
+        "OTEL_PYTHON_OPENWEBUI_ASK_USAGE": "no",
+    }
     with instrumented(provider, receiver, env) as server:
         log = server.log_text()
         assert f"{PREFIX}USER_IDENTITY='fullname'" in log
         assert "name, email, hash, none" in log
         assert f"{PREFIX}SERIES_LIMIT='many'" in log
+        assert f"did you mean {PREFIX}ASK_USAGE?" in log
+        assert log.count("OTEL_PYTHON_OPENWEBUI_ASK_USAGE is not a setting") == 1
         use(server, provider)
         receiver.wait_for(lambda r: len(r.events) == 6)
         # Whoever meant to hide names must not see them because of a typing error.

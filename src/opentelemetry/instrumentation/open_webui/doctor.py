@@ -14,7 +14,6 @@ import os
 import platform
 import re
 import socket
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -25,6 +24,7 @@ from urllib.parse import urlsplit
 from . import OpenWebUIInstrumentor, compat, endpoints, names, providers
 from .call import Asked
 from .caller import Caller
+from .destinations import SIGNALS, by_open_webui, endpoint_of, port_of, without_secrets
 from .distro import OpenWebUIConfigurator
 from .patching import ABSENT, MAIN, PATCHED, Patcher
 from .price_file import PriceFile, PriceFileError
@@ -47,8 +47,6 @@ _PACKAGES: Final = (
     "fastapi",
     "starlette",
 )
-_SIGNALS: Final = ("TRACES", "METRICS", "LOGS")
-_DEFAULT_PORTS: Final = {"grpc": 4317, "http/protobuf": 4318}
 _PATIENCE: Final = 3.0
 _LONGEST_LINE: Final = 300
 # User and password before the host, and the query: where addresses keep secrets.
@@ -208,16 +206,15 @@ def _paths(report: Report) -> None:
 def _destinations(report: Report) -> bool:
     """Say where telemetry goes; return whether a test call may arrive anywhere."""
     report.head("Where telemetry goes")
-    report.line(_OK, "by Open WebUI (ENABLE_OTEL=true)" if _by_open_webui() else "by this package")
+    report.line(_OK, "by Open WebUI (ENABLE_OTEL=true)" if by_open_webui() else "by this package")
     answers = False
-    for signal in _SIGNALS:
-        exporter = os.environ.get(f"OTEL_{signal}_EXPORTER", "otlp")
-        name = signal.lower()
+    for name in SIGNALS:
+        exporter = os.environ.get(f"OTEL_{name.upper()}_EXPORTER", "otlp")
         if exporter != "otlp":
             report.line(_NOTE, f"{name}: exporter {exporter}")
             answers = answers or exporter != "none"
             continue
-        endpoint = endpoint_of(signal)
+        endpoint = endpoint_of(name)
         problem = _unreachable(endpoint)
         text = f"{name}: otlp to {without_secrets(endpoint)}"
         report.line(_BAD if problem else _OK, f"{text}: {problem or 'answers'}")
@@ -227,39 +224,9 @@ def _destinations(report: Report) -> bool:
     return answers
 
 
-def _by_open_webui() -> bool:
-    return bool(getattr(sys.modules.get("open_webui.env"), "ENABLE_OTEL", False))
-
-
-def endpoint_of(signal: str) -> str:
-    """Return the OTLP endpoint of a signal, as the exporter specification says.
-
-    Source: OpenTelemetry Protocol Exporter; Python's default protocol is gRPC.
-    """
-    variable = "OTEL_EXPORTER_OTLP_"
-    protocol = os.environ.get(f"{variable}{signal}_PROTOCOL") or os.environ.get(
-        f"{variable}PROTOCOL", "grpc"
-    )
-    default = f"http://localhost:{_DEFAULT_PORTS.get(protocol, 4317)}"
-    own = os.environ.get(f"{variable}{signal}_ENDPOINT")
-    endpoint = own or os.environ.get(f"{variable}ENDPOINT") or default
-    return endpoint if "://" in endpoint else f"//{endpoint}"
-
-
-def without_secrets(endpoint: str) -> str:
-    """Return an address without the user, the password and the query that it may hold."""
-    parts = urlsplit(endpoint)
-    return f"{parts.scheme or 'grpc'}://{parts.hostname}:{_port(endpoint)}{parts.path}"
-
-
-def _port(endpoint: str) -> int:
-    parts = urlsplit(endpoint)
-    return parts.port or {"https": 443, "http": 80}.get(parts.scheme, 4317)
-
-
 def _unreachable(endpoint: str) -> str | None:
     try:
-        address = urlsplit(endpoint).hostname or "", _port(endpoint)
+        address = urlsplit(endpoint).hostname or "", port_of(endpoint)
         socket.create_connection(address, timeout=_PATIENCE).close()
     except (OSError, ValueError) as error:
         return f"does not answer ({error})"

@@ -12,8 +12,9 @@ from typing import Any, Final
 from .. import clients
 from ..caller import Scene, scene
 from ..guard import guarded, report
-from ..patching import MAIN, Target, Wrapper, bound
+from ..patching import MAIN, Patcher, Target, Wrapper, bound
 from ..runtime import Runtime
+from ..startup import tell_what_is_on
 from ..upkeep import keeping_up
 
 # A collector that does not answer must not keep the server from stopping.
@@ -79,10 +80,21 @@ def _with_instance_id(
 async def _until_shutdown(runtime: Runtime, server: Any) -> AsyncIterator[Any]:
     try:
         async with server as state, keeping_up(runtime):
+            # Open WebUI has set its logging up by now.
+            _tell_what_is_on(runtime)
             yield state
     finally:
         if runtime.active:
             await _finish(runtime)
+
+
+@guarded
+def _tell_what_is_on(runtime: Runtime) -> None:
+    from .. import OpenWebUIInstrumentor
+
+    if runtime.active:
+        patcher: Patcher = OpenWebUIInstrumentor()._patcher
+        tell_what_is_on((state for _, state in patcher.states()), runtime.telemetry)
 
 
 async def _finish(runtime: Runtime) -> None:
