@@ -53,8 +53,9 @@ def main() -> int:
 
 def run(running: ExitStack, *, traffic: bool) -> None:
     """Start everything, say where it is, and stay."""
+    HOME.mkdir(mode=0o700, exist_ok=True)
     directory = HOME / time.strftime("%Y-%m-%dT%H%M%S")
-    directory.mkdir(parents=True)
+    directory.mkdir(mode=0o700)
     jaeger, port = Jaeger(directory), free_port()
     prometheus = Prometheus(directory, port)
     collector = Collector(directory, prometheus.url, jaeger.otlp, metrics_port=port)

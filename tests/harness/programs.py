@@ -140,6 +140,7 @@ class Prometheus(Program):
             f"--web.listen-address={HOST}:{self.port}",
             "--storage.tsdb.retention.time=400d",
             "--web.enable-otlp-receiver",
+            "--web.cors.origin=none",
             "--enable-feature=exemplar-storage",
             "--log.level=warn",
         ]

@@ -13,6 +13,9 @@ import yaml
 from harness.programs import CONFIGS, ROOT, tool
 
 SALT = "0123456789abcdef0123456789abcdef"
+CONFIGURATIONS = "".join((CONFIGS / f"{name}.yaml").read_text() for name in ("gateway", "scrape"))
+# What says where the collector listens.
+LISTENS = set(re.findall(r"COLLECTOR_(?:\w+_ENDPOINT|METRICS_HOST)", CONFIGURATIONS))
 INPUTS = [("privacy", "off"), ("sampling", "off"), ("scrape", "clickhouse", "off")]
 
 
@@ -88,6 +91,56 @@ def test_the_compose_file_is_one() -> None:
         "jaeger",
         "grafana",
     }
+
+
+def test_open_webui_reaches_the_collector_and_no_store() -> None:
+    """Users' tools and functions run in its container."""
+    document = yaml.safe_load(interpolated())
+    on: dict[str, set[str]] = {}
+    for name, service in document["services"].items():
+        if service.get("network_mode") != "none":
+            on[name] = set(service["networks"])
+    assert set().union(*on.values()) == set(document["networks"])
+    [shared] = on["open-webui"]
+    assert {name for name, networks in on.items() if shared in networks} == {
+        "open-webui",
+        "collector",
+    }
+    stores = {name for name, networks in on.items() if networks == {"stores"}}
+    assert stores == {"prometheus", "jaeger", "grafana"}
+    # A container listens on all its networks, unless it is told an address of one of them.
+    collector = document["services"]["collector"]
+    places = {key: value for key, value in collector["environment"].items() if key in LISTENS}
+    everywhere = {key for key, value in places.items() if value.startswith("0.0.0.0")}
+    assert everywhere == {"COLLECTOR_GRPC_ENDPOINT", "COLLECTOR_HTTP_ENDPOINT"}
+    [alias] = collector["networks"]["stores"]["aliases"]
+    assert {places[key] for key in places.keys() - everywhere} == {alias}
+    assert alias not in on
+    assert not (collector["networks"][shared] or {}).get("aliases")
+    for name in LISTENS - places.keys():
+        defaults = re.findall(rf"\$\{{env:{name}:-([^}}]+)\}}", CONFIGURATIONS)
+        assert defaults, name
+        assert all(default.startswith("127.0.0.1") for default in defaults), name
+
+
+def test_no_page_of_another_origin_reads_from_prometheus() -> None:
+    command = yaml.safe_load(interpolated())["services"]["prometheus"]["command"]
+    assert "--web.cors.origin=none" in command
+
+
+def test_only_its_owner_reads_what_the_collector_keeps() -> None:
+    services = yaml.safe_load(interpolated())["services"]
+    [*_, command] = services["collector-volume"]["command"]
+    user, directory = services["collector"]["user"], "/var/lib/otelcol"
+    assert command == f"chown -R {user} {directory} && chmod -R go= {directory}"
+    gateway = yaml.safe_load((CONFIGS / "gateway.yaml").read_text())
+    agent = yaml.safe_load((CONFIGS / "agent.yaml").read_text())
+    for part in (
+        gateway["extensions"]["file_storage"],
+        gateway["exporters"]["file/ledger"],
+        agent["extensions"]["file_storage"],
+    ):
+        assert part["directory_permissions"] == "0700"
 
 
 def test_the_compose_file_keeps_to_its_rules() -> None:

@@ -1,0 +1,143 @@
+"""The ledger as a file: for whom it is, and what of it a full disk may spoil."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from harness.openwebui import HOST, free_port
+from harness.programs import ROOT, Collector
+from stack.reports import wait_for
+
+NOBODY = 65534
+PAGE = 4096
+DISK = 16 * PAGE
+
+
+@contextmanager
+def collector(directory: Path, **env: str) -> Iterator[Collector]:
+    """One that has only the ledger to write to."""
+    away = f"http://{HOST}:{free_port()}"
+    with Collector(directory, away, away, env=env) as running:
+        yield running
+
+
+def tell(to: Collector, ids: range) -> None:
+    """Send an event for each call, about as large as they are."""
+    for number in ids:
+        record = {
+            "timeUnixNano": str(time.time_ns()),
+            "eventName": "open_webui.usage",
+            "attributes": [
+                {"key": "open_webui.call.id", "value": {"stringValue": str(number)}},
+                {"key": "user.name", "value": {"stringValue": '{"resourceLogs":' + "ü" * 1000}},
+            ],
+        }
+        body = {"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}
+        httpx.post(f"{to.otlp}/v1/logs", json=body, trust_env=False).raise_for_status()
+
+
+def id_of(line: str) -> int:
+    """The id of the call that a line tells of; ValueError if it is no whole line."""
+    [resource] = json.loads(line)["resourceLogs"]
+    attributes = resource["scopeLogs"][0]["logRecords"][0]["attributes"]
+    return int(attributes[0]["value"]["stringValue"])
+
+
+def as_the_docs_say(file: Path) -> list[int]:
+    """The ids of the calls in a ledger, read by the command of `docs/pipeline.md` for cut lines."""
+    document = (ROOT / "docs" / "pipeline.md").read_text()
+    [program] = re.findall(r"^jq -cR '(.*)' \\\n  usage\.jsonl > whole\.jsonl$", document, re.M)
+    command = ["jq", "-cR", program, file]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [id_of(line) for line in done.stdout.splitlines()]
+
+
+def test_nobody_else_reads_it(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can try to read as somebody else")
+    tmp_path.parent.chmod(0o755)
+    tmp_path.chmod(0o755)
+    with collector(tmp_path) as running:
+        running.directory.chmod(0o755)
+        tell(running, range(1))
+        file = running.ledger / "usage.jsonl"
+        wait_for(lambda: file.exists() and file.stat().st_size)
+        queue = running.directory / "queue"
+        for path in (running.ledger, queue):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o700
+        for path in (file, *queue.iterdir()):
+            done = subprocess.run(["cat", path], user=NOBODY, capture_output=True, check=False)
+            assert b"Permission denied" in done.stderr
+
+
+@contextmanager
+def small_disk(directory: Path) -> Iterator[Path]:
+    """A file system of its own, of so few bytes that it is soon full."""
+    directory.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", directory]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no disk can be filled here: {done.stderr.strip()}")
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", directory], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Take all that is left of a disk; return what has to go to have it back."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(PAGE)):
+                pass
+        except OSError:
+            return filler
+    raise AssertionError
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="there is no jq to read it with")
+def test_a_full_disk_costs_no_line_but_the_one_that_it_cut(tmp_path: Path) -> None:
+    with (
+        small_disk(tmp_path / "disk") as disk,
+        collector(tmp_path, LEDGER_DIR=str(disk / "ledger")) as running,
+    ):
+        file = disk / "ledger" / "usage.jsonl"
+        tell(running, range(5))
+        wait_for(lambda: file.exists() and file.read_text().count("\n") == 5)
+        filler = fill(disk)
+        tell(running, range(5, 10))
+        # The rest of its last page is all that the file can take.
+        wait_for(lambda: file.stat().st_size % PAGE == 0)
+        text = file.read_text(errors="replace")
+        assert not text.endswith("\n")
+        written = text.count("\n")
+        assert 5 <= written < 10
+        filler.unlink()
+        wait_for(lambda: len(as_the_docs_say(file)) == 10)
+        assert as_the_docs_say(file) == list(range(10))
+        # The cut piece and the line after it share a line; every other is whole by itself.
+        lines = file.read_text(errors="replace").splitlines()
+        assert len(lines) == 10
+        assert lines[written].startswith(text.splitlines()[-1][:-1])
+        whole = [number for number in range(10) if number != written]
+        assert [id_of(lines[number]) for number in whole] == whole
+        with pytest.raises(ValueError, match=r"delimiter|Unterminated"):
+            id_of(lines[written])
+        # It goes on as if nothing had been, also in a new process.
+        running.stop()
+        running.start()
+        tell(running, range(10, 12))
+        wait_for(lambda: as_the_docs_say(file) == list(range(12)))
