@@ -44,6 +44,9 @@ def test_no_name_leaves_the_collector(stack: Stack) -> None:
         assert user.email not in told
         for group in user.groups:
             assert f'"{group}"' not in told
+    # Spans are called what they were called: their names tell of models and tools.
+    called = {span["operationName"] for trace in traces for span in trace["spans"]}
+    assert called == {"invoke_agent toolbox", "chat gpt-tools", "execute_tool look_up"}
     # The same name has the same hash everywhere.
     names = {e["user.id"]: e["user.name"] for e in events}
     assert all(map(HASH.fullmatch, names.values()))
