@@ -109,7 +109,7 @@ def _traces(_: Queries) -> DatasourceVariable:
 
 def _source(_: Queries) -> CustomVariable:
     return (
-        CustomVariable("source").label("Source").values(ALL_SOURCES)
+        CustomVariable("source").label("Source").values(ALL_SOURCES).allow_custom_value(False)
         .description("From where models were called: the browser app, the API, or nobody waiting.")
         .current(model.VariableOption(text="All", value=".*"))
     )  # fmt: skip
@@ -118,6 +118,7 @@ def _source(_: Queries) -> CustomVariable:
 def _asked(name: str, title: str, description: str, query: str, regex: str) -> QueryVariable:
     return (
         QueryVariable(name).label(title).description(description).datasource(METRICS)
+        .allow_custom_value(False)
         .query({"query": f"query_result({query})", "refId": f"variable-{name}"}).regex(regex)
         .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(model.VariableSort.ALPHABETICAL_CASE_INSENSITIVE_ASC)
@@ -174,6 +175,7 @@ def _budget(_: Queries) -> TextBoxVariable:
 def _sums() -> CustomVariable:
     return (
         CustomVariable("sums").label("Sums of").values("Hours : 1h,Days : 1d")
+        .allow_custom_value(False)
         .description("Whether to add up the records of hours, or those of days for long ranges.")
         .current(model.VariableOption(text="Hours", value="1h"))
     )  # fmt: skip

@@ -41,6 +41,7 @@ from .promql import (
     chosen,
     if_chosen,
     of_collector,
+    quotable,
     selector,
     series,
     summed,
@@ -61,7 +62,6 @@ BEFORE: Final = Window(before=True)
 WHO: Final = "who"
 """The label with the name of a user or, where names are not shown, the id."""
 TOP: Final = 10
-_UNQUOTABLE: Final = "`"
 _Ask = Callable[[Sequence[str]], str]
 """A question that is put to the series that some more matchers select."""
 
@@ -320,14 +320,14 @@ class Queries:
 
     def seen_in_groups(self, of: str) -> str:
         """Which models, tasks or groups were used? Group series have all calls, and are few."""
-        quotable = f'{of}!~".*{_UNQUOTABLE}.*"'
-        grown = self.reading.total(names.GROUP_REQUESTS, [quotable], ALL, BY_GROUP)
+        grown = self.reading.total(names.GROUP_REQUESTS, [quotable(of)], ALL, BY_GROUP)
         return f"count by ({of}) ({grown} > 0)"
 
     def seen_users(self) -> str:
         """Which users, of the chosen groups, called a model in the range?"""
         seen = self._of_members(
-            lambda more: self.reading.peak(names.USER_LAST_SEEN, more, ALL), ALL
+            lambda more: self.reading.peak(names.USER_LAST_SEEN, (quotable(USER_ID), *more), ALL),
+            ALL,
         )
         return f"{_newest_name(seen)} > time() - $__range_s"
 

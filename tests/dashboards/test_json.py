@@ -206,6 +206,13 @@ def test_every_variable_is_there(path: Path) -> None:
 
 
 @EACH
+def test_nobody_is_asked_to_type_a_name(path: Path) -> None:
+    for variable in read(path)["templating"]["list"]:
+        if variable["type"] in ("query", "custom"):
+            assert variable["allowCustomValue"] is False, variable["name"]
+
+
+@EACH
 def test_panels_lie_side_by_side(path: Path) -> None:
     taken: set[tuple[int, int]] = set()
     for panel in read(path)["panels"]:

@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,16 @@ from stack.conftest import Stack, stack_of
 from stack.reports import in_prometheus, wait_for
 
 AWKWARD = 'R&D "core" | x.y (β) 🦉 \\d'
+# A name that ends the strings in which dropdowns put what was chosen.
+UNQUOTABLE = "tick ` tock"
+HOSTILE = {
+    "ends the string": UNQUOTABLE,
+    "names another label": 'x`,open_webui_source=~".*",user_id!=`y',
+    "ends the selector": "x`}[1m]) or vector(1e9) or increase(up{job=~`x",
+    "leaves out the rest": "x`}[1h])) + 1e9 #",
+    "ends a line": "x`}\n or vector(1e9) #",
+    "undoes itself": "`,open_webui_group_name!=`x",
+}
 PRICES = """\
 currency: USD
 prices:
@@ -85,6 +96,8 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
     for stack in stack_of(directory, server_env=env):
         stack.server.create_group(AWKWARD)
         stack.server.add_to_group("carol", AWKWARD)
+        stack.server.create_group(UNQUOTABLE)
+        stack.server.add_to_group("alice", UNQUOTABLE)
         # Whole seconds: Grafana rounds a range to them.
         start = time.time() // 1 - 1
         earlier = calls_of(stack, EARLIER, automation=False)
@@ -432,12 +445,27 @@ def test_dropdowns_offer_what_was_seen_in_the_range(day: Day) -> None:
         assert offered["task"] == {call.task for call in calls}
         assert offered["user"] == {call.user_id for call in calls}
         users = [world.user_with_id(call.user_id) for call in calls]
-        assert offered["group"] == {group for user in users for group in groups_of(user)}
+        groups = {group for user in users for group in groups_of(user)}
+        assert UNQUOTABLE in groups
+        assert offered["group"] == groups - {UNQUOTABLE}
     assert {one.text for one in view.options["user"]} == {user.name for user in users}
     narrowed = day.view("usage", group=[AWKWARD])
     assert [one.text for one in narrowed.options["user"]] == [world.user("carol").name]
     empty = View(view.path, day.stack.prometheus, day.start - 7200, day.start - 3600)
     assert [empty.options[name] for name in ("model", "task", "user", "group")] == [[], [], [], []]
+
+
+@pytest.mark.parametrize("name", ["group", "user", "model", "task"])
+@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
+def test_what_was_never_offered_adds_nothing(day: Day, name: str, hostile: str) -> None:
+    """An address of a dashboard may have anything in it; what it shows is no more than there is."""
+    everything = day.view("usage")
+    for chosen in ([hostile], ["x", hostile]):
+        for title in AMOUNTS:
+            # What is no PromQL is an error on that panel or dropdown.
+            with suppress(ValueError):
+                told = value(day.view("usage", **{name: chosen}), title)
+                assert told <= value(everything, title), (title, chosen)
 
 
 def test_only_the_earlier_half_is_in_its_range(day: Day) -> None:
