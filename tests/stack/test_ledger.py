@@ -8,6 +8,7 @@ import re
 import shutil
 import stat
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,22 +65,28 @@ def as_the_docs_say(file: Path) -> list[int]:
     return [id_of(line) for line in done.stdout.splitlines()]
 
 
-def test_nobody_else_reads_it(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can try to read as somebody else")
-    tmp_path.parent.chmod(0o755)
-    tmp_path.chmod(0o755)
-    with collector(tmp_path) as running:
-        running.directory.chmod(0o755)
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that everybody gets into, which those of pytest are not."""
+    with tempfile.TemporaryDirectory() as directory:
+        for path in (Path(directory), Path(directory) / Collector.name):
+            path.mkdir(exist_ok=True)
+            path.chmod(0o755)
+        yield Path(directory)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can try to read as somebody else")
+def test_nobody_else_reads_it(open_directory: Path) -> None:
+    with collector(open_directory) as running:
         tell(running, range(1))
-        file = running.ledger / "usage.jsonl"
+        file, queue = running.ledger / "usage.jsonl", running.directory / "queue"
         wait_for(lambda: file.exists() and file.stat().st_size)
-        queue = running.directory / "queue"
-        for path in (running.ledger, queue):
-            assert stat.S_IMODE(path.stat().st_mode) == 0o700
-        for path in (file, *queue.iterdir()):
+        assert [stat.S_IMODE(path.stat().st_mode) for path in (running.ledger, queue)] == [
+            0o700
+        ] * 2
+        for path in (running.log_file, file, *queue.iterdir()):
             done = subprocess.run(["cat", path], user=NOBODY, capture_output=True, check=False)
-            assert b"Permission denied" in done.stderr
+            assert (b"Permission denied" in done.stderr) == (path != running.log_file)
 
 
 @contextmanager
