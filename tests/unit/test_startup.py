@@ -84,3 +84,13 @@ def test_says_that_nothing_is_set_up(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     tell_what_is_on([], telemetry.Telemetry(Settings()))
     assert "traces, metrics, logs to nowhere (no SDK is set up" in caplog.text
+
+
+def test_says_what_open_webui_leaves_out(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setitem(sys.modules, "open_webui.env", SimpleNamespace(ENABLE_OTEL=True))
+    tell_what_is_on([], telemetry.Telemetry(Settings()))
+    assert "logs to nowhere (ENABLE_OTEL_LOGS is not true)." in caplog.text
+    assert "no SDK" not in caplog.text

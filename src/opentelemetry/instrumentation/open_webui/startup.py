@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from . import compat
-from .destinations import SIGNALS, destination
+from .destinations import SIGNALS, by_open_webui, destination
 from .guard import guarded
 from .patching import ABSENT, PATCHED
 from .telemetry import Telemetry
@@ -46,6 +46,6 @@ def _destinations(telemetry: Telemetry) -> str:
     """Where each signal goes; those that go the same way are named together."""
     told: dict[str, list[str]] = {}
     for signal, (given, working) in zip(SIGNALS, telemetry.providers(), strict=True):
-        where = destination(signal) if working else _NO_SDK
+        where = destination(signal) if working or by_open_webui() else _NO_SDK
         told.setdefault(_GIVEN if given else where, []).append(signal)
     return "; ".join(f"{', '.join(signals)} to {where}" for where, signals in told.items())
