@@ -6,6 +6,8 @@ library has learned the model's habits.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,22 +15,16 @@ import pytest
 
 from e2e.own_cases import OWN_CASES
 from e2e.servers import instrumented
-from harness.cases import CaseProvider, ProviderCase, load
+from e2e.test_engines import configure
+from harness.cases import FOLDER, CaseProvider, ProviderCase, load
 from harness.openwebui import OpenWebUI
 from harness.otlp import Event, Receiver
 from harness.provider import Provider
 from harness.seed import seeded_server
 
-PUBLIC = (
-    "owui-23556",
-    "owui-23556-turn",
-    "owui-28528-turn",
-    "litellm-28735",
-    "litellm-5803",
-    "vercel-1578",
-)
+PUBLIC = sorted(path.stem for path in FOLDER.glob("*.json"))
 CASES = [*map(load, PUBLIC), *OWN_CASES]
-OPEN = {"BYPASS_MODEL_ACCESS_CONTROL": "true"}
+WAV = b"RIFF$\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00@\x1f\x00\x00\x80>\x00\x00\x02\x00\x10\x00data\x00\x00\x00\x00"
 TOLERANCE = 1e-9
 NAMES = {
     "input": "gen_ai.usage.input_tokens",
@@ -39,8 +35,12 @@ NAMES = {
     "cost": "open_webui.usage.cost",
     "error": "error.type",
     "estimated": "open_webui.usage.estimated",
+    "seconds": "open_webui.usage.audio.duration",
+    "images": "open_webui.usage.images",
 }
-# Open WebUI makes them up for each message.
+# Open WebUI makes these up for each answer that it converts.
+MADE_UP_BYTES = re.compile(rb'"(?:id|filename)":\s*"[^"]*[0-9a-f]{8}-[0-9a-f-]{27}[^"]*"')
+# And these for each message that it stores.
 MADE_UP = frozenset(
     ("id", "task_id", "parentId", "childrenIds", "timestamp", "started_at", "ended_at", "duration")
 )
@@ -52,33 +52,53 @@ def cases() -> Iterator[CaseProvider]:
         yield cases
 
 
+def environment(cases: CaseProvider) -> dict[str, str]:
+    """A connection for each case, whose models have its name before theirs."""
+    chats = [case for case in CASES if case.wire in ("openai", "anthropic")]
+    ollamas = [case for case in CASES if case.wire == "ollama"]
+    return {
+        "BYPASS_MODEL_ACCESS_CONTROL": "true",
+        "OPENAI_API_BASE_URLS": ";".join(map(cases.url, chats)),
+        "OPENAI_API_KEYS": ";".join("provider-key" for _ in chats),
+        "OPENAI_API_CONFIGS": json.dumps(configs(chats)),
+        "OLLAMA_BASE_URLS": ";".join(map(cases.url, ollamas)),
+        "OLLAMA_API_CONFIGS": json.dumps(configs(ollamas)),
+        "AUDIO_STT_ENGINE": "openai",
+        "AUDIO_STT_MODEL": "whisper-1",
+        "AUDIO_STT_OPENAI_API_KEY": "provider-key",
+        "ENABLE_IMAGE_EDIT": "true",
+        "IMAGE_EDIT_ENGINE": "gemini",
+        "IMAGE_EDIT_MODEL": "gemini-2.5-flash-image",
+        "IMAGES_EDIT_GEMINI_API_KEY": "provider-key",
+    }
+
+
+def configs(cases: list[ProviderCase]) -> dict[str, dict[str, Any]]:
+    kinds = {"anthropic": {"provider": "litellm"}}
+    return {
+        str(number): {"enable": True, "prefix_id": case.id, **kinds.get(case.wire, {})}
+        for number, case in enumerate(cases)
+    }
+
+
 @pytest.fixture(scope="module")
 def bare(provider: Provider, cases: CaseProvider) -> Iterator[OpenWebUI]:
-    with seeded_server(provider, env=OPEN) as server:
-        yield connected(server, cases)
+    with seeded_server(provider, env=environment(cases)) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def observed(provider: Provider, cases: CaseProvider, receiver: Receiver) -> Iterator[OpenWebUI]:
-    with instrumented(provider, receiver, OPEN) as server:
-        yield connected(server, cases)
+    with instrumented(provider, receiver, environment(cases)) as server:
+        yield server
 
 
-def connected(server: OpenWebUI, cases: CaseProvider) -> OpenWebUI:
-    """A server with a connection for each case, whose models have its name before theirs."""
-    urls = [cases.url(case) for case in cases.cases.values()]
-    form = {
-        "ENABLE_OPENAI_API": True,
-        "OPENAI_API_BASE_URLS": urls,
-        "OPENAI_API_KEYS": ["key"] * len(urls),
-        "OPENAI_API_CONFIGS": {
-            str(number): {"enable": True, "prefix_id": case.id}
-            for number, case in enumerate(cases.cases.values())
-        },
-    }
-    server.ask("POST", "/openai/config/update", user="admin", auth="session", json=form)
-    server.ask("GET", "/api/models?refresh=true", user="admin", auth="session")
-    return server
+def choose(server: OpenWebUI, cases: CaseProvider, case: ProviderCase) -> None:
+    """Name the only connection that there is of its kind."""
+    if case.wire == "audio":
+        configure(server, "audio/config", {"stt": {"OPENAI_API_BASE_URL": cases.url(case)}})
+    elif case.wire == "gemini":
+        configure(server, "images/config", {"IMAGES_EDIT_GEMINI_API_BASE_URL": cases.url(case)})
 
 
 def send(server: OpenWebUI, case: ProviderCase) -> list[Any]:
@@ -90,11 +110,15 @@ def send(server: OpenWebUI, case: ProviderCase) -> list[Any]:
 
 
 def request(server: OpenWebUI, case: ProviderCase, one: Mapping[str, Any]) -> tuple[int, bytes]:
-    body = {**one["body"], "model": f"{case.id}.{one['body']['model']}"}
-    answer = server.request(
-        "POST", one["path"], user="alice", json=body, headers={"Accept-Encoding": "identity"}
-    )
-    return answer.status, answer.body
+    options: dict[str, Any] = {"headers": {"Accept-Encoding": "identity"}}
+    if one.get("form"):
+        options["files"] = {"file": ("said.wav", WAV, "audio/wav")}
+    else:
+        options["json"] = dict(one["body"])
+        if "model" in one["body"]:
+            options["json"]["model"] = f"{case.id}.{one['body']['model']}"
+    answer = server.request("POST", one["path"], user="alice", **options)
+    return answer.status, MADE_UP_BYTES.sub(b"", answer.body)
 
 
 def turn(server: OpenWebUI, model: str) -> list[dict[str, Any]]:
@@ -119,6 +143,8 @@ def test_the_answer_is_what_it_would_be_and_the_counts_are_right(
     receiver: Receiver,
     case: ProviderCase,
 ) -> None:
+    for server in (bare, observed):
+        choose(server, cases, case)
     for _ in range(2):
         known = len(receiver.events)
         seen, plain = send(observed, case), send(bare, case)
@@ -168,7 +194,7 @@ def test_what_was_learned_is_known_after_a_restart(
     observed: OpenWebUI, cases: CaseProvider
 ) -> None:
     observed.stop()
-    connected(observed.start(), cases)
+    observed.start()
     [case] = [case for case in OWN_CASES if case.id == "asked"]
     known = len(cases.requests)
     request(observed, case, case.send[-1])

@@ -30,6 +30,7 @@ class ProviderCase:
     answers: tuple[dict[str, Any], ...]
     expect: dict[str, Any] = field(default_factory=dict)
     client: str | None = "same"
+    wire: str = "openai"
     last: bool = False
     """Whether only the last of several requests is expected so."""
 
@@ -58,6 +59,7 @@ def load(name: str) -> ProviderCase:
         answers=tuple(stored["answers"]),
         expect=stored["expect"],
         client=stored["client"],
+        wire=stored["wire"],
         last=bool(stored.get("last")),
     )
 
@@ -83,20 +85,31 @@ class CaseProvider(WebThread):
 
     def url(self, case: ProviderCase) -> str:
         """The base URL of a case."""
-        return f"{self.base_url}/{case.id}/v1"
+        return f"{self.base_url}/{case.id}" + ("" if case.wire == "ollama" else "/v1")
 
     def make_app(self) -> web.Application:
         """Models are listed, everything else is answered as the case has it."""
         app = web.Application(client_max_size=MAX_BODY)
         app.router.add_get("/{case}/v1/models", self._models)
-        app.router.add_post("/{case}/v1/{path:.*}", self._answer)
+        app.router.add_get("/{case}/api/tags", self._tags)
+        app.router.add_get("/{case}/api/version", self._version)
+        app.router.add_post("/{case}/{path:.*}", self._answer)
         return app
 
     async def _models(self, request: web.Request) -> web.Response:
         models = self.cases[request.match_info["case"]].models
         return web.json_response({"data": [{"id": model, "object": "model"} for model in models]})
 
+    async def _tags(self, request: web.Request) -> web.Response:
+        models = self.cases[request.match_info["case"]].models
+        return web.json_response({"models": [{"name": one, "model": one} for one in models]})
+
+    async def _version(self, request: web.Request) -> web.Response:
+        return web.json_response({"version": "0.12.3"})
+
     async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if request.path.endswith("/count_tokens"):
+            raise web.HTTPNotFound
         body, case = await request.read(), self.cases[request.match_info["case"]]
         form = parsed(body)
         options = form.get("stream_options")
