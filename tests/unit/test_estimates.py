@@ -34,7 +34,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A
     [
         ({"messages": [{"role": "user", "content": "Hello"}]}, "Hello", 1),
         (
-            {"messages": [{"role": "system", "content": "S"}, {"content": [{"type": "text", "text": "T"}, IMAGE]}]},
+            {"messages": [{"role": "system", "content": "S"}, {"content": [{"type": "text", "text": "T"}]}]},
             "ST",
             2,
         ),
@@ -54,6 +54,24 @@ def test_what_a_model_is_given_to_read(
     payload: Mapping[str, Any], text: str, messages: int
 ) -> None:
     assert of_request(payload) == Text(len(text), text, messages)
+
+
+@pytest.mark.parametrize(
+    ("payload", "pictures"),
+    [
+        ({"messages": [{"content": [{"type": "text", "text": "T"}, IMAGE]}]}, 765),
+        ({"messages": [{"content": [IMAGE, IMAGE]}, {"content": [IMAGE]}]}, 3 * 765),
+        ({"messages": [{"content": [{"type": "image_url", "image_url": {"detail": "low"}}]}]}, 85),
+        ({"input": [{"content": [{"type": "input_image", "detail": "low"}]}]}, 85),
+        ({"messages": [{"content": [{"type": "image", "source": {"data": "A"}}]}]}, 765),
+        ({"messages": [{"role": "user", "content": "T", "images": ["A", "B"]}]}, 2 * 765),
+        ({"contents": [{"parts": [{"inlineData": {"data": "A"}}, {"text": "T"}]}]}, 765),
+        ({"messages": [{"content": "image_url"}], "images": 3}, 0),
+    ],
+)  # fmt: skip
+def test_pictures_count(payload: Mapping[str, Any], pictures: int) -> None:
+    assert of_request(payload).pictures == pictures
+    assert Estimator().tokens(Text(4, "word", 0, pictures)) == 1 + pictures
 
 
 @pytest.mark.parametrize(

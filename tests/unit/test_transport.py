@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from opentelemetry.instrumentation.open_webui import deferred
 from opentelemetry.instrumentation.open_webui.clients.aiohttp import sends
 from opentelemetry.instrumentation.open_webui.connections import Connections
 from opentelemetry.instrumentation.open_webui.groups import Groups
@@ -61,10 +62,15 @@ class Provider:
         return [OPTION in body for body in self.bodies]
 
 
+async def everything(content: Any) -> bytes:
+    return b"".join([piece async for piece, _ in content.iter_chunks()])
+
+
 class World:
     def __init__(self, provider: Provider, **settings: Any) -> None:
         self.provider, self.sdk = provider, Sdk()
         self.seen: list[bytes] = []
+        self.read: Callable[[Any], Awaitable[bytes]] = everything
 
         async def lookup(users: Sequence[str]) -> dict[str, list[str]]:
             return {user: ["b", "a"] for user in users}
@@ -119,7 +125,8 @@ class World:
         async def leaf(request: Any, form_data: dict[str, Any], user: Any) -> Any:
             send = sends(self.runtime)
             sent = await send(session._request, None, ("POST", url), options or {"data": body})
-            self.seen.append(b"".join([piece async for piece, _ in sent.content.iter_chunks()]))
+            self.seen.append(await self.read(sent.content))
+            sent.close()
 
         request = SimpleNamespace(
             state=SimpleNamespace(auth_type="api_key"), scope={"path": "/x"}, headers={}
@@ -280,3 +287,40 @@ def test_nothing_is_seen_when_it_is_off() -> None:
     world.run()
     assert world.provider.bodies == [BODY]
     assert world.sdk.events == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        BODY.replace(b"\xc3\xa4", b"\\ud83d"),
+        b'{"model":"base","stream":true,"messages":' + b"[" * 5_000 + b"]" * 5_000 + b"}",
+        BODY.replace(b"{", b'{"n":"\xc2\xb2",', 1),
+        BODY.replace(b"{", b'{"n":[{}],"input":7,"prompt":{},', 1),
+        b"\xef\xbb\xbf" + BODY,
+    ],
+    ids=["half an emoji", "nested too deep", "no number", "odd fields", "a mark before"],
+)
+def test_a_request_that_is_odd_is_a_call_all_the_same(body: bytes) -> None:
+    world = World(Provider(asked=(200, REPORTING), unasked=(200, REPORTING)))
+    world.run(body)
+    [event] = world.sdk.events
+    assert event["gen_ai.request.model"] == "base"
+    assert event["gen_ai.usage.output_tokens"] == 5
+    assert world.provider.bodies == [body]
+
+
+def test_what_had_come_when_the_reader_left_counts() -> None:
+    """Open WebUI's code interpreter stops reading at a tag; the usage has come already then."""
+    world = World(Provider(unasked=(200, REPORTING)))
+
+    async def read(content: Any) -> bytes:
+        line: bytes = await content.readline()
+        await asyncio.sleep(0.05)
+        return line
+
+    world.read = read
+    world.run()
+    deferred.do()
+    [event] = world.sdk.events
+    assert event["gen_ai.usage.output_tokens"] == 5
+    assert "error.type" not in event

@@ -73,7 +73,7 @@ def _has_spoken(call: ModelCall) -> bool:
 
 
 def _is_text(text: Text | None) -> bool:
-    return text is not None and text.size > 0
+    return text is not None and bool(text)
 
 
 def _estimate(estimator: Estimator, call: ModelCall) -> Usage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 import time
 import weakref
@@ -249,13 +250,19 @@ class ModelCall:
         else:
             self.end(errors.of_exception(_origin(error)))
 
-    def give_up(self) -> None:
-        """End the call soon, because nobody reads its answer. Safe wherever a finaliser may run."""
+    def give_up(self, last: Callable[[], object] | None = None) -> None:
+        """End the call soon, because nobody reads its answer. Safe wherever a finaliser may run.
+
+        Args:
+            last: Reads what has come and nobody has read.
+        """
         if not self._ended:
             self._left = self._left or time.perf_counter()
-            deferred.soon(self._abandoned)
+            deferred.soon(functools.partial(self._abandoned, last))
 
-    def _abandoned(self) -> None:
+    def _abandoned(self, last: Callable[[], object] | None) -> None:
+        if last is not None and not self._ended:
+            last()
         # An error's answer says all by its status.
         self.end(None if self.refused else CANCELLED)
 
@@ -312,14 +319,18 @@ class Passage:
         """Take it that the answer broke off."""
         self._call.fail(error)
 
-    def close(self) -> None:
-        """Take it that nobody reads on."""
-        self._call.give_up()
+    def close(self, rest: Callable[[], bytes] = bytes) -> None:
+        """Take it that nobody reads on.
+
+        Args:
+            rest: Returns what has come and was not read; it may hold the usage.
+        """
+        self._call.give_up(lambda: self.piece(rest()))
 
 
-def given_up_with(thing: Any, call: ModelCall) -> None:
-    """End the call when ``thing``, which would have, is thrown away unused."""
-    finalizer = weakref.finalize(thing, call.give_up)
+def given_up_with(thing: Any, give_up: Callable[[], None]) -> None:
+    """End a call by ``give_up`` when ``thing``, which would have, is thrown away unused."""
+    finalizer = weakref.finalize(thing, give_up)
     finalizer.atexit = False  # type: ignore[misc]  # a property that mypy's stubs do not know
 
 
@@ -335,7 +346,7 @@ def watched(
     """
     stream = _watch(call, body, inside)
     # A body that nobody begins to read is never closed either.
-    given_up_with(stream, call)
+    given_up_with(stream, call.give_up)
     return stream
 
 

@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,10 @@ _logger = logging.getLogger(__name__)
 BYTES_PER_TOKEN: Final = 4.0
 # What the wording of a chat adds to each message (OpenAI Cookbook, "How to count tokens").
 _PER_MESSAGE: Final = 4
+# What OpenAI counts for a picture of 1024 x 1024 pixels in full detail, and in low detail (guide
+# "Images and vision"); others count 250 to 1,600.
+_PER_PICTURE: Final = 765
+_PER_SMALL_PICTURE: Final = 85
 _SAMPLE: Final = 2_000
 _DEEPEST: Final = 12
 
@@ -42,6 +46,9 @@ _SPOKEN: Final = frozenset((
     "candidates", "parts",
 ))  # fmt: skip
 
+_PICTURES: Final = frozenset(("image_url", "input_image", "image"))
+_WITH_PICTURES: Final = ("content", "parts", "output")
+
 _ENCODING: Final = "cl100k_base"
 _ADDRESS: Final = f"https://openaipublic.blob.core.windows.net/encodings/{_ENCODING}.tiktoken"
 
@@ -54,18 +61,24 @@ class Text:
         size: Bytes in UTF-8.
         sample: Its beginning.
         messages: How many messages of a chat it is in.
+        pictures: Tokens of the pictures in it.
     """
 
     size: int = 0
     sample: str = ""
     messages: int = 0
+    pictures: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.size or self.pictures)
 
 
 def of_request(payload: Mapping[str, Any]) -> Text:
     """Measure what the body of a request gives to a model to read."""
     messages = payload.get("messages")
     count = len(messages) if isinstance(messages, list) else 0
-    return _measure(_given(payload), count)
+    given = [payload[name] for name in _FIELDS if name in payload]
+    return replace(_measure(_given(payload), count), pictures=_pictures(given, _DEEPEST))
 
 
 def of_answer(message: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Text:
@@ -107,6 +120,29 @@ def _strings(value: object, depth: int) -> Iterator[str]:
             yield from _strings(inner, depth - 1)
 
 
+def _pictures(value: object, depth: int) -> int:
+    """Count the tokens of all pictures in a request.
+
+    Source: the API references of OpenAI (``image_url``, ``input_image``), Anthropic (``image``),
+    Gemini (``inlineData``) and Ollama (``images``).
+    """
+    if not depth or not isinstance(value, (Mapping, list)):
+        return 0
+    if isinstance(value, list):
+        return sum(_pictures(inner, depth - 1) for inner in value if not isinstance(inner, str))
+    if value.get("type") in _PICTURES or "inlineData" in value:
+        return _PER_SMALL_PICTURE if _detail(value) == "low" else _PER_PICTURE
+    images = value.get("images")
+    own = len(images) * _PER_PICTURE if isinstance(images, list) else 0
+    inner = (value[name] for name in _WITH_PICTURES if name in value)
+    return own + sum(_pictures(one, depth - 1) for one in inner)
+
+
+def _detail(part: Mapping[str, Any]) -> object:
+    image = part.get("image_url")
+    return part.get("detail") or (image.get("detail") if isinstance(image, Mapping) else None)
+
+
 def spoken(value: object, depth: int = _DEEPEST) -> Iterator[str]:
     """Yield what a model said in a message: an answer, or a piece of one."""
     if isinstance(value, str):
@@ -132,11 +168,12 @@ class Estimator:
     def tokens(self, text: Text) -> int:
         """Return how many tokens a text is, about."""
         if not text.size:
-            return 0
+            return text.pictures
         if not self._asked:
             self._asked = True
             threading.Thread(target=self.load, daemon=True).start()
-        return max(1, round(text.size / self._bytes_per_token(text))) + _PER_MESSAGE * text.messages
+        words = max(1, round(text.size / self._bytes_per_token(text)))
+        return words + _PER_MESSAGE * text.messages + text.pictures
 
     def load(self) -> None:
         """Load the tokenizer, which takes about a second, if it is there."""

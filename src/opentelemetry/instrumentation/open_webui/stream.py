@@ -59,6 +59,7 @@ class StreamReader:
         "_rest",
         "_said",
         "_size",
+        "_spread",
         "_started",
         "answer",
         "chunks",
@@ -75,6 +76,7 @@ class StreamReader:
         self._clipped = False
         self._started = False
         self._failing = False
+        self._spread = False
         self._parts: list[bytes] = []
         self._kept: list[bytes] = []
         self._said = 0
@@ -172,9 +174,9 @@ class StreamReader:
             self.answer.complete = self.answer.closed = True
             return
         self.chunks += 1
-        if self.wire.spoken in line:
+        if not self._spread and self.wire.spoken in line:
             self._note(line)
-        if not self._started or self._failing or self._parts or self._speaks(line):
+        if not self._started or self._failing or self._spread or self._parts or self._speaks(line):
             self._parse(line)
 
     def _lines(self, text: bytes) -> None:
@@ -206,28 +208,36 @@ class StreamReader:
         return True
 
     def _parse(self, line: bytes) -> None:
-        message = salvage(line) if self._clipped else message_of(line) or self._joined(line)
+        message = salvage(line) if self._clipped else message_of(line)
+        if message is None:
+            message, line = self._joined(line)
         if message is None:
             return
+        if self._spread:
+            self._note(line)
         self._started = True
         self.wire.read(message, self.answer)
         if self._failing:
             self.answer.error = self.answer.error or errors.of_answer(message)
             self._failing = False
 
-    def _joined(self, line: bytes) -> Message | None:
+    def _joined(self, line: bytes) -> tuple[Message | None, bytes]:
         """Return the message that ends with this line, if it is written over several."""
         if not line.startswith(b"data:"):
-            return None
+            return None, line
         self._parts.append(line[5:].strip())
         self.chunks -= 1
-        message = _parsed(b"\n".join(self._parts)) if len(self._parts) > 1 else None
+        whole = b"\n".join(self._parts)
+        message = _parsed(whole) if len(self._parts) > 1 else None
         if message is not None:
             self.chunks += 1
-            self._note(b"".join(self._parts))
+            if not self._spread:
+                # Until now each line was taken for a message.
+                self._spread, self._said, self._size = True, 0, 0
+                self._kept.clear()
         if message is not None or len(self._parts) >= _MOST_PARTS:
             self._parts.clear()
-        return message
+        return message, whole
 
 
 class BodyReader:
@@ -280,7 +290,7 @@ class BodyReader:
         lines.feed(body + b"\n")
         answer = lines.finish()
         self.chunks = lines.chunks
-        if not answer.reports.known and not (answer.text and answer.text.size):
+        if not answer.reports.known and not answer.text:
             answer.text = Text(len(body), body[:_LONGEST_KEPT].decode("utf-8", "replace"))
         return answer
 

@@ -12,6 +12,7 @@ from opentelemetry._logs import LoggerProvider, SeverityNumber
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider, Observation
 from opentelemetry.trace import (
+    INVALID_SPAN,
     Span,
     SpanKind,
     Status,
@@ -26,7 +27,7 @@ from . import errors, folding, names, readers
 from .bounds import text_or_none
 from .call import ModelCall
 from .caller import Caller
-from .guard import guarded
+from .guard import guarded, report
 from .parents import placed
 from .providers import PIPE
 from .settings import Settings
@@ -119,12 +120,17 @@ class Telemetry:
     def start(self, call: ModelCall) -> Span:
         """Start the span of a call to a model."""
         call.attributes = _request_attributes(call)
-        return self._tracer.start_span(
-            f"{call.asked.operation} {call.asked.model}",
-            kind=SpanKind.INTERNAL if call.asked.provider == PIPE else SpanKind.CLIENT,
-            attributes=call.attributes,
-            **placed(),
-        )
+        try:
+            return self._tracer.start_span(
+                f"{call.asked.operation} {call.asked.model}",
+                kind=SpanKind.INTERNAL if call.asked.provider == PIPE else SpanKind.CLIENT,
+                attributes=call.attributes,
+                **placed(),
+            )
+        except Exception:
+            # Samplers and processors are anybody's; the call counts without its span, too.
+            report("the start of a span")
+            return INVALID_SPAN
 
     def start_turn(self, caller: Caller) -> Span:
         """Start the span of a user's turn in a chat."""
@@ -170,7 +176,7 @@ class Telemetry:
     # One ended call
 
     def record(self, call: ModelCall) -> None:
-        """Turn an ended call into all that is told of it."""
+        """Turn an ended call into all that is told of it; each part fails alone."""
         if self._tuned_to is None:
             self._tune()
         outcome = _outcome_attributes(call)
@@ -180,12 +186,14 @@ class Telemetry:
         self._book(call)
         self._emit(call, outcome, context)
 
+    @guarded
     def _end_span(self, call: ModelCall, outcome: Attributes) -> None:
         call.span.set_attributes(outcome)
         if call.error is not None:
             call.span.set_status(Status(StatusCode.ERROR))
         call.span.end()
 
+    @guarded
     def _record_histograms(self, call: ModelCall, context: Context) -> None:
         attributes = self._sets.fitting(_histogram_attributes(call), call.caller.user_id)
         record = self._histograms
@@ -198,6 +206,7 @@ class Telemetry:
             if not estimated:
                 record[names.TOKEN_USAGE.name].record(amount, {**attributes, **dict(kind)}, context)
 
+    @guarded
     def _book(self, call: ModelCall) -> None:
         caller, common = call.caller, _common_tags(call)
         failed: Tags = ((names.ERROR_TYPE, call.error),) if call.error is not None else ()
@@ -237,6 +246,7 @@ class Telemetry:
                     user_id, _memberships(user, groups[user_id] or (names.NO_GROUP,)), moved=False
                 )
 
+    @guarded
     def _emit(self, call: ModelCall, outcome: Attributes, context: Context) -> None:
         self._logger.emit(
             timestamp=time.time_ns(),

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from . import endpoints, habits
@@ -31,6 +31,8 @@ from .runtime import Runtime
 
 # As `multipart/form-data` (RFC 7578) has a field that is no file.
 _FORM_FIELDS: Final = re.compile(r'form-data; name="(\w+)"\r\n\r\n([^\r\n]{1,200})\r\n')
+_MODEL: Final = re.compile(r'^\s*\{.{0,2000}?"model"\s*:\s*"([^"\\]{1,200})"', re.DOTALL)
+_STREAMS: Final = re.compile(r'"stream"\s*:\s*true\b')
 _PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -60,6 +62,8 @@ class Announced:
     leaf: Leaf
     caller: Caller
 
+
+T = TypeVar("T")
 
 announced: Final[ContextVar[Announced | None]] = ContextVar("open_webui_announced", default=None)
 
@@ -202,7 +206,7 @@ def outgoing(
         return None
     if not runtime.active:
         return None
-    parts, payload = urlsplit(url), body()
+    parts, payload = urlsplit(url), _safely(body) or {}
     endpoint = endpoints.find(parts.path, payload)
     expected = _expected(coming.leaf, endpoint) if coming is not None else None
     if coming is not None and expected is not None:
@@ -233,7 +237,7 @@ def _outgoing(
     own: bool,
 ) -> Outgoing:
     host = parts.hostname or ""
-    model = endpoint.model(parts.path, parts.query, payload)
+    model = _safely(endpoint.model, parts.path, parts.query, payload)
     asked = Asked(
         endpoint=endpoint,
         operation=leaf.operation or endpoint.operation,
@@ -241,13 +245,22 @@ def _outgoing(
         model=model or caller.model_id or "unknown",
         stream=bool(payload.get("stream", endpoint.streams_by_default)),
         address=host,
-        port=port_of(parts),
-        characters=endpoint.characters(payload),
-        images=endpoint.images(payload),
+        port=_safely(port_of, parts),
+        characters=_safely(endpoint.characters, payload),
+        images=_safely(endpoint.images, payload),
         url=f"{parts.scheme}://{parts.netloc}{parts.path}",
-        prompt=runtime.accountant.measure(endpoint, payload),
+        prompt=_safely(runtime.accountant.measure, endpoint, payload),
     )
     return Outgoing(runtime, caller, asked, payload, own=own)
+
+
+def _safely(read: Callable[..., T], *args: Any) -> T | None:
+    """Return what is read of a request; a call is one also where something of it is odd."""
+    try:
+        return read(*args)
+    except Exception:
+        report("the reading of a request")
+        return None
 
 
 def port_of(parts: SplitResult) -> int | None:
@@ -258,7 +271,7 @@ def port_of(parts: SplitResult) -> int | None:
 def json_payload(body: object) -> Payload:
     """Return the JSON object in a body, or the short fields of a form.
 
-    A text that is neither stands under the name ``""``.
+    A text that is neither stands under the name ``""``, beside the short fields that it shows.
     """
     if not isinstance(body, (str, bytes, bytearray)) or not body:
         return {}
@@ -266,5 +279,16 @@ def json_payload(body: object) -> Payload:
         payload = loads(bytes(body) if isinstance(body, bytearray) else body)
     except ValueError:
         text = body if isinstance(body, str) else bytes(body).decode("utf-8", "replace")
-        return {"": text, **dict(_FORM_FIELDS.findall(text))}
+        return {"": text, **dict(_FORM_FIELDS.findall(text)), **_fields_of_json(text)}
     return payload if isinstance(payload, dict) else {}
+
+
+def _fields_of_json(text: str) -> Payload:
+    """Return what matters of JSON that cannot be read as a whole, being nested too deep."""
+    if not text.lstrip().startswith("{"):
+        return {}
+    model, streams = _MODEL.search(text), _STREAMS.search(text)
+    return {
+        **({"model": model.group(1)} if model else {}),
+        **({"stream": True} if streams else {}),
+    }

@@ -38,6 +38,8 @@ class Usage:
 
     def gaining(self, later: Usage) -> Usage:
         """Return what both say together: the later count, unless it is a 0 after another one."""
+        if self == _NOTHING:
+            return later
         return Usage(
             *(
                 mine if yours is None or (yours == 0 and mine is not None) else yours
@@ -51,6 +53,8 @@ class Usage:
 
     def highest(self, other: Usage) -> Usage:
         """Return the higher one of each count."""
+        if self == _NOTHING:
+            return other
         return Usage(
             *(
                 yours if mine is None else mine if yours is None else max(mine, yours)
@@ -66,6 +70,9 @@ class Usage:
                 for mine, guess in zip(self.counts(), guessed.counts(), strict=True)
             )
         )
+
+
+_NOTHING: Final = Usage()
 
 
 def added(*counts: int | None) -> int | None:

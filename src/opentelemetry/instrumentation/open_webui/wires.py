@@ -73,10 +73,15 @@ def _length(message: Message, *keys: str) -> int | None:
 
 def _first(places: Iterable[Message], *keys: str) -> int | None:
     """Return the first count there is by any of these names, one above 0 if there is one."""
-    found = [
-        number for place in places for key in keys if (number := count(place.get(key))) is not None
-    ]
-    return next(filter(None, found), found[0] if found else None)
+    zero = None
+    for place in places:
+        for key in keys:
+            if key in place:
+                number = count(place[key])
+                if number:
+                    return number
+                zero = 0 if number == 0 else zero
+    return zero
 
 
 def usage_of(usage: Message) -> Usage:
@@ -127,6 +132,8 @@ def completed(usage: Usage, total: int | None) -> Usage:
     cache = (usage.cache_read or 0) + (usage.cache_creation or 0)
     reasoning = usage.reasoning or 0
     beyond = (total or 0) - given - made
+    if beyond <= 0 and cache <= given and reasoning <= made:
+        return usage
     if beyond > 0:
         cached = cache if cache and beyond in (cache, cache + reasoning) else 0
         if cached and beyond == reasoning and cache <= given:

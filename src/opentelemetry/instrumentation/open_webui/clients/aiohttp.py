@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import Any, Final, cast
 
@@ -24,7 +24,8 @@ from ..transport import Outgoing, carrying, json_payload, know_groups, outgoing
 _CLOSED: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 # Sound and pictures say nothing of themselves.
-_MUTE: Final = ("audio/", "image/", "video/", "application/octet-stream")
+_MUTE: Final = ("audio/", "image/", "video/")
+_BYTES: Final = "application/octet-stream"
 _EVENTS: Final = "text/event-stream"
 _ERRORS: Final = 400
 # A refusal comes at once; the first word of an answer may take its time, and must not wait for us.
@@ -148,10 +149,15 @@ def _watch(call: ModelCall, response: ClientResponse) -> None:
         # No stream of chunks, or one whose length is told already.
         call.usage_filter = None
     body = WatchedBody(response.content, call)
-    if response.content_type.startswith(_MUTE):
+    if response.content_type.startswith(_MUTE) or _is_sound(call, response):
         body.passage.mute()
     response.content = cast(StreamReader, body)
-    given_up_with(response, call)
+    given_up_with(response, body.give_up)
+
+
+def _is_sound(call: ModelCall, response: ClientResponse) -> bool:
+    """Whether bytes of no known kind are sound: a chat's answer may come without a kind, too."""
+    return response.content_type == _BYTES and not call.asked.endpoint.has_tokens
 
 
 def connects(runtime: Runtime) -> Wrapper:
@@ -294,5 +300,18 @@ class WatchedBody:
 
     def set_exception(self, *args: Any, **options: Any) -> None:
         """Watch ``StreamReader.set_exception``: the response was closed, at its end or before."""
-        self.passage.close()
+        rest = self._rest()
+        self.passage.close(lambda: rest)
         self.stream.set_exception(*args, **options)
+
+    def give_up(self) -> None:
+        """Take it that the response was thrown away. Runs as a finaliser, and so reads nothing."""
+        self.passage.close(self._rest)
+
+    @guarded
+    def _rest(self) -> bytes:
+        """Return what has come and nobody has read: nobody will."""
+        # Somebody who waits for more, or has met an error, has read all of it.
+        with suppress(Exception):
+            return self.stream.read_nowait()
+        return b""

@@ -65,4 +65,4 @@ def _watch(call: ModelCall, response: Any) -> None:
         return
     response.iter_bytes = watched(call, response.iter_bytes)
     response.aiter_bytes = watched_async(call, response.aiter_bytes)
-    given_up_with(response, call)
+    given_up_with(response, call.give_up)

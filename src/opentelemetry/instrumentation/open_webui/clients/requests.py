@@ -40,4 +40,4 @@ def _watch(call: ModelCall, response: Any) -> None:
         read_at_once(call, response.content)
         return
     response.iter_content = watched(call, response.iter_content)
-    given_up_with(response, call)
+    given_up_with(response, call.give_up)
