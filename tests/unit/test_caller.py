@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from opentelemetry.instrumentation.open_webui import compat
 from opentelemetry.instrumentation.open_webui.caller import Scene, find_caller, pseudonym, scene
 from opentelemetry.instrumentation.open_webui.settings import Settings
 from unit.sdk import caller_named
@@ -25,6 +26,13 @@ def request(
     )
 
 
+def internal() -> Any:
+    """Work that Open WebUI has of its own, in the name of a user."""
+    asked = request("jwt", route="/api/v1/subagents/internal")
+    asked.state.internal = True
+    return asked
+
+
 SAME = {"sec-fetch-site": "same-origin"}
 SOURCES: list[tuple[Any, dict[str, Any], str, str]] = [
     (request("api_key"), {}, "api", "api_key"),
@@ -35,15 +43,54 @@ SOURCES: list[tuple[Any, dict[str, Any], str, str]] = [
     (request("jwt", **{"sec-fetch-site": "cross-site"}), {}, "api", "session"),
     (request("jwt", referer="http://chat.local/c/1", host="chat.local"), {}, "ui", "session"),
     (request("jwt", referer="http://evil.local/", host="chat.local"), {}, "api", "session"),
-    (request("jwt"), {"session_id": "s", "automation_id": "a"}, "background", "session"),
-    (request("jwt"), {"session_id": "s", "internal": True}, "background", "session"),
-    (request("jwt"), {"session_id": "s", "chat_id": "channel:1"}, "background", "session"),
+    (request("jwt", referer="http://chat.local/", host="app:8080"), {}, "api", "session"),
+    (
+        request(
+            "jwt",
+            referer="http://chat.local/",
+            host="app:8080",
+            **{"x-forwarded-host": "chat.local"},
+        ),
+        {},
+        "ui",
+        "session",
+    ),
+    (
+        request(
+            "jwt",
+            origin="http://chat.local",
+            host="app:8080",
+            **{"x-forwarded-host": "a, chat.local"},
+        ),
+        {},
+        "ui",
+        "session",
+    ),
+    (request("jwt", referer="http://configured.local:81/c", host="app:8080"), {}, "ui", "session"),
+    # What a client writes makes it no work of Open WebUI's own.
+    (request("jwt"), {"session_id": "s", "automation_id": "a"}, "ui", "session"),
+    (request("api_key"), {"automation_id": "a", "internal": True}, "api", "api_key"),
+    (request("api_key"), {"chat_id": "channel:1"}, "api", "api_key"),
+    (
+        request("jwt", route="/api/v1/channels/{id}/messages/post"),
+        {"session_id": "s", "chat_id": "channel:1"},
+        "background",
+        "session",
+    ),
+    (internal(), {"session_id": "s"}, "background", "session"),
     (request(None), {}, "background", "internal"),
 ]
 
 
 @pytest.mark.parametrize(("asked", "metadata", "source", "auth"), SOURCES)
-def test_source_and_auth(asked: Any, metadata: dict[str, Any], source: str, auth: str) -> None:
+def test_source_and_auth(
+    asked: Any,
+    metadata: dict[str, Any],
+    source: str,
+    auth: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compat, "_own_hosts", frozenset({"configured.local:81"}))
     caller = find_caller(Settings(), asked, ADA, {"model": "m", "metadata": metadata})
     assert (caller.source, caller.auth) == (source, auth)
 
@@ -55,7 +102,16 @@ def test_the_request_metadata_wins_but_lacks_the_task() -> None:
     assert (caller.task, caller.chat_id) == ("title_generation", "c")
 
 
-@pytest.mark.parametrize("route", ["/openai/chat/completions", "/ollama/api/chat"])
+@pytest.mark.parametrize(
+    "route",
+    [
+        "/openai/chat/completions",
+        "/ollama/api/chat",
+        "/api/embeddings",
+        "/api/v1/embeddings",
+        "/api/v1/messages",
+    ],
+)
 def test_metadata_that_a_client_wrote_is_not_believed(route: str) -> None:
     form = {"model": "m", "metadata": {"task": "x", "session_id": "s", "internal": True}}
     caller = find_caller(Settings(), request(route=route), ADA, form)

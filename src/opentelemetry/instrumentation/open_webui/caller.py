@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import MappingProxyType, SimpleNamespace
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from .bounds import bound, text_or_none
-from .compat import auth_type, task_names
+from .compat import auth_type, own_hosts, task_names
 from .names import CHAT_TASK, SYSTEM_USER, TASKS, UNKNOWN_TASK
 from .settings import Settings
 from .turn import Turn
@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 Metadata = Callable[[str], Any]
 """Open WebUI's metadata of a call, by key."""
 
-# Callers of these routes write the whole body, so its `metadata` is theirs and not Open WebUI's.
-_RAW_ROUTES: Final = ("/openai/", "/ollama/")
+# Callers of these routes write the whole body, so its `metadata` is theirs and not Open WebUI's,
+# unless Open WebUI makes a chat of it.
+_RAW_ROUTES: Final = (
+    "/openai/", "/ollama/", "/api/embeddings", "/api/v1/embeddings", "/api/message",
+    "/api/v1/messages",
+)  # fmt: skip
+_CHANNEL: Final = "channel:"
+_CHANNEL_ROUTES: Final = "/api/v1/channels/"
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -101,14 +107,14 @@ def find_caller(
     request = request if request is not None else here.request
     user = user or here.user or getattr(request.state, "user", None)
     route = _route(request)
-    metadata = _metadata(request, form, route)
+    metadata = _metadata(request, form, is_raw=_is_raw(here, route))
     task = _known_task(task or metadata("task") or CHAT_TASK)
     auth = auth or _auth(request)
     return Caller(
         user_id=_text(user, "id") or SYSTEM_USER,
         user_name=user_name(user, settings),
         roles=tuple(role for role in (text_or_none(getattr(user, "role", None)),) if role),
-        source=here.source or _source(request, metadata, auth),
+        source=here.source or _source(request, metadata, auth, route),
         auth=auth,
         task=task,
         chat_id=_string(metadata("chat_id")),
@@ -151,13 +157,15 @@ def pseudonym(text: str, salt: str) -> str:
     return hmac.new(salt.encode(), message, hashlib.sha256).hexdigest()[:16]
 
 
-def _metadata(request: Any, form: Mapping[str, Any], route: str | None) -> Metadata:
+def _metadata(request: Any, form: Mapping[str, Any], *, is_raw: bool) -> Metadata:
     of_request = _mapping(getattr(request.state, "metadata", None))
-    of_form = _mapping(form.get("metadata"))
-    if route is not None and route.startswith(_RAW_ROUTES):
-        of_form = _NOTHING
+    of_form = _NOTHING if is_raw else _mapping(form.get("metadata"))
     # Open WebUI merges them in this order, too. They may be large, so we do without a copy.
     return lambda key: of_request[key] if key in of_request else of_form.get(key)
+
+
+def _is_raw(here: Scene, route: str | None) -> bool:
+    return here.model_id is None and route is not None and route.startswith(_RAW_ROUTES)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -176,17 +184,20 @@ def _auth(request: Any) -> str:
     return "api_key" if kind == "api_key" else "session"
 
 
-def _source(request: Any, metadata: Metadata, auth: str) -> str:
-    """Return from where a request comes, by itself."""
-    if metadata("internal") or metadata("automation_id"):
+def _source(request: Any, metadata: Metadata, auth: str, route: str | None) -> str:
+    """Return from where a request comes, by what Open WebUI's own code says of it."""
+    if auth == "internal" or getattr(request.state, "internal", False) is True:
         return "background"
-    if (_string(metadata("chat_id")) or "").startswith("channel:"):
-        return "background"
-    if auth == "internal":
+    # Whoever writes in a channel does not wait for the model that is mentioned there.
+    if (route or "").startswith(_CHANNEL_ROUTES) and _is_in_channel(metadata):
         return "background"
     if auth == "session" and (metadata("session_id") or _from_own_page(request)):
         return "ui"
     return "api"
+
+
+def _is_in_channel(metadata: Metadata) -> bool:
+    return (_string(metadata("chat_id")) or "").startswith(_CHANNEL)
 
 
 def _from_own_page(request: Any) -> bool:
@@ -197,8 +208,15 @@ def _from_own_page(request: Any) -> bool:
         return bool(site == "same-origin")
     # Browsers leave Sec-Fetch-Site out where the server is reached by plain HTTP; with a WebSocket
     # they send no Referer.
-    page, host = headers.get("referer") or headers.get("origin"), headers.get("host")
-    return bool(page and host and _host(page) == host)
+    page = _host(headers.get("referer") or headers.get("origin") or "")
+    return bool(page) and (page in _own_hosts(headers) or page in own_hosts())
+
+
+def _own_hosts(headers: Mapping[str, str]) -> Iterator[str]:
+    """Yield the names by which the request says that it reached us; proxies change the first."""
+    yield headers.get("host") or ""
+    for name in (headers.get("x-forwarded-host") or "").split(","):
+        yield name.strip()
 
 
 def _host(address: str) -> str:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
@@ -124,6 +125,32 @@ async def _configured() -> dict[str, Any]:
         return found
     config = sys.modules["open_webui.main"].app.state.config
     return {key: getattr(config, name, None) for key, name in _BASE_URLS.items()}
+
+
+_own_hosts: frozenset[str] = frozenset()
+
+
+def own_hosts() -> frozenset[str]:
+    """Return the hosts, with their ports, under which Open WebUI is configured to be reached."""
+    return _own_hosts
+
+
+async def load_own_hosts() -> None:
+    """Read them anew: ``WEBUI_URL`` and the origins that ``CORS_ALLOW_ORIGIN`` names."""
+    global _own_hosts
+    config = sys.modules.get("open_webui.config")
+    origins = [*getattr(config, "CORS_ALLOW_ORIGIN", ()), await _webui_url()]
+    hosts = {urlsplit(origin).netloc for origin in origins if isinstance(origin, str)}
+    _own_hosts = frozenset(hosts - {""})
+
+
+async def _webui_url() -> object:
+    module = sys.modules.get("open_webui.models.config")
+    if module is not None and hasattr(module.Config, "get"):
+        with suppress_instrumentation():
+            return await module.Config.get("webui.url")
+    config = sys.modules["open_webui.main"].app.state.config
+    return getattr(config, "WEBUI_URL", None)
 
 
 def data_dir() -> Path | None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _PRICES_SECONDS: Final = 10.0
 _HABITS_SECONDS: Final = 10.0
+_HOSTS_SECONDS: Final = 60.0
 
 
 @asynccontextmanager
@@ -27,6 +28,7 @@ async def keeping_up(runtime: Runtime) -> AsyncIterator[None]:
         runtime.habits.keep_in(directory)
     await _attempt(lambda: asyncio.to_thread(runtime.habits.sync), "the reading of what is learned")
     await runtime.connections.load()
+    await _attempt(compat.load_own_hosts, "the lookup of Open WebUI's own address")
     await _attempt(lambda: asyncio.to_thread(pricing.load), "the loading of list prices")
     prices, groups = runtime.accountant.prices.file, runtime.settings.groups_cache_seconds
     tasks = [
@@ -34,6 +36,7 @@ async def keeping_up(runtime: Runtime) -> AsyncIterator[None]:
         asyncio.create_task(
             _every(_HABITS_SECONDS, lambda: asyncio.to_thread(runtime.habits.sync))
         ),
+        asyncio.create_task(_every(_HOSTS_SECONDS, compat.load_own_hosts)),
         asyncio.create_task(_every(groups / 2, lambda: _update_members(runtime))),
     ]
     try:

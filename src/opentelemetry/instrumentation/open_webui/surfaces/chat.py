@@ -18,7 +18,7 @@ from ..runtime import Runtime
 from ..turn import Turn
 
 # What `chat_completion` reads off the body itself, before there is any metadata.
-_CHAT_FIELDS: Final = ("chat_id", "session_id", "automation_id")
+_CHAT_FIELDS: Final = ("chat_id", "session_id")
 _SUBAGENTS: Final = "/api/v1/subagents/"
 
 
@@ -128,7 +128,6 @@ def _scene(request: Any, user: Any, picked: str) -> Scene:
 
 def _chat_caller(runtime: Runtime, opened: Scene, form: Mapping[str, Any]) -> Caller:
     metadata = {key: form.get(key) for key in _CHAT_FIELDS}
-    metadata["internal"] = getattr(opened.request.state, "internal", False)
     token = scene.set(opened)
     try:
         return find_caller(runtime.settings, form={"model": form["model"], "metadata": metadata})
