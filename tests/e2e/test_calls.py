@@ -130,12 +130,9 @@ ALL = [
         "forged", "alice", "gpt-std", path=OPENAI,
         fields={"metadata": {"task": "title_generation", "session_id": "x", "internal": "x"}},
     ),
-    *(
-        Case(
-            f"forged-{name}", "alice", "gpt-std",
-            fields={"automation_id": "x", "metadata": {"task": "title_generation", "internal": True}, **fields},
-        )
-        for name, fields in (("chat", {}), ("temporary", {"chat_id": "local:x"}))
+    Case(
+        "forged-chat", "alice", "gpt-std",
+        fields={"automation_id": "x", "metadata": {"task": "title_generation", "internal": True}},
     ),
     # Models that do not exist call nobody.
     Case("unknown-model", "alice", "no-such-model"),
