@@ -5,7 +5,9 @@ from __future__ import annotations
 from harness.openwebui import Launcher, OpenWebUI
 from harness.otlp import Receiver
 from harness.provider import Provider
+from harness.replies import SILENT
 from harness.seed import seeded_server
+from opentelemetry.instrumentation.open_webui.habits import Habits, key_of
 
 PREFIX = "OTEL_PYTHON_OPEN_WEBUI_"
 
@@ -30,11 +32,28 @@ def instrumented(
     launcher: Launcher = "instrument",
     workers: int = 1,
     interval: float = 0.5,
+    experienced: bool = True,
 ) -> OpenWebUI:
-    """A server with users in it that reports to the receiver."""
-    return seeded_server(
+    """A server with users in it that reports to the receiver.
+
+    An experienced one has seen a stream of each model, and asks for the usage of the others.
+    """
+    server = seeded_server(
         provider,
         launcher=launcher,
         workers=workers,
         env={**otlp(receiver, interval), **(env or {})},
     )
+    if experienced:
+        teach(server, provider)
+    return server
+
+
+def teach(server: OpenWebUI, provider: Provider) -> None:
+    """Let the library know which of the provider's models do not report by themselves."""
+    habits = Habits()
+    for model in SILENT:
+        key = key_of(f"{provider.openai_url}/chat/completions", model)
+        habits.came_unasked(key, reported=False, nulls=False)
+    habits.keep_in(server.data_dir)
+    habits.sync()

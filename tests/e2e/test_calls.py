@@ -142,7 +142,8 @@ CASES = [case for case in ALL if serves(case.model)]
 
 @pytest.fixture(scope="module")
 def server(provider: Provider, receiver: Receiver) -> Iterator[OpenWebUI]:
-    with instrumented(provider, receiver, {f"{PREFIX}GROUPS_CACHE_SECONDS": "1"}) as server:
+    settings = {f"{PREFIX}GROUPS_CACHE_SECONDS": "1"}
+    with instrumented(provider, receiver, settings, experienced=False) as server:
         yield server
 
 

@@ -89,7 +89,7 @@ def bare(provider: Provider, cases: CaseProvider) -> Iterator[OpenWebUI]:
 
 @pytest.fixture(scope="module")
 def observed(provider: Provider, cases: CaseProvider, receiver: Receiver) -> Iterator[OpenWebUI]:
-    with instrumented(provider, receiver, environment(cases)) as server:
+    with instrumented(provider, receiver, environment(cases), experienced=False) as server:
         yield server
 
 

@@ -37,7 +37,7 @@ def bare(provider: Provider) -> Iterator[OpenWebUI]:
 
 @pytest.fixture(scope="module")
 def observed(provider: Provider, receiver: Receiver) -> Iterator[OpenWebUI]:
-    with instrumented(provider, receiver) as server:
+    with instrumented(provider, receiver, experienced=False) as server:
         yield server
 
 

@@ -832,6 +832,13 @@ MODELS: dict[str, Model] = {
 }
 
 
+_ASKED = (
+    gpt_std, gpt_tools, gpt_slow, gpt_split, gpt_crlf, router_std, litellm_std,
+)  # fmt: skip
+SILENT = tuple(model.name for model in MODELS.values() if model.reply in _ASKED)
+"""Models that tell the usage of a stream when they are asked, and only then."""
+
+
 def reply_to(prompt: Prompt) -> Reply:
     """The reply of the model that the prompt names."""
     model = MODELS.get(prompt.model.removesuffix(":latest"))
