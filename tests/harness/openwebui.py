@@ -333,6 +333,7 @@ class OpenWebUI:
         stream: bool | None = None,
         files: Mapping[str, Any] | None = None,
         data: Mapping[str, str] | None = None,
+        content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float = REQUEST_TIMEOUT,
     ) -> Answer:
@@ -343,6 +344,7 @@ class OpenWebUI:
             json=with_stream(json, stream),
             files=files,
             data=data,
+            content=content,
             headers={**self._auth(user, auth), **(headers or {})},
             timeout=timeout,
         )

@@ -151,7 +151,7 @@ class Prompt:
 def read_prompt(wire: Wire, raw: bytes, number: int) -> Prompt:
     """Read a request body; `number` sets two equal requests apart (0 for none)."""
     body = parse_object(raw)
-    digest = hashlib.sha256(meant_text(body).encode()).digest()
+    digest = hashlib.sha256(meant_text(body).encode("utf-8", "surrogatepass")).digest()
     return Prompt(
         wire=wire,
         model=str(body.get("model", "")),
@@ -248,8 +248,9 @@ def words_of(text: str) -> list[str]:
 
 
 def compact(value: object) -> bytes:
-    """JSON the way providers write it: without spaces, without ASCII escapes."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    """JSON the way providers write it: without spaces, and escapes only of half characters."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace")
 
 
 # --- OpenAI ---------------------------------------------------------------------------------------
@@ -686,6 +687,83 @@ def gpt_crlf(prompt: Prompt) -> Reply:
     )
 
 
+# --- answers that nobody should believe -----------------------------------------------------------
+
+EXACT = 2**53
+BEYOND = 2**63
+REASONS = 60_000
+REASONS_IN_A_CHUNK = 200
+LONG_NAME = 900_000
+FORGED_CHUNKS = 200
+# Half an emoji, as a provider writes it whose own strings are UTF-16.
+BROKEN_NAME = b'"broken\\ud83d\\u0000\\n\\u202ename"'
+
+
+def gpt_long_name(prompt: Prompt) -> Reply:
+    """Says of itself a name of 900 KB, in the first chunk of a stream."""
+    reply = gpt_std(prompt)
+    first, *others = reply.pieces
+    long = first.data.replace(response_model(prompt).encode(), b"n" * LONG_NAME)
+    return replace(reply, pieces=(replace(first, data=long), *others))
+
+
+def gpt_broken_name(prompt: Prompt) -> Reply:
+    """Says of itself a name that is no valid text."""
+    reply = gpt_std(prompt)
+    name = compact(response_model(prompt))
+    return replace(
+        reply,
+        pieces=tuple(
+            replace(piece, data=piece.data.replace(name, BROKEN_NAME)) for piece in reply.pieces
+        ),
+    )
+
+
+def gpt_many_reasons(prompt: Prompt) -> Reply:
+    """Ends 60,000 times in one answer, each time for another reason."""
+    tokens = count_tokens(prompt, answer_text(prompt))
+    choices = [
+        {"index": index, "delta": {}, "finish_reason": f"reason-{index}"}
+        for index in range(REASONS)
+    ]
+    if not prompt.stream:
+        data = openai_json(prompt, text_message("ok"), "stop", usage=openai_usage(tokens))
+        return Reply(200, JSON, (Piece(data, tokens),))
+    chunks = [
+        sse({**openai_chunk(prompt, None), "choices": choices[start : start + REASONS_IN_A_CHUNK]})
+        for start in range(0, REASONS, REASONS_IN_A_CHUNK)
+    ]
+    return streamed([Piece(b"".join(chunks)), *usage_at_end(prompt, tokens)])
+
+
+def gpt_forged_usage(prompt: Prompt) -> Reply:
+    """Tells more than 64 bits hold; in a stream, numbers that alternate around 2^53."""
+    text = answer_text(prompt)
+    if not prompt.stream:
+        usage = {**openai_usage(Tokens(BEYOND, 10**30, BEYOND, BEYOND)), "cost": 10**30}
+        return Reply(
+            200, JSON, (Piece(openai_json(prompt, text_message(text), "stop", usage=usage)),)
+        )
+    told = [openai_usage(Tokens(EXACT - 1 + n % 3, EXACT - n % 2)) for n in range(FORGED_CHUNKS)]
+    return streamed(
+        [
+            Piece(b"".join(sse(openai_chunk(prompt, {"content": "x"}, usage=use)) for use in told)),
+            Piece(sse(openai_chunk(prompt, {}, "stop", usage=told[-2]))),
+        ]
+    )
+
+
+def gpt_made_up_error(prompt: Prompt) -> Reply:
+    """Names an error that it has never named before."""
+    return openai_error(400, "no", f"type_{prompt.id}", code=f"code_{prompt.id}")
+
+
+def gpt_made_up_crash(prompt: Prompt) -> Reply:
+    """The same, in an answer that began well."""
+    error = {"error": error_body("no", f"type_{prompt.id}", code=f"code_{prompt.id}")}
+    return Reply(200, JSON, (Piece(compact(error)),))
+
+
 # --- Ollama ---------------------------------------------------------------------------------------
 
 
@@ -812,6 +890,12 @@ MODELS: dict[str, Model] = {
         Model("gpt-llamacpp", "openai", gpt_llamacpp),
         Model("gpt-split", "openai", gpt_split),
         Model("gpt-crlf", "openai", gpt_crlf),
+        Model("gpt-long-name", "openai", gpt_long_name),
+        Model("gpt-broken-name", "openai", gpt_broken_name),
+        Model("gpt-many-reasons", "openai", gpt_many_reasons),
+        Model("gpt-forged-usage", "openai", gpt_forged_usage),
+        Model("gpt-made-up-error", "openai", gpt_made_up_error),
+        Model("gpt-made-up-crash", "openai", gpt_made_up_crash),
         # Offered for the sake of their other endpoints; as chat models they are ordinary.
         Model("responses-std", "openai", gpt_std),
         Model("claude-std", "openai", gpt_std),

@@ -84,7 +84,7 @@ def read_request(
     body = read_body(raw, content_type)
     model = str(body.get("model") or model_in_path or endpoint.other_model(body))
     meant = {**body, "model": model} if model else body
-    digest = hashlib.sha256(meant_text(meant).encode()).digest()
+    digest = hashlib.sha256(meant_text(meant).encode("utf-8", "surrogatepass")).digest()
     return Prompt(
         wire=endpoint.wire,
         model=model,
