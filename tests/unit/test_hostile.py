@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
@@ -287,3 +288,10 @@ def test_spans_have_only_what_the_protocol_takes() -> None:
         for value in dict(span.attributes or {}).values():
             parts = value if isinstance(value, tuple) else (value,)
             assert all(isinstance(part, (str, bool, int, float)) for part in parts)
+
+
+def test_no_path_takes_long_to_look_at() -> None:
+    began = time.process_time()
+    assert endpoints.find("/models" * 100_000 + "/a:b", {"model": "m"}) is endpoints.ANY
+    assert endpoints.find("/x" * 100_000 + "/chat/completions", {}) is endpoints.CHAT
+    assert time.process_time() - began < 1

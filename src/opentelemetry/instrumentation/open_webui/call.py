@@ -48,13 +48,13 @@ class Asked:
     images: int | None = None
     """Images to make."""
     url: str = ""
-    """The whole address, without its query."""
+    """The address without its query, as far as texts may be long."""
     prompt: Text | None = None
     """The measure of what the model is given to read."""
 
     def __post_init__(self) -> None:
         """Bound what users write: the model, and how many images."""
-        bound(self, "model", "address")
+        bound(self, "model", "address", "url")
         if self.images is not None:
             object.__setattr__(self, "images", whole(self.images, MOST_IMAGES))
 

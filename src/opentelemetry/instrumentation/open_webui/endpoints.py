@@ -25,6 +25,8 @@ _IN_MARKUP = re.compile(r"<[^>]*>")
 # The model that an address names: Azure's deployments, Gemini's models.
 _MODEL_IN_PATH = re.compile(r"/(?:deployments|models)/([^/:]+)")
 _LONGEST_NUMBER: Final = 9
+# Patterns are for the ends of paths; in longer ones they could be made to search for seconds.
+_LONGEST_PATH: Final = 2_000
 
 
 def _no_units(_payload: Payload) -> int | None:
@@ -140,6 +142,7 @@ _MANAGEMENT: Final = re.compile(
 
 def find(path: str, payload: Payload) -> Endpoint | None:
     """Return the endpoint of a POST request, or ``None`` if it calls no model."""
+    path = path[-_LONGEST_PATH:]
     for pattern, endpoint in _PATTERNS:
         if pattern.fullmatch(path):
             return None if _unloads(payload) else endpoint
