@@ -49,7 +49,7 @@ test-matrix: ## The table of all paths on each version of Open WebUI (VERSIONS="
 	done
 
 fuzz: setup ## The properties of the parsers, for minutes instead of moments
-	$(PINS)/python -m pytest -q tests/unit/test_stream.py tests/unit/test_estimates.py --hypothesis-profile fuzz
+	$(PINS)/python -m pytest -q tests/unit/test_stream.py tests/unit/test_estimates.py tests/unit/test_bounds.py tests/unit/test_errors.py --hypothesis-profile fuzz
 
 demo: ## Watch a real Open WebUI report a small day of traffic (ONCE=1: print, check and end)
 	@$(PYTHON) dev/setup.py pins

@@ -220,8 +220,8 @@ def test_a_model_of_900_kilobytes_is_asked_for(town: Town, receiver: Receiver, n
     def abuse() -> None:
         town.mallory(ANY_EMBEDDINGS, embed(name))
         # What Open WebUI refuses still has its turn.
-        town.mallory(API, chat(name, chat_id="x"), status=400)
-        town.mallory(API, chat(name), status=400)
+        town.mallory(API, chat(name, chat_id="x"), status=None)
+        town.mallory(API, chat(name), status=None)
 
     [told] = town.abuse(abuse)
     assert told["gen_ai.request.model"].startswith(name[:100])

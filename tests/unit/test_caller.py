@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from enum import Enum
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +15,13 @@ from unit.sdk import caller_named
 
 ADA = SimpleNamespace(id="u1", name="Ada", email="Ada@Example.org", role="admin")
 API = "/api/chat/completions"
+
+
+class Tasks(str, Enum):
+    """As Open WebUI writes it."""
+
+    DEFAULT = lambda task="": task or "generation"  # noqa: E731
+    NEW = "new_in_a_later_version"
 
 
 def request(
@@ -181,3 +190,25 @@ def test_pseudonyms_need_the_salt_to_be_guessed() -> None:
 def test_work_of_nobody_is_the_systems() -> None:
     caller = find_caller(Settings(), request(None), None, {"model": "m"})
     assert (caller.user_id, caller.user_name, caller.roles) == ("system", "system", ())
+
+
+@pytest.mark.parametrize(
+    ("named", "task"),
+    [
+        (None, "chat"),
+        ("", "chat"),
+        ("title_generation", "title_generation"),
+        (Tasks.NEW, "new_in_a_later_version"),
+        ("new_in_a_later_version", "new_in_a_later_version"),
+        ("random-1", "unknown"),
+        ("x" * 1000, "unknown"),
+        (["title_generation"], "unknown"),
+        ({"task": 1}, "unknown"),
+    ],
+)
+def test_tasks_are_open_webuis_own(monkeypatch: Any, named: Any, task: str) -> None:
+    monkeypatch.setitem(sys.modules, "open_webui.constants", SimpleNamespace(TASKS=Tasks))
+    form = {"model": "m", "metadata": {"task": named}}
+    found = find_caller(Settings(), request(), ADA, form).task
+    assert found == task
+    assert type(found) is str

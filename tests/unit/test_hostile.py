@@ -22,6 +22,7 @@ from opentelemetry.instrumentation.open_webui.caller import find_caller
 from opentelemetry.instrumentation.open_webui.fast_json import loads
 from opentelemetry.instrumentation.open_webui.groups import Groups
 from opentelemetry.instrumentation.open_webui.reports import Total, UsageReports
+from opentelemetry.instrumentation.open_webui.runtime import Runtime
 from opentelemetry.instrumentation.open_webui.settings import Settings
 from opentelemetry.instrumentation.open_webui.stream import StreamReader, read_message
 from opentelemetry.instrumentation.open_webui.turn import Turn
@@ -295,3 +296,13 @@ def test_no_path_takes_long_to_look_at() -> None:
     assert endpoints.find("/models" * 100_000 + "/a:b", {"model": "m"}) is endpoints.ANY
     assert endpoints.find("/x" * 100_000 + "/chat/completions", {}) is endpoints.CHAT
     assert time.process_time() - began < 1
+
+
+def test_warnings_of_unknown_paths_are_short_and_few(caplog: pytest.LogCaptureFixture) -> None:
+    anything: Any = None
+    groups = Groups(anything, 30)
+    runtime = Runtime(Settings(), anything, groups, anything, anything)
+    for number in range(1000):
+        runtime.unknown_caller("chat", f"/{number}/{HUGE[:5000]}\n")
+    assert 0 < len(caplog.records) <= 100
+    assert max(len(record.getMessage()) for record in caplog.records) < 1000
