@@ -244,7 +244,7 @@ def test_a_thousand_models_of_one_user_cost_nobody_else() -> None:
     assert of(data, "open_webui.group.requests", "open_webui.group.name", "team").total() == 1_530
     assert len(points(data, "open_webui.usage.requests")) < 500
     assert len(points(data, "open_webui.group.requests")) < 1_000
-    assert len(points(data, "gen_ai.client.token.usage")) < 600
+    assert len(points(data, "gen_ai.client.token.usage")) < 1_000
     for metric in ("gen_ai.client.operation.duration", "gen_ai.client.token.usage"):
         told = points(data, metric)
         assert not [point for point in told if OVERFLOW in point.attributes]

@@ -21,7 +21,7 @@ OTHER_GROUP: Final[Tags] = ((names.GROUP_NAME, names.FOLDED),)
 # One user must not take the room of all others, nor one group that of most.
 _OF_SERIES: Final = 10
 _OF_GROUP_SERIES: Final = 2
-_OF_SETS: Final = 5
+_OF_SETS: Final = 2
 _LEAST_SHARE: Final = 1_000
 # Sets without models, for one with.
 _WITHOUT_MODELS: Final = 4
