@@ -67,7 +67,7 @@ BAD = (
 )
 
 
-@pytest.mark.parametrize("bad", map(chr, BAD), ids=map(hex, BAD))
+@pytest.mark.parametrize("bad", [chr(code) for code in BAD], ids=[hex(code) for code in BAD])
 def test_what_deceives_or_breaks_is_replaced(bad: str) -> None:
     assert text(f"a{bad}b") == "a\ufffdb"
 

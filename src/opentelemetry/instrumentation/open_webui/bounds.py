@@ -60,10 +60,10 @@ def bound(thing: Any, *fields: str) -> None:
     """Bound the texts in fields of a frozen value; what is no text there becomes ``None``."""
     for field in fields:
         value = getattr(thing, field)
-        if value is not None:
-            bounded = text(value) if isinstance(value, str) else None
-            if bounded is not value:
-                object.__setattr__(thing, field, bounded)
+        # As in `text`, which would cost a call.
+        if value is None or (type(value) is str and len(value) <= LONGEST and value.isprintable()):
+            continue
+        object.__setattr__(thing, field, text(value) if isinstance(value, str) else None)
 
 
 def whole(value: object, most: int) -> int | None:

@@ -169,7 +169,7 @@ def _is_raw(here: Scene, route: str | None) -> bool:
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else _NOTHING
+    return value if isinstance(value, dict) else _NOTHING
 
 
 def _route(request: Any) -> str | None:
