@@ -120,7 +120,7 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             self._patcher.remove()
         if self._runtime is not None:
             self._runtime.active = False
-            self._runtime.finish()
+            self._runtime.close()
         self._patcher = self._runtime = None
 
 

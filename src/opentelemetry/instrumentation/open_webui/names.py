@@ -53,6 +53,7 @@ TOOL_NAME: Final = "gen_ai.tool.name"
 TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
 TOKEN_TYPE: Final = "gen_ai.token.type"
 TOKEN_DETAIL: Final = "open_webui.token.detail"
+SIGNAL: Final = "open_webui.signal"
 
 # Values.
 OTHER: Final = "_OTHER"
@@ -173,6 +174,14 @@ USER_GROUP: Final = Metric(
 )
 USER_LAST_SEEN: Final = Metric(
     "open_webui.user.last_seen", "s", "Unix time of the last call of each user lately active."
+)
+EXPORT_FAILURES: Final = Metric(
+    "open_webui.export.failures", "{export}", "Exports that failed, by signal."
+)
+EXPORT_DROPPED: Final = Metric(
+    "open_webui.export.dropped",
+    "{item}",
+    "Data points, spans and events that were given up, by signal and reason.",
 )
 ACTIVE: Final = Metric(
     "open_webui.instrumentation.active", "{process}", "1 for each process that reports."

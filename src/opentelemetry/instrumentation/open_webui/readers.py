@@ -1,4 +1,4 @@
-"""What we need to know of the SDK's metric readers, which it has no public way to ask.
+"""What we need to know of the SDK's readers and processors, which it has no public way to ask.
 
 Everything here is a guess with a safe answer: of an SDK that has moved its attributes, or of
 another SDK, we take the defaults of the OpenTelemetry specification.
@@ -7,7 +7,7 @@ another SDK, we take the defaults of the OpenTelemetry specification.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 # `OTEL_METRIC_EXPORT_INTERVAL` and its default, in milliseconds.
@@ -42,6 +42,30 @@ def shard_size(provider: object) -> int:
         limits += (getattr(reader, "_instrument_class_cardinality_limit", None) or {}).values()
     known = [limit - _KEPT_FREE for limit in limits if isinstance(limit, int)]
     return max(1, min([_SHARD_SIZE, *known]))
+
+
+def exporters(provider: object) -> Iterator[tuple[Any, Any]]:
+    """Return the exporters of a provider of any signal, each with the batches that it is given."""
+    for reader in _readers(provider):
+        if hasattr(reader, "_exporter"):
+            yield reader._exporter, None
+    for attribute in ("_active_span_processor", "_multi_log_record_processor"):
+        yield from _processors_exporters(getattr(provider, attribute, None))
+
+
+def _processors_exporters(processor: Any) -> Iterator[tuple[Any, Any]]:
+    for attribute in ("_span_processors", "_log_record_processors"):
+        for each in getattr(processor, attribute, ()):
+            yield from _processors_exporters(each)
+    batches = getattr(processor, "_batch_processor", None)
+    for holder, attribute in (
+        (batches, "_exporter"),
+        (processor, "span_exporter"),
+        (processor, "_exporter"),
+    ):
+        if hasattr(holder, attribute):
+            yield getattr(holder, attribute), batches
+            return
 
 
 def _readers(provider: object) -> tuple[Any, ...]:

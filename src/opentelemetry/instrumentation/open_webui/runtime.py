@@ -112,12 +112,20 @@ class Runtime:
         return caller
 
     def finish(self) -> None:
-        """End what is under way with what is known, then export all. May block for seconds."""
+        """End what is under way with what is known, then export all: the process ends."""
+        self._end_calls()
+        self.telemetry.finish()
+
+    def close(self) -> None:
+        """The same, and leave the exporters to the process, which goes on."""
+        self._end_calls()
+        self.telemetry.detach()
+
+    def _end_calls(self) -> None:
         deferred.do()
         for call in list(self._calls):
             call.end(CANCELLED)
         self._keep_habits()
-        self.telemetry.flush()
 
     @guarded
     def _keep_habits(self) -> None:

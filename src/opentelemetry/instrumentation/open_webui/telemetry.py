@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,7 +24,7 @@ from opentelemetry.trace import (
 
 from opentelemetry import _logs, metrics, trace
 
-from . import errors, folding, names, readers
+from . import errors, exporting, folding, names, readers
 from .bounds import text_or_none
 from .call import ModelCall
 from .caller import Caller
@@ -65,8 +66,8 @@ _REASONING: Tags = ((names.TOKEN_DETAIL, "reasoning"),)
 # Telling shards apart: instruments of one name live in scopes that differ by this attribute only.
 _SHARD = "open_webui.shard"
 
-# Docker waits ten seconds for a container to stop.
-_FLUSH_SECONDS = 4.0
+# Beside the metrics, which go out twice.
+_AT_ONCE = (exporting.TRACES, exporting.LOGS)
 
 
 class Telemetry:
@@ -102,6 +103,8 @@ class Telemetry:
         self._share = folding.share_of_user(settings.series_limit)
         self._group_share = folding.share_of_group(settings.series_limit)
         self._tuned_to: object = None
+        self.exports = exporting.Exports(settings.shutdown_seconds)
+        self._used = False
         self.totals = Totals(
             idle=settings.idle_seconds,
             limit=settings.series_limit,
@@ -110,10 +113,12 @@ class Telemetry:
             fold=folding.folded,
             membership=names.USER_GROUP.name,
         )
+        # An export of many series may take longer than the interval between two.
+        self.totals.until_read = True
         self._tune()
         for name in _OBSERVED:
             self.totals.open(name)
-        self._show_active()
+        self._show_state()
 
     # Spans
 
@@ -179,6 +184,7 @@ class Telemetry:
         """Turn an ended call into all that is told of it; each part fails alone."""
         if self._tuned_to is None:
             self._tune()
+        self._used = True
         outcome = _outcome_attributes(call)
         self._end_span(call, outcome)
         context = set_span_in_context(call.span)
@@ -277,15 +283,30 @@ class Telemetry:
             for metric in _HISTOGRAMS
         }
 
-    def _show_active(self) -> None:
+    def _show_state(self) -> None:
         """Export something always, so that its absence tells that telemetry is cut off."""
         meter = metrics.get_meter(
             names.SCOPE, __version__, self._meter_provider, schema_url=names.SCHEMA_URL
         )
-        metric, one = names.ACTIVE, [Observation(1)]
-        meter.create_observable_gauge(
-            metric.name, [lambda _options: one], metric.unit, metric.description
-        )
+        for create, metric, read in (
+            (meter.create_observable_gauge, names.ACTIVE, lambda: [Observation(1)]),
+            (meter.create_observable_counter, names.EXPORT_FAILURES, self._export_failures),
+            (meter.create_observable_counter, names.EXPORT_DROPPED, self._export_drops),
+        ):
+            create(metric.name, [_reading(read)], metric.unit, metric.description)
+
+    def _export_failures(self) -> list[Observation]:
+        return [
+            Observation(tally.failures, {names.SIGNAL: signal})
+            for signal, tally in self.exports.tallies.items()
+        ]
+
+    def _export_drops(self) -> list[Observation]:
+        return [
+            Observation(tally.dropped[reason], {names.SIGNAL: signal, names.ERROR_TYPE: reason})
+            for signal, tally in self.exports.tallies.items()
+            for reason in exporting.REASONS
+        ]
 
     def _observe(self, name: str, shard: int) -> None:
         """Open the instrument of one shard: the SDK limits the attribute sets of each one."""
@@ -302,16 +323,12 @@ class Telemetry:
             if metric in _COUNTERS
             else meter.create_observable_gauge
         )
-        create(name, [self._reading(name, shard)], metric.unit, metric.description)
+        create(name, [_reading(lambda: self._shown(name, shard))], metric.unit, metric.description)
 
-    def _reading(self, name: str, shard: int) -> Callable[[CallbackOptions], Iterable[Observation]]:
-        def read(_options: CallbackOptions) -> Iterable[Observation]:
-            return [
-                Observation(value, attributes)
-                for value, attributes in self.totals.shown(name, shard)
-            ]
-
-        return read
+    def _shown(self, name: str, shard: int) -> list[Observation]:
+        return [
+            Observation(value, attributes) for value, attributes in self.totals.shown(name, shard)
+        ]
 
     def _tune(self) -> None:
         """Fit the totals to the readers, once there is a provider that has any."""
@@ -320,10 +337,26 @@ class Telemetry:
         self.totals.shard_size = size = readers.shard_size(provider)
         # Each set is one of two types of tokens.
         self._sets.limit = max(1, size // 2)
+        for signal, exporting_provider in self._providers().items():
+            self.exports.watch(signal, exporting_provider)
         if hasattr(provider, "force_flush"):
             self._tuned_to = provider
             # The SDK shuts its providers down at exit, and what is registered last runs first.
-            atexit.register(self.flush)
+            atexit.unregister(self.finish)
+            atexit.register(self.finish)
+
+    def _providers(self) -> dict[str, Any]:
+        return {
+            exporting.METRICS: self._meter_provider or metrics.get_meter_provider(),
+            exporting.TRACES: self._tracer_provider or trace.get_tracer_provider(),
+            exporting.LOGS: self._logger_provider or _logs.get_logger_provider(),
+        }
+
+    @guarded
+    def begin(self) -> None:
+        """Export from now on; the providers may have been set since."""
+        self._tune()
+        self.exports.go_on()
 
     def providers(self) -> Iterator[tuple[bool, bool]]:
         """Of spans, metrics and events: was their provider given, and does it export?"""
@@ -337,21 +370,47 @@ class Telemetry:
     # The end
 
     @guarded
-    def flush(self) -> None:
-        """Export everything: first where new series start from, then their totals."""
-        atexit.unregister(self.flush)
-        meters = self._meter_provider or metrics.get_meter_provider()
-        _flush(meters)
+    def flush(self) -> bool:
+        """Export everything, in the time that an end may take; return whether all was tried."""
+        atexit.unregister(self.finish)
+        providers = self._providers()
+        jobs = [functools.partial(_flush, providers[signal]) for signal in _AT_ONCE]
+        return self.exports.end([self._flush_totals, *jobs], hurry=not self._used)
+
+    def finish(self) -> None:
+        """Export everything; the process ends, and nothing of ours or the SDK's may delay that."""
+        if not self.flush():
+            for provider in self._providers().values():
+                # It would wait for up to half a minute for the same collector.
+                if hasattr(provider, "shutdown"):
+                    atexit.unregister(provider.shutdown)
+
+    def _flush_totals(self) -> None:
+        """First where new series start from, then their totals."""
+        meters = self._providers()[exporting.METRICS]
+        if self.totals.announce():
+            _flush(meters)
         self.totals.release()
         _flush(meters)
-        _flush(self._logger_provider or _logs.get_logger_provider())
-        _flush(self._tracer_provider or trace.get_tracer_provider())
+
+    def detach(self) -> None:
+        """Leave the providers as they were."""
+        self.flush()
+        self.exports.go_on()
+        self.exports.restore()
 
 
+@guarded
 def _flush(provider: object) -> None:
     flush = getattr(provider, "force_flush", None)
     if flush is not None:
-        flush(int(_FLUSH_SECONDS * 1000))
+        flush()
+
+
+def _reading(
+    read: Callable[[], list[Observation]],
+) -> Callable[[CallbackOptions], list[Observation]]:
+    return lambda _options: read()
 
 
 def _caller_attributes(caller: Caller) -> Attributes:

@@ -52,7 +52,9 @@ class Place(Enum):
 class Series:
     """One total and what is shown of it."""
 
-    __slots__ = ("_announced", "_held_until", "attributes", "last_moved", "shard", "total")
+    __slots__ = (
+        "_announced", "_held_until", "attributes", "last_moved", "shard", "total", "unseen",
+    )  # fmt: skip
 
     def __init__(self, tags: Tags, shard: set[Series]) -> None:
         self.attributes = dict(tags)
@@ -61,11 +63,14 @@ class Series:
         self.last_moved = _NEVER
         self._announced: Number = 0
         self._held_until = _NEVER
+        self.unseen = False
+        """Whether nobody has read the announcement yet."""
 
     def move(self, amount: Number, now: float, hold: float, idle: float) -> None:
         """Add to the total; a series that was silent is announced first."""
         if now - self.last_moved > idle:
             self._announced, self._held_until = self.total, now + hold
+            self.unseen = hold > 0
             self.shard.add(self)
         self.last_moved = now
         total = self.total + amount
@@ -73,13 +78,15 @@ class Series:
         if total <= _MOST:
             self.total = total
 
-    def shown(self, now: float) -> Number:
+    def shown(self, now: float, until_read: bool) -> Number:
         """Return the value to export."""
-        return self._announced if now < self._held_until else self.total
+        announced = now < self._held_until or (until_read and self.unseen)
+        self.unseen = False
+        return self._announced if announced else self.total
 
     def release(self) -> None:
         """Show the total from now on."""
-        self._held_until = _NEVER
+        self._held_until, self.unseen = _NEVER, False
 
     def show(self, since: float) -> None:
         """Show it as if it had moved then."""
@@ -118,6 +125,8 @@ class Totals:
     ) -> None:
         self.hold = 0.0
         """Seconds for which a new series shows its old total."""
+        self.until_read = False
+        """Whether it shows it at least once, however late it is read."""
         self._idle = idle
         self._limit = limit
         self.shard_size = shard_size
@@ -134,6 +143,7 @@ class Totals:
         self._members: dict[str, tuple[Tags, tuple[Series, ...]]] = {}
         self._opened: list[tuple[str, int]] = []
         self._warned = False
+        self._announcing = False
 
     @property
     def idle(self) -> float:
@@ -216,7 +226,11 @@ class Totals:
             rows = self._shards[metric][shard]
             for row in [row for row in rows if now - row.last_moved > idle]:
                 rows.discard(row)
-            return [(row.shown(now), row.attributes) for row in rows]
+            return [
+                (row.shown(now, self.until_read), row.attributes)
+                for row in rows
+                if row.unseen or not self._announcing
+            ]
 
     def open(self, metric: str) -> None:
         """Open the metric's first shard, so that it is exported from the start."""
@@ -224,9 +238,18 @@ class Totals:
             self._open_shard(metric)
         self._announce_shards()
 
+    def announce(self) -> bool:
+        """Show from now on only what was never read; return whether there is anything."""
+        with self._lock:
+            self._announcing = True
+            return any(
+                row.unseen for shards in self._shards.values() for rows in shards for row in rows
+            )
+
     def release(self) -> None:
         """Show all totals from now on: the process ends."""
         with self._lock:
+            self._announcing = False
             self.hold = 0.0
             for shards in self._shards.values():
                 for rows in shards:

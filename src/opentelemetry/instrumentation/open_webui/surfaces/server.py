@@ -17,9 +17,6 @@ from ..runtime import Runtime
 from ..startup import tell_what_is_on
 from ..upkeep import keeping_up
 
-# A collector that does not answer must not keep the server from stopping.
-_PATIENCE: Final = 8.0
-
 
 def incoming(runtime: Runtime) -> Wrapper:
     """Wrap the router: whatever calls a model while a request is served is that request's."""
@@ -78,6 +75,7 @@ def _with_instance_id(
 
 @asynccontextmanager
 async def _until_shutdown(runtime: Runtime, server: Any) -> AsyncIterator[Any]:
+    runtime.telemetry.begin()
     try:
         async with server as state, keeping_up(runtime):
             # Open WebUI has set its logging up by now.
@@ -99,8 +97,7 @@ def _tell_what_is_on(runtime: Runtime) -> None:
 
 async def _finish(runtime: Runtime) -> None:
     try:
-        work = asyncio.get_running_loop().run_in_executor(None, runtime.finish)
-        await asyncio.wait((work,), timeout=_PATIENCE)
+        await asyncio.to_thread(runtime.finish)
     except Exception:
         report("the last export")
 
