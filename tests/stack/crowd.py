@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from opentelemetry import _logs, metrics, trace
-
 from opentelemetry.instrumentation.open_webui import distro
 from opentelemetry.instrumentation.open_webui.call import ModelCall
 from opentelemetry.instrumentation.open_webui.settings import Settings

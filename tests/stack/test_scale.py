@@ -53,7 +53,7 @@ service:
     metrics: {{receivers: [otlp], exporters: [otlp_http]}}
     traces: {{receivers: [otlp], exporters: [debug]}}
     logs: {{receivers: [otlp], exporters: [debug]}}
-"""  # noqa: E501
+"""
 
 
 class Foreign(Program):
@@ -65,9 +65,7 @@ class Foreign(Program):
         super().__init__(directory)
         self._ports = {name: free_port() for name in ("grpc", "health", "metrics")}
         self._config = self.directory / "config.yaml"
-        self._config.write_text(
-            CONFIG.format(host=HOST, prometheus=prometheus.url, **self._ports)
-        )
+        self._config.write_text(CONFIG.format(host=HOST, prometheus=prometheus.url, **self._ports))
 
     @property
     def otlp(self) -> str:
