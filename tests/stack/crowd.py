@@ -141,7 +141,7 @@ def main() -> None:
     wait_until(lambda: len(exported.seconds) >= done + 4)
     after, interval = os.times(), time.perf_counter() - began
     began = time.perf_counter()
-    ended = telemetry.flush()
+    ended = telemetry.flush(120)
     print(
         json.dumps(
             {

@@ -109,7 +109,6 @@ def crowd(collector: Foreign, *options: str) -> Mapping[str, Any]:
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.otlp,
             "OTEL_METRIC_EXPORT_INTERVAL": "3000",
             "OTEL_PYTHON_OPEN_WEBUI_SERIES_LIMIT": "10000000",
-            "OTEL_PYTHON_OPEN_WEBUI_SHUTDOWN_SECONDS": "120",
         },
         capture_output=True,
         text=True,

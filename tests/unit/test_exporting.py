@@ -31,6 +31,7 @@ from opentelemetry.instrumentation.open_webui import batching, exporting
 from opentelemetry.instrumentation.open_webui.exporting import LOGS, METRICS, TRACES, Exports
 
 FOREVER_MILLIS = 1e9
+SECONDS = 1.0
 NOWHERE = "http://127.0.0.1:9"  # the port "discard", where nobody listens
 FAILS, RAISES = MetricExportResult.FAILURE, ValueError("cannot be encoded")
 
@@ -53,7 +54,7 @@ class Metrics(OTLPMetricExporter):
 
 @pytest.fixture
 def exports() -> Iterator[Exports]:
-    made = Exports(seconds=1.0)
+    made = Exports()
     yield made
     made.restore()
 
@@ -236,7 +237,7 @@ def test_at_the_end_nothing_waits_for_who_is_not_there(exports: Exports, exporte
     exports.watch(TRACES, tracers)
     tracers.get_tracer("t").start_span("s").end()
     began = time.monotonic()
-    assert exports.end([tracers.force_flush])
+    assert exports.end([tracers.force_flush], SECONDS)
     # It would be tried again after one, two, four, … seconds.
     assert time.monotonic() - began < 0.9
     assert exports.tallies[TRACES].dropped == {"export_failed": 1}
@@ -249,7 +250,7 @@ def test_at_the_end_nobody_waits_for_who_does_not_answer(exports: Exports) -> No
     provider = metering(exporter)
     exports.watch(METRICS, provider)
     began = time.monotonic()
-    assert not exports.end([provider.force_flush])
+    assert not exports.end([provider.force_flush], SECONDS)
     assert 0.3 < time.monotonic() - began < 0.9
     hanging.set()
 
@@ -259,11 +260,11 @@ def test_at_the_end_who_answers_slowly_is_waited_for(exports: Exports) -> None:
     exporter.export = lambda *_a, **_k: time.sleep(0.25)  # type: ignore[method-assign]
     provider = metering(exporter)
     exports.watch(METRICS, provider)
-    assert exports.end([provider.force_flush])
+    assert exports.end([provider.force_flush], SECONDS)
     provider.get_meter("scope").create_counter("d").add(1, {"n": 4})
     provider.get_meter("scope").create_counter("d").add(1, {"n": 5})
     # Five requests take longer than all may take.
-    assert not exports.end([provider.force_flush])
+    assert not exports.end([provider.force_flush], SECONDS)
 
 
 def test_what_comes_after_an_end_is_tried_again(exports: Exports) -> None:
@@ -271,7 +272,7 @@ def test_what_comes_after_an_end_is_tried_again(exports: Exports) -> None:
     tracers = TracerProvider(shutdown_on_exit=False)
     tracers.add_span_processor(BatchSpanProcessor(exporter))
     exports.watch(TRACES, tracers)
-    assert exports.end([])
+    assert exports.end([], SECONDS)
     [event] = exporting._back_offs(exporter)
     assert event.is_set()
     exports.go_on()

@@ -17,7 +17,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.metrics.view import View
 from opentelemetry.trace import SpanKind, StatusCode
 
-from opentelemetry.instrumentation.open_webui import names
+from opentelemetry.instrumentation.open_webui import exporting, names
 from opentelemetry.instrumentation.open_webui.readers import hold_seconds, shard_size
 from unit.sdk import OVERFLOW, Sdk, answer, points, values
 
@@ -273,6 +273,42 @@ def test_flush_tells_where_a_series_begins_and_then_its_total(
     sdk.call().end()
     sdk.telemetry.flush()
     assert exporter.values == [0, 1]
+
+
+def test_flush_tells_it_to_who_has_not_read_it_yet() -> None:
+    both = Kept(AggregationTemporality.CUMULATIVE), Kept(AggregationTemporality.CUMULATIVE)
+    readers = [PeriodicExportingMetricReader(exporter, 60_000) for exporter in both]
+    sdk = Sdk(readers)
+    sdk.call().end()
+    readers[0].force_flush()
+    sdk.telemetry.flush()
+    assert [exporter.values for exporter in both] == [[0, 0, 1], [0, 1]]
+
+
+def test_a_new_series_is_read_once_at_zero_however_late() -> None:
+    reader = InMemoryMetricReader()
+    sdk = Sdk([reader], announce_seconds=0.05)
+    sdk.call().end()
+    time.sleep(0.1)
+    seen = [points(reader.get_metrics_data(), "open_webui.usage.requests")[0].value for _ in "ab"]
+    assert seen == [0, 1]
+
+
+def test_failed_exports_and_what_they_dropped_are_told_from_the_start() -> None:
+    sdk = Sdk()
+    told = values(sdk.reader.get_metrics_data(), "open_webui.export.failures")
+    assert told == {frozenset({("open_webui.signal", each)}): 0 for each in exporting.SIGNALS}
+    sdk.telemetry.exports.tallies["logs"].exported(3, failed=True)
+    sdk.telemetry.exports.tallies["traces"].drop_queued(2)
+    data = sdk.reader.get_metrics_data()
+    failures = values(data, "open_webui.export.failures")
+    assert +failures == {frozenset({("open_webui.signal", "logs")}): 1}
+    dropped = values(data, "open_webui.export.dropped")
+    assert len(dropped) == 6
+    assert +dropped == {
+        frozenset({("open_webui.signal", "logs"), ("error.type", "export_failed")}): 3,
+        frozenset({("open_webui.signal", "traces"), ("error.type", "queue_full")}): 2,
+    }
 
 
 @pytest.mark.parametrize("temporality", list(AggregationTemporality)[1:])

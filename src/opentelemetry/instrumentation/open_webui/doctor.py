@@ -48,6 +48,8 @@ _PACKAGES: Final = (
     "starlette",
 )
 _PATIENCE: Final = 3.0
+# Of which a request may wait less than half for its answer.
+_LAST_PATIENCE: Final = 12.0
 _LONGEST_LINE: Final = 300
 # User and password before the host, and the query: where addresses keep secrets.
 _IN_ADDRESSES: Final = re.compile(r"(?<=//)[^/@\s]+@|\?\S*=\S*")
@@ -242,8 +244,8 @@ def _test_call(report: Report, overheard: Overheard) -> None:
     before = len(overheard.lines)
     call = runtime.start_call(_asked(), _caller())
     call.end()
-    runtime.telemetry.flush()
-    complaints = overheard.lines[before:]
+    answered = runtime.telemetry.flush(_LAST_PATIENCE)
+    complaints = overheard.lines[before:] + _failures(runtime, answered)
     for complaint in complaints:
         report.line(_BAD, complaint)
     recorded = call.span.get_span_context().is_valid
@@ -251,6 +253,15 @@ def _test_call(report: Report, overheard: Overheard) -> None:
         report.line(_BAD, "no SDK is configured: start with opentelemetry-instrument")
     if recorded and not complaints:
         report.line(_OK, f"told as user {names.SYSTEM_USER}, model and task {names.DOCTOR}")
+
+
+def _failures(runtime: Runtime, answered: bool) -> list[str]:
+    found = [
+        f"{signal}: {tally.failures} exports failed, {tally.dropped.total()} items were dropped"
+        for signal, tally in runtime.telemetry.exports.tallies.items()
+        if tally.failures or tally.dropped.total()
+    ]
+    return found if answered else [*found, f"no answer to an export in {_LAST_PATIENCE:g} s"]
 
 
 def _asked() -> Asked:

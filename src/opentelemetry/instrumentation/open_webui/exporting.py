@@ -189,14 +189,9 @@ class _Drops:
 
 
 class Exports:
-    """The exporters of one instrumented process.
+    """The exporters of one instrumented process."""
 
-    Args:
-        seconds: How long the end may take.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self) -> None:
         self.tallies = {signal: Tally(signal) for signal in SIGNALS}
         self._watched: dict[int, _Watched] = {}
         self._drops: dict[int, _Drops] = {}
@@ -221,32 +216,25 @@ class Exports:
         self._watched.clear()
         self._drops.clear()
 
-    def end(self, jobs: Sequence[Callable[[], None]], *, hurry: bool = False) -> bool:
-        """Do the last exports, all at once; return whether they came to an end.
-
-        Args:
-            jobs: What exports.
-            hurry: Whether nothing is expected of them that anybody would miss.
-        """
-        seconds = self._seconds / 10 if hurry else self._seconds
-        began = time.monotonic()
+    def end(self, jobs: Sequence[Callable[[], None]], seconds: float) -> bool:
+        """Do the last exports, all at once; return whether they came to an end in that time."""
         self._set_ending(True)
         try:
-            return self._wait(jobs, began, seconds)
+            return self._wait(jobs, seconds)
         finally:
             for watched in self._watched.values():
                 watched.ending = False
 
-    def _wait(self, jobs: Sequence[Callable[[], None]], began: float, seconds: float) -> bool:
+    def _wait(self, jobs: Sequence[Callable[[], None]], seconds: float) -> bool:
+        began = time.monotonic()
         # Nobody waits for daemons, at the end of the process either.
         threads = [threading.Thread(target=job, daemon=True) for job in jobs]
         for thread in threads:
             thread.start()
         while any(thread.is_alive() for thread in threads):
             now = time.monotonic()
-            if now - began > seconds:
-                return False
-            if now - max(began, self._last_asked(now)) > seconds * _ANSWER_SHARE:
+            silence = now - max(began, self._last_asked(now))
+            if now - began > seconds or silence > seconds * _ANSWER_SHARE:
                 return False
             time.sleep(_POLL)
         return True

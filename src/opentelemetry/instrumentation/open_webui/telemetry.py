@@ -66,6 +66,9 @@ _REASONING: Tags = ((names.TOKEN_DETAIL, "reasoning"),)
 # Telling shards apart: instruments of one name live in scopes that differ by this attribute only.
 _SHARD = "open_webui.shard"
 
+# The SDK gives a collection up after this: with very many series it takes seconds.
+_COLLECTION_MILLIS = 60_000
+
 # Beside the metrics, which go out twice.
 _AT_ONCE = (exporting.TRACES, exporting.LOGS)
 
@@ -103,7 +106,7 @@ class Telemetry:
         self._share = folding.share_of_user(settings.series_limit)
         self._group_share = folding.share_of_group(settings.series_limit)
         self._tuned_to: object = None
-        self.exports = exporting.Exports(settings.shutdown_seconds)
+        self.exports = exporting.Exports()
         self._used = False
         self.totals = Totals(
             idle=settings.idle_seconds,
@@ -370,20 +373,30 @@ class Telemetry:
     # The end
 
     @guarded
-    def flush(self) -> bool:
-        """Export everything, in the time that an end may take; return whether all was tried."""
+    def flush(self, seconds: float | None = None) -> bool:
+        """Export everything in the time that a stop may take; return whether all was tried."""
         atexit.unregister(self.finish)
         providers = self._providers()
         jobs = [functools.partial(_flush, providers[signal]) for signal in _AT_ONCE]
-        return self.exports.end([self._flush_totals, *jobs], hurry=not self._used)
+        return self.exports.end(
+            [self._flush_totals, *jobs], seconds or self._settings.shutdown_seconds
+        )
 
     def finish(self) -> None:
-        """Export everything; the process ends, and nothing of ours or the SDK's may delay that."""
-        if not self.flush():
+        """Export everything; the process ends, and neither we nor the SDK may delay that."""
+        # Beside its workers there is a process that serves nobody and has nothing to tell.
+        hurry = None if self._used else self._settings.shutdown_seconds / 10
+        if not self.flush(hurry):
             for provider in self._providers().values():
-                # It would wait for up to half a minute for the same collector.
                 if hasattr(provider, "shutdown"):
+                    # It would wait for the same collector, for up to half a minute.
                     atexit.unregister(provider.shutdown)
+
+    def detach(self) -> None:
+        """Export everything and leave the providers as they were: the process goes on."""
+        self.flush()
+        self.exports.go_on()
+        self.exports.restore()
 
     def _flush_totals(self) -> None:
         """First where new series start from, then their totals."""
@@ -393,18 +406,12 @@ class Telemetry:
         self.totals.release()
         _flush(meters)
 
-    def detach(self) -> None:
-        """Leave the providers as they were."""
-        self.flush()
-        self.exports.go_on()
-        self.exports.restore()
-
 
 @guarded
 def _flush(provider: object) -> None:
     flush = getattr(provider, "force_flush", None)
     if flush is not None:
-        flush()
+        flush(_COLLECTION_MILLIS)
 
 
 def _reading(

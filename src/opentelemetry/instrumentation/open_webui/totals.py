@@ -64,13 +64,13 @@ class Series:
         self._announced: Number = 0
         self._held_until = _NEVER
         self.unseen = False
-        """Whether nobody has read the announcement yet."""
+        """Whether the announcement is to be read once at least, and was not yet."""
 
-    def move(self, amount: Number, now: float, hold: float, idle: float) -> None:
+    def move(self, amount: Number, now: float, hold: float, idle: float, until_read: bool) -> None:
         """Add to the total; a series that was silent is announced first."""
         if now - self.last_moved > idle:
             self._announced, self._held_until = self.total, now + hold
-            self.unseen = hold > 0
+            self.unseen = until_read and hold > 0
             self.shard.add(self)
         self.last_moved = now
         total = self.total + amount
@@ -78,11 +78,13 @@ class Series:
         if total <= _MOST:
             self.total = total
 
-    def shown(self, now: float, until_read: bool) -> Number:
+    def held(self, now: float) -> bool:
+        """Whether it shows its old total still."""
+        return self.unseen or now < self._held_until
+
+    def shown(self, now: float) -> Number:
         """Return the value to export."""
-        announced = now < self._held_until or (until_read and self.unseen)
-        self.unseen = False
-        return self._announced if announced else self.total
+        return self._announced if self.held(now) else self.total
 
     def release(self) -> None:
         """Show the total from now on."""
@@ -126,7 +128,7 @@ class Totals:
         self.hold = 0.0
         """Seconds for which a new series shows its old total."""
         self.until_read = False
-        """Whether it shows it at least once, however late it is read."""
+        """Whether a new series shows its old total until somebody reads it, however late."""
         self._idle = idle
         self._limit = limit
         self.shard_size = shard_size
@@ -174,7 +176,7 @@ class Totals:
                 series = self._accounts.setdefault(tags, {})
             for metric, extra, amount in entries:
                 row = series.get((metric, extra)) or self._row(series, metric, tags, extra, share)
-                row.move(amount, now, self.hold, idle)
+                row.move(amount, now, self.hold, idle, self.until_read)
         self._announce_shards()
         return place
 
@@ -226,11 +228,12 @@ class Totals:
             rows = self._shards[metric][shard]
             for row in [row for row in rows if now - row.last_moved > idle]:
                 rows.discard(row)
-            return [
-                (row.shown(now, self.until_read), row.attributes)
-                for row in rows
-                if row.unseen or not self._announcing
-            ]
+            if self._announcing:
+                return [(row.shown(now), row.attributes) for row in rows if row.held(now)]
+            shown = [(row.shown(now), row.attributes) for row in rows]
+            for row in rows:
+                row.unseen = False
+            return shown
 
     def open(self, metric: str) -> None:
         """Open the metric's first shard, so that it is exported from the start."""
@@ -239,11 +242,11 @@ class Totals:
         self._announce_shards()
 
     def announce(self) -> bool:
-        """Show from now on only what was never read; return whether there is anything."""
+        """Show from now on only what is held; return whether there is anything."""
         with self._lock:
-            self._announcing = True
+            now, self._announcing = self._clock(), True
             return any(
-                row.unseen for shards in self._shards.values() for rows in shards for row in rows
+                row.held(now) for shards in self._shards.values() for rows in shards for row in rows
             )
 
     def release(self) -> None:
