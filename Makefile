@@ -10,7 +10,7 @@ OF_OPENTELEMETRY := $(addprefix tests/e2e/test_,calls.py doctor.py identity.py s
 VERSIONS ?= 0.12.4 0.11.4 0.10.2 0.9.6 0.8.12 0.7.2 0.6.43
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-matrix lint types unit e2e pipeline fuzz demo dashboards pictures tools stack bench bench-dashboards clean
+.PHONY: help setup test test-matrix lint types unit e2e pipeline fuzz scale soak demo dashboards pictures tools stack bench bench-dashboards clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,12 @@ test-matrix: ## The table of all paths on each version of Open WebUI (VERSIONS="
 
 fuzz: setup ## The properties of the parsers, for minutes instead of moments
 	$(PINS)/python -m pytest -q tests/unit/test_stream.py tests/unit/test_estimates.py tests/unit/test_bounds.py tests/unit/test_errors.py --hypothesis-profile fuzz
+
+scale: setup tools ## 10,000 users (USERS=) through a collector with its default limits, all exact: 10 minutes
+	SCALE_USERS=$(or $(USERS),10000) $(PINS)/python -m pytest -s -q tests/stack/test_scale.py
+
+soak: setup ## 50,000 calls (CALLS=) with the OTLP exporters on: memory has to stay flat
+	@PYTHONPATH=tests:. $(PINS)/python -m bench.soak $(if $(CALLS),--calls $(CALLS))
 
 demo: ## Watch a real Open WebUI report a small day of traffic (ONCE=1: print, check and end)
 	@$(PYTHON) dev/setup.py pins

@@ -18,9 +18,13 @@ from typing import Any, ClassVar
 from aiohttp.streams import StreamReader
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, InMemoryLogRecordExporter
+from opentelemetry.sdk._logs.export import (
+    BatchLogRecordProcessor,
+    InMemoryLogRecordExporter,
+    LogRecordExporter,
+)
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
@@ -87,12 +91,18 @@ class NoLogs(InMemoryLogRecordExporter):
 class Bench:
     """A runtime as in a server, and stand-ins for the functions it wraps."""
 
-    def __init__(self, groups: Sequence[str] = ()) -> None:
-        tracers, loggers = TracerProvider(), LoggerProvider()
-        tracers.add_span_processor(BatchSpanProcessor(NoSpans()))
-        loggers.add_log_record_processor(BatchLogRecordProcessor(NoLogs()))
+    def __init__(
+        self,
+        groups: Sequence[str] = (),
+        spans: SpanExporter | None = None,
+        logs: LogRecordExporter | None = None,
+        *readers: MetricReader,
+    ) -> None:
+        self.tracers, self.loggers = TracerProvider(), LoggerProvider()
+        self.tracers.add_span_processor(BatchSpanProcessor(spans or NoSpans()))
+        self.loggers.add_log_record_processor(BatchLogRecordProcessor(logs or NoLogs()))
         self.reader = InMemoryMetricReader()
-        self.meters = MeterProvider([self.reader])
+        self.meters = MeterProvider(readers or [self.reader])
         settings = Settings.load({"groups_cache_seconds": 3600}, {})
 
         async def lookup(users: Sequence[str]) -> dict[str, Sequence[str]]:
@@ -101,7 +111,7 @@ class Bench:
         async def connections() -> list[tuple[str, str]]:
             return [("openai.api_base_urls", "http://provider.example:8080/v1")]
 
-        self.telemetry = Telemetry(settings, tracers, self.meters, loggers)
+        self.telemetry = Telemetry(settings, self.tracers, self.meters, self.loggers)
         self.runtime = Runtime(
             settings,
             self.telemetry,

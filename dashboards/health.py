@@ -22,6 +22,8 @@ def build(queries: Queries) -> Board:
     _truth(page, queries)
     page.row("Which calls?")
     _tables(page, queries)
+    page.row("From Open WebUI to the collector")
+    _exports(page, queries)
     page.row("The collector")
     _collector(page, queries)
     return page
@@ -51,6 +53,10 @@ def _truth(page: Board, q: Queries) -> None:
             "Folded calls", "Calls of users beyond OTEL_PYTHON_OPEN_WEBUI_SERIES_LIMIT. Totals stay right; raise the limit.",
             {"Calls": q.folded_calls()}, COUNT, levels=Levels(1, 100),
         ),
+        tile(
+            "Lost on the way out", "Spans and events that Open WebUI could not export: their lines are missing in the ledger. Totals are not touched.",
+            {"Items": q.dropped_items()}, COUNT, levels=Levels(1, 100),
+        ),
     )  # fmt: skip
 
 
@@ -79,6 +85,20 @@ def _tables(page: Board, q: Queries) -> None:
             width=10,
         ).build(),
     )
+
+
+def _exports(page: Board, q: Queries) -> None:
+    lines = panels.lines_over_time
+    page.add(
+        lines(
+            "Failed exports", "Refused by the collector or not answered, tried again and given up. Of metrics nothing is lost by it: the next export tells the totals.",
+            {"{{open_webui_signal}}": q.failed_exports()}, COUNT,
+        ).min(0),
+        lines(
+            "Dropped data points, spans and events", "queue_full: they came faster than they could be exported. export_failed: their export was given up.",
+            {"{{open_webui_signal}}: {{error_type}}": q.dropped()}, COUNT,
+        ).min(0),
+    )  # fmt: skip
 
 
 def _collector(page: Board, q: Queries) -> None:

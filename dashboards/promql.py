@@ -30,9 +30,11 @@ MODEL, SOURCE, TASK = map(label, (names.REQUEST_MODEL, names.SOURCE, names.TASK)
 TOKEN_TYPE, DETAIL = label(names.TOKEN_TYPE), label(names.TOKEN_DETAIL)
 ERROR, ESTIMATED = label(names.ERROR_TYPE), label(names.USAGE_ESTIMATED)
 PROVIDER = label(names.PROVIDER_NAME)
+SIGNAL = label(names.SIGNAL)
 
 SUCCEEDED: Final = f'{ERROR}=""'
 FAILED: Final = f'{ERROR}!=""'
+NOT_METRICS: Final = f'{SIGNAL}!="metrics"'
 CHATS: Final = f'{label(names.OPERATION)}="chat"'
 
 ANYTHING: Final = "anything"

@@ -25,8 +25,10 @@ from .promql import (
     FINE,
     GROUP,
     MODEL,
+    NOT_METRICS,
     RANGE,
     RATE,
+    SIGNAL,
     SOURCE,
     STEP,
     SUCCEEDED,
@@ -297,6 +299,19 @@ class Queries:
     def processes(self) -> str:
         """How many processes of Open WebUI report?"""
         return f"sum({series(names.ACTIVE)})"
+
+    def dropped_items(self) -> str:
+        """How many spans and events did Open WebUI give up? Metrics are told anew."""
+        return summed(self.reading.total(names.EXPORT_DROPPED, [NOT_METRICS], ALL))
+
+    def dropped(self) -> str:
+        """How many data points, spans and events did Open WebUI give up, of each signal?"""
+        grown = f"increase({series(names.EXPORT_DROPPED)}[{RATE}])"
+        return summed(grown, [SIGNAL, ERROR])
+
+    def failed_exports(self) -> str:
+        """How many exports of Open WebUI failed, of each signal?"""
+        return summed(f"increase({series(names.EXPORT_FAILURES)}[{RATE}])", [SIGNAL])
 
     def queue_used(self) -> str:
         """How full is each queue of the collector?"""

@@ -23,6 +23,8 @@ from .promql import (
     FINE,
     GROUP,
     MODEL,
+    NOT_METRICS,
+    SIGNAL,
     SUCCEEDED,
     TASK,
     TOKEN_TYPE,
@@ -72,6 +74,8 @@ THRESHOLDS: Final[Mapping[str, float]] = {
     "unpriced_share": 0.5,
     "estimated_share": 0.2,
     "folded_calls": 0,
+    "failed_exports": 3,
+    "dropped_items": 0,
     "collector_lost_items": 0,
     "collector_queue_share": 0.8,
 }
@@ -143,7 +147,10 @@ def thresholds() -> list[Rule]:
 
 def alerts(reading: Reading) -> list[Rule]:
     """The groups of alerts."""
-    rules = [alert.rule() for alert in (*_of_models(reading), *_of_truth(reading), *_of_pipeline())]
+    rules = [
+        alert.rule()
+        for alert in (*_of_models(reading), *_of_truth(reading), *_of_pipeline(reading))
+    ]
     slow = [alert.rule() for alert in _of_money(reading)]
     return [
         {"name": "open_webui_alerts", "interval": "1m", "rules": rules},
@@ -224,7 +231,7 @@ def _of_truth(reading: Reading) -> Iterator[Alert]:
     )  # fmt: skip
 
 
-def _of_pipeline() -> Iterator[Alert]:
+def _of_pipeline(reading: Reading) -> Iterator[Alert]:
     newest = f"max by (job) (max_over_time(timestamp({series(names.ACTIVE)})[1d:1m]))"
     yield Alert(
         "OpenWebUINoTelemetry",
@@ -232,6 +239,20 @@ def _of_pipeline() -> Iterator[Alert]:
         "0s", "critical", "health",
         "Nothing is heard of {{ $labels.job }}",
         "It was last heard of {{ $value | humanizeDuration }} ago. While Open WebUI runs it always reports: it was stopped, or its telemetry is cut off.",
+    )  # fmt: skip
+    yield Alert(
+        "OpenWebUIExportsFail",
+        f"{_grown(reading, names.EXPORT_FAILURES, '15m', by=[SIGNAL])} {threshold('failed_exports')}",
+        "0s", "warning", "health",
+        "Open WebUI cannot export its {{ $labels.open_webui_signal }}",
+        "{{ $value | humanize }} exports failed in the last 15 minutes, each after several attempts. The log of Open WebUI says why.",
+    )  # fmt: skip
+    yield Alert(
+        "OpenWebUIExportDropping",
+        f"{_grown(reading, names.EXPORT_DROPPED, '15m', [NOT_METRICS], by=[SIGNAL])} {threshold('dropped_items')}",
+        "0s", "critical", "health",
+        "Open WebUI drops {{ $labels.open_webui_signal }}",
+        "{{ $value | humanize }} items in the last 15 minutes never left Open WebUI. Totals are not touched; of logs, these are lines of the ledger. The page says whether exports failed or the queue was full.",
     )  # fmt: skip
     lost = " or ".join(
         _lost(what, items)

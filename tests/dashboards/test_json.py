@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dashboards.promql import ANYTHING, DETAIL, ERROR, ESTIMATED, PROVIDER, TOKEN_TYPE, label
+from dashboards.promql import (
+    ANYTHING,
+    DETAIL,
+    ERROR,
+    ESTIMATED,
+    PROVIDER,
+    SIGNAL,
+    TOKEN_TYPE,
+    label,
+)
 from dashboards.promql import series as series_of
 from dashboards.queries import WHO, Queries
 from grafana_foundation_sdk.cog import plugins
@@ -237,7 +246,10 @@ WORDS = {
 }  # fmt: skip
 EMITTED = {
     series_of(metric, suffix)
-    for metric in (*telemetry._COUNTERS, *telemetry._GAUGES, names.ACTIVE)
+    for metric in (
+        *telemetry._COUNTERS, *telemetry._GAUGES, names.ACTIVE,
+        names.EXPORT_FAILURES, names.EXPORT_DROPPED,
+    )
     for suffix in ("",)
 } | {
     series_of(metric, suffix)
@@ -253,6 +265,7 @@ RECORDED = {
 LABELS = {
     *map(label, (names.USER_ID, names.USER_NAME, names.GROUP_NAME, names.REQUEST_MODEL, names.SOURCE)),
     label(names.TASK), label(names.OPERATION), TOKEN_TYPE, DETAIL, ERROR, ESTIMATED, PROVIDER,
+    SIGNAL,
 }  # fmt: skip
 OURS = {ANYTHING, WHO}
 """Labels that are meant not to be there, and that a query makes."""

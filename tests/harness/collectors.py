@@ -1,4 +1,4 @@
-"""Collectors as one does not wish them: absent, silent, refusing, not to be trusted, slow.
+"""Collectors that forget, and those that one does not wish: absent, silent, refusing, slow, …
 
 with refusing("grpc") as endpoint:
     ...  # point OTEL_EXPORTER_OTLP_ENDPOINT at it
@@ -44,6 +44,13 @@ def silent(_protocol: str) -> Iterator[str]:
     """Takes connections and says nothing."""
     with socket.create_server((HOST, 0)) as server:
         yield f"http://{HOST}:{server.getsockname()[1]}"
+
+
+@contextmanager
+def taking(protocol: str = "grpc") -> Iterator[str]:
+    """Takes everything and forgets it."""
+    with _serving(protocol, lambda _path, _body: 200) as port:
+        yield f"http://{HOST}:{port}"
 
 
 @contextmanager

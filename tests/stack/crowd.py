@@ -9,13 +9,15 @@ import argparse
 import json
 import os
 import resource
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.instrumentation.open_webui import distro
+from opentelemetry.instrumentation.open_webui.batching import metric_batches, point_count
 from opentelemetry.instrumentation.open_webui.call import ModelCall
 from opentelemetry.instrumentation.open_webui.settings import Settings
 from opentelemetry.instrumentation.open_webui.telemetry import Telemetry
@@ -49,18 +51,19 @@ def model_id(number: int) -> str:
 
 
 class Exported:
-    """Times the exports of metrics, from outside all that the library does."""
+    """Times the exports of metrics, from outside all that the library does, and keeps the last."""
 
     def __init__(self, exporter: Any) -> None:
         self.seconds: list[float] = []
+        self.last: Any = None
         self._export = exporter.export
         exporter.export = self.export
 
-    def export(self, *args: Any, **kwargs: Any) -> Any:
+    def export(self, data: Any, *args: Any, **kwargs: Any) -> Any:
         """Export, and take the time."""
-        began = time.perf_counter()
+        self.last, began = data, time.perf_counter()
         try:
-            return self._export(*args, **kwargs)
+            return self._export(data, *args, **kwargs)
         finally:
             self.seconds.append(time.perf_counter() - began)
 
@@ -142,6 +145,8 @@ def main() -> None:
     after, interval = os.times(), time.perf_counter() - began
     began = time.perf_counter()
     ended = telemetry.flush(120)
+    end = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(
         json.dumps(
             {
@@ -152,11 +157,13 @@ def main() -> None:
                 "cpu seconds from one export to the next": round(
                     after.user + after.system - before.user - before.system, 2
                 ),
-                "seconds of the end": round(time.perf_counter() - began, 2),
+                "seconds of the end": round(end, 2),
                 "ended": ended,
-                "peak memory in MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+                "peak memory in MB": peak,
+                "points of one export": point_count(exported.last),
+                "requests of one export": len(list(metric_batches(exported.last))),
+                "MB of one export": round(encode_metrics(exported.last).ByteSize() / 1e6, 1),
                 "failed exports": sum(one.failures for one in telemetry.exports.tallies.values()),
-                "threads": threading.active_count(),
             }
         )
     )

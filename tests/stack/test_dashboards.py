@@ -504,4 +504,5 @@ def test_the_health_page_says_that_all_is_well(day: Day) -> None:
         [answer] = view.answers(tile)
         assert [number for _, number in answer] == [0], title
     assert value(view, "Folded calls") == 0
+    assert value(view, "Lost on the way out") == 0
     assert ALL not in json.dumps(view.json["panels"])

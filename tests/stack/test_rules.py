@@ -50,6 +50,11 @@ def of_collector(what: str) -> str:
     return f'otelcol_{what}{{job="collector", instance="c:8888", exporter="e"}}'
 
 
+def of_exports(what: str, signal: str, error: str = "") -> str:
+    tags = f'open_webui_signal="{signal}"' + (f', error_type="{error}"' if error else "")
+    return f'open_webui_export_{what}_total{{job="open-webui", instance="i", {tags}}}'
+
+
 def slow(seconds: int) -> dict[str, str]:
     """A model all of whose answers take between the half of that and that."""
     return {
@@ -99,6 +104,19 @@ ALERTS = {
         {'open_webui_instrumentation_active{job="open-webui", instance="i"}': "1x20",
          'open_webui_instrumentation_active{job="open-webui", instance="j"}': "_x19 1x40"},
         "Nothing is heard of open-webui", labels={"job": "open-webui"},
+    ),
+    "OpenWebUIExportsFail": Row(
+        {of_exports("failures", "traces"): "0+1x60"},
+        # A collector that was restarted.
+        {of_exports("failures", "metrics"): "0x20 1+0x40"},
+        "Open WebUI cannot export its traces", labels={"open_webui_signal": "traces"},
+    ),
+    "OpenWebUIExportDropping": Row(
+        {of_exports("dropped", "logs", "queue_full"): "0x30 5+0x30"},
+        # Data points are told anew.
+        {of_exports("dropped", "metrics", "export_failed"): "0+900x60",
+         of_exports("dropped", "logs", "queue_full"): "7x60"},
+        "Open WebUI drops logs", labels={"open_webui_signal": "logs"},
     ),
     "OpenWebUICollectorDropping": Row(
         {of_collector("exporter_enqueue_failed_metric_points"): "0+5x60"},
