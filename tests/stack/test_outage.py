@@ -16,7 +16,7 @@ from harness.openwebui import HOST, OpenWebUI, free_port
 from harness.otlp import Receiver
 from harness.provider import Provider, ServedCall
 from stack.conftest import Stack, exporting_to, stack_of
-from stack.reports import assert_prometheus_equals, lines, wait_for
+from stack.reports import RANGE, assert_prometheus_equals, in_prometheus, lines, wait_for
 
 DOWN_SECONDS = 120.0
 AWAY_SECONDS = 25.0
@@ -141,6 +141,17 @@ def test_a_killed_collector_costs_no_number_and_at_most_the_events_of_its_absenc
     # A line may stand there twice; its id says so.
     ids = {line["open_webui.call.id"] for line in lines(stack.collector.ledger)}
     assert len(ids) <= len(served)
+    # Whatever is missing was counted, and the log says when it began and when it was over.
+    missing = len(served) - len(ids)
+    wait_for(lambda: dropped(stack, "logs") >= missing > 0)
+    for begun_or_over in ("logs cannot be exported", "logs are exported again"):
+        assert stack.server.log_text().count(begun_or_over) == 1
+
+
+def dropped(stack: Stack, signal: str) -> float:
+    name = in_prometheus("open_webui.export.dropped")
+    expression = f'sum(increase({name}{{open_webui_signal="{signal}"}}[{RANGE}] anchored))'
+    return sum(value for _, value in stack.prometheus.query(expression))
 
 
 def test_without_a_collector_open_webui_serves_on_and_its_log_stays_short() -> None:
@@ -160,4 +171,6 @@ def test_without_a_collector_open_webui_serves_on_and_its_log_stays_short() -> N
             ]
             # Sixty exports of metrics failed in that time, and as many of events and spans.
             assert 0 < len(complaints) < 60
+            for signal in ("metrics", "traces", "logs"):
+                assert server.log_text().count(f"{signal} cannot be exported") == 1
             assert receiver.exports == []

@@ -17,6 +17,7 @@ GOOD = [
     ("groups_cache_seconds", "2.5", 2.5),
     ("idle_seconds", "60", 60.0),
     ("announce_seconds", "1", 1.0),
+    ("shutdown_seconds", "30", 30.0),
     ("load_others", "true", True),
 ]
 BAD = [
@@ -28,6 +29,7 @@ BAD = [
     ("groups_cache_seconds", "0", "a number of seconds from 1 to 3600", 30.0),
     ("idle_seconds", "nan", "a number of seconds from 1 to 86400", 900.0),
     ("announce_seconds", "-1", "a number of seconds from 0 to 3600", 0.0),
+    ("shutdown_seconds", "0", "a number of seconds from 0.1 to 600", 2.0),
     ("load_others", "yes please", "true or false", False),
 ]
 

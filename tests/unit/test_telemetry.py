@@ -294,6 +294,15 @@ def test_a_new_series_is_read_once_at_zero_however_late() -> None:
     assert seen == [0, 1]
 
 
+def test_providers_are_left_as_they_were() -> None:
+    sdk = Sdk()
+    sdk.call().end()
+    exporters = [sdk.spans, sdk.logs]
+    assert all("export" in vars(exporter) for exporter in exporters)
+    sdk.telemetry.detach()
+    assert not any("export" in vars(exporter) for exporter in exporters)
+
+
 def test_failed_exports_and_what_they_dropped_are_told_from_the_start() -> None:
     sdk = Sdk()
     told = values(sdk.reader.get_metrics_data(), "open_webui.export.failures")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import threading
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -96,10 +97,19 @@ def _tell_what_is_on(runtime: Runtime) -> None:
 
 
 async def _finish(runtime: Runtime) -> None:
-    try:
-        await asyncio.to_thread(runtime.finish)
-    except Exception:
-        report("the last export")
+    """Do it beside the event loop, in a thread of its own: those of the loop may all be busy."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+    def work() -> None:
+        try:
+            runtime.finish()
+        except Exception:
+            report("the last export")
+        finally:
+            loop.call_soon_threadsafe(done.set)
+
+    threading.Thread(target=work, daemon=True).start()
+    await done.wait()
 
 
 TARGETS: Final = (
