@@ -5,7 +5,7 @@ PYTHON ?= python3
 PINS := .venv/bin
 NEWEST := .venv-newest/bin
 # What depends on OpenTelemetry's version; which paths there are does not.
-OF_OPENTELEMETRY := $(addprefix tests/e2e/test_,calls.py doctor.py identity.py start.py turns.py)
+OF_OPENTELEMETRY := $(addprefix tests/e2e/test_,calls.py doctor.py identity.py start.py stop.py turns.py)
 # The newest patch of each minor version of Open WebUI that we know.
 VERSIONS ?= 0.12.4 0.11.4 0.10.2 0.9.6 0.8.12 0.7.2 0.6.43
 
