@@ -18,7 +18,6 @@ from ..runtime import Runtime
 from ..startup import tell_what_is_on
 from ..upkeep import keeping_up
 
-
 # Beside the export, the file of what was learned is written.
 _SLACK: Final = 0.5
 
