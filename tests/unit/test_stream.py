@@ -179,7 +179,7 @@ def in_pieces(wire: Wire, body: bytes, sizes: list[int]) -> Answer:
 def told(answer: Answer) -> tuple[Any, ...]:
     """What has to be the same, however a stream comes."""
     known = (answer.model, answer.id, answer.finish_reasons, answer.error, answer.complete)
-    return (answer.total().usage, answer.charged, answer.text, *known)
+    return (answer.total().usage, answer.billed, answer.text, *known)
 
 
 @given(

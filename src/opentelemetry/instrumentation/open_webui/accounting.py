@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .billed import NOTHING
 from .endpoints import Endpoint
 from .estimates import Estimator, Text, of_request
 from .guard import guarded
-from .pricing import Bill, Prices
+from .pricing import Bill, Prices, is_own_affair
 from .usage import Usage
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Accountant:
             call.usage = call.usage.filled(call.estimated)
         if _is_billable(call):
             call.cost = self.prices.cost(_bill(call))
-            call.unpriced = call.cost is None
+            call.unpriced = call.cost is None and not is_own_affair(call.asked.provider)
 
 
 def _lacks_tokens(call: ModelCall) -> bool:
@@ -92,6 +93,7 @@ def _is_billable(call: ModelCall) -> bool:
 
 def _bill(call: ModelCall) -> Bill:
     asked, answer = call.asked, call.answer
+    billed = answer.billed or NOTHING
     return Bill(
         model=asked.model,
         picked=call.caller.model_id,
@@ -103,6 +105,8 @@ def _bill(call: ModelCall) -> Bill:
         seconds=answer.seconds,
         characters=call.characters,
         pages=answer.pages,
-        charged=call.charged if answer.charged is None else answer.charged,
+        charged=call.charged if billed.charged is None else billed.charged,
         tier=answer.tier,
+        speed=billed.speed,
+        told=billed.units,
     )

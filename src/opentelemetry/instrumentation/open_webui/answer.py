@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .billed import Billed
 from .bounds import CUT, MOST_REASONS
 from .estimates import BYTES_PER_TOKEN, Text
 from .reports import Total, UsageReports
@@ -32,8 +33,8 @@ class Answer:
     """Seconds of audio that the provider says it heard."""
     pages: int | None = None
     """Pages that the provider says it read."""
-    charged: float | None = None
-    """USD that the provider says it charged."""
+    billed: Billed | None = None
+    """What the provider bills beside plain tokens, and what it says it charged."""
     tier: str | None = None
     """The service tier that the provider says it served at."""
     text: Text | None = None

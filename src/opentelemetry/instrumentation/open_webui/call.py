@@ -16,6 +16,7 @@ from . import deferred, errors
 from .accounting import Accountant
 from .answer import Answer
 from .asking import UsageFilter
+from .billed import usd
 from .bounds import MOST_IMAGES, bound, whole
 from .caller import Caller
 from .endpoints import Endpoint
@@ -25,7 +26,7 @@ from .names import CANCELLED
 from .pricing import Cost
 from .stream import BodyReader, StreamReader, read_message, reader_of
 from .usage import Usage
-from .wires import Message, usd
+from .wires import Message
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span

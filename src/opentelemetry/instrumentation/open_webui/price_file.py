@@ -25,13 +25,16 @@ import functools
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Final
 
 import yaml
+
+from . import providers
+from .billed import MODALITIES
 
 _logger = logging.getLogger(__name__)
 
@@ -40,16 +43,25 @@ _MILLION: Final = 1_000_000
 _HIGHEST: Final = Decimal(1_000_000)
 _LARGEST_FILE: Final = 1 << 22
 
+# Parts of tokens that may have a price of their own, and whose price they have otherwise.
+_PARTS: Final = {
+    "cache_read": ("input",),
+    "cache_creation": ("input",),
+    "cache_creation_1h": ("cache_creation", "input"),
+    **{f"input_{kind}": ("input",) for kind in MODALITIES},
+    **{f"cache_read_{kind}": ("cache_read", f"input_{kind}", "input") for kind in MODALITIES},
+    **{f"output_{kind}": ("output",) for kind in MODALITIES},
+    "reasoning": ("output",),
+}
+_FALLBACKS: Final[Mapping[str, tuple[str, ...]]] = {**_PARTS, "annotated_page": ("page",)}
+_BY_MILLIONS: Final = ("input", "output", *_PARTS, "citation")
+_BY_ONE: Final = (
+    "request", "image", "second", "character", "page", "annotated_page", "web_search",
+    "file_search", "message",
+)  # fmt: skip
 RATES: Final = {
-    "input_per_million": "input",
-    "output_per_million": "output",
-    "cache_read_per_million": "cache_read",
-    "cache_creation_per_million": "cache_creation",
-    "per_request": "request",
-    "per_image": "image",
-    "per_second": "second",
-    "per_character": "character",
-    "per_page": "page",
+    **{f"{unit}_per_million": unit for unit in _BY_MILLIONS},
+    **{f"per_{unit}": unit for unit in _BY_ONE},
 }
 """Keys of the file, and what one unit of each counts."""
 _CONDITIONS: Final = ("model", "provider", "connection")
@@ -76,13 +88,34 @@ class Entry:
     rates: dict[str, Decimal] = field(default_factory=dict)
     """USD for one of each unit: a token, a request, …"""
 
+    def rate(self, unit: str) -> Decimal | None:
+        """Return the price of one of a unit: its own, or that of what it is a part of."""
+        own = self.rates.get(unit)
+        if own is not None:
+            return own
+        wholes = (self.rates.get(whole) for whole in _FALLBACKS.get(unit, ()))
+        return next((rate for rate in wholes if rate is not None), None)
+
+    def knows_any(self, units: Iterable[str]) -> bool:
+        """Whether a cost can be told where the amounts of these units are known."""
+        known = set(units)
+        return not any(self.rates.values()) or any(
+            unit in known or not known.isdisjoint(_FALLBACKS.get(unit, ())) for unit in self.rates
+        )
+
     def is_for(self, model: str, provider: str, url: str) -> bool:
-        """Whether this is the price of a model."""
+        """Whether this is the price of a model.
+
+        Direct connections are their users' own affair, unless they are named.
+        """
         return (
-            (self.provider is None or self.provider == provider)
+            self._is_of(provider)
             and (self.connection is None or url.startswith(self.connection))
             and _pattern(self.model).fullmatch(model) is not None
         )
+
+    def _is_of(self, provider: str) -> bool:
+        return provider != providers.DIRECT if self.provider is None else provider == self.provider
 
 
 @functools.cache

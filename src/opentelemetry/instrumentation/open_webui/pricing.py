@@ -1,23 +1,26 @@
 """What one call costs, in USD, and who says so. Pure functions of what was used.
 
 Three sources, in this order: the operator's price file, who set it on purpose; what the provider
-says that it charged; the list prices that ``genai-prices`` knows.
+says that it charged, if that is credible; the list prices that ``genai-prices`` knows.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from . import providers
 from .bounds import finite
 from .guard import report
 from .names import COST_FROM_FILE, COST_FROM_LIST, COST_FROM_PROVIDER
 from .price_file import Entry, PriceFile
-from .usage import Usage
+from .quantities import Units, pages_of, parts_of
+from .usage import Usage, dropped
 
 # `gen_ai.provider.name` by its name in `genai-prices`. `openai` is not among them: any server that
 # speaks its API is called so.
@@ -42,7 +45,44 @@ _CLOSED: Final = re.compile(
     r"(?:gpt-(?!oss)|chatgpt-|o[1-9](?:-|$)|text-embedding-|whisper-1|tts-1|dall-e-|claude-|gemini-)"
 )
 # These run on the operator's own machines, or are functions.
-_OWN: Final = frozenset(("ollama", "comfyui", "automatic1111", "open_webui.pipe"))
+_OWN: Final = frozenset((providers.OLLAMA, providers.COMFYUI, "automatic1111", providers.PIPE))
+# A charge up to here is believed at once. One beyond it may be as many times the list price: fees
+# of tools and of gateways come on top of that, mistakes of the unit are greater.
+_BELIEVED: Final = 1.0
+_TIMES: Final = 100
+
+_INPUT: Final = ("input_tokens",)
+_CACHED: Final = (*_INPUT, "cache_read_tokens")
+_WRITTEN: Final = (*_INPUT, "cache_write_tokens")
+_OUTPUT: Final = ("output_tokens",)
+# The list wants to know sums, also of what it has no price for.
+LISTED: Final[Mapping[str, tuple[str, ...]]] = {
+    "input": _INPUT,
+    "input_audio": (*_INPUT, "input_audio_tokens"),
+    "input_image": (*_INPUT, "input_image_tokens"),
+    "input_video": (*_INPUT, "input_video_tokens"),
+    "cache_read": _CACHED,
+    "cache_read_audio": (*_CACHED, "input_audio_tokens", "cache_audio_read_tokens"),
+    "cache_read_image": (*_CACHED, "input_image_tokens", "cache_image_read_tokens"),
+    "cache_read_video": (*_CACHED, "input_video_tokens", "cache_video_read_tokens"),
+    "cache_creation": (*_WRITTEN, "cache_write_5m_tokens"),
+    "cache_creation_1h": (*_WRITTEN, "cache_write_1h_tokens"),
+    "output": _OUTPUT,
+    "output_audio": (*_OUTPUT, "output_audio_tokens"),
+    "output_image": (*_OUTPUT, "output_image_tokens"),
+    "output_video": (*_OUTPUT, "output_video_tokens"),
+    "reasoning": (*_OUTPUT, "output_reasoning_tokens"),
+    "citation": (*_OUTPUT, "output_citation_tokens"),
+    "second": ("audio_seconds", "input_audio_seconds"),
+    "character": ("input_characters",),
+    "page": ("input_document_pages",),
+    "annotated_page": ("input_document_pages", "input_annotated_document_pages"),
+    "web_search": ("web_searches",),
+    "file_search": ("storage_searches",),
+    "message": ("input_text_messages",),
+}
+"""In which amounts of the list each unit counts; it counts requests by itself."""
+_NOTHING: Final = {name: 0 for names in LISTED.values() for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +107,19 @@ class Bill:
     """USD that the provider says it charged."""
     tier: str | None = None
     """The service tier that the provider says it served at."""
+    speed: str | None = None
+    """The speed that the provider says it served at."""
+    told: Units = field(default_factory=dict)
+    """What the provider says of units beside those."""
 
-    def amounts(self) -> dict[str, float | None]:
-        """Return how much of each unit was used; ``None`` where nobody knows."""
-        usage = self.usage
-        read, created = usage.cache_read or 0, usage.cache_creation or 0
-        return {
-            "input": None if usage.input is None else max(0, usage.input - read - created),
-            "output": usage.output,
-            "cache_read": usage.cache_read,
-            "cache_creation": usage.cache_creation,
-            "request": 1,
-            "image": self.images,
-            "second": self.seconds,
-            "character": self.characters,
-            "page": self.pages,
-        }
+    def amounts(self) -> dict[str, float]:
+        """Return how much of each unit was used; what nobody knows is missing."""
+        parts = parts_of(self.usage, self.told)
+        if self.pages is not None:
+            parts.update(pages_of(self.pages, self.told))
+        others = {"image": self.images, "second": self.seconds, "character": self.characters}
+        parts.update((unit, amount) for unit, amount in others.items() if amount is not None)
+        return parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +147,27 @@ class Prices:
         entry = self.file.find(bill.model, bill.picked, bill.provider, bill.url)
         if entry is not None:
             return _cost(by_entry(entry, bill), COST_FROM_FILE)
-        if bill.charged is not None:
-            return Cost(bill.charged, COST_FROM_PROVIDER)
-        return _cost(by_list(bill), COST_FROM_LIST)
+        if is_own_affair(bill.provider):
+            return None
+        return _charge(bill) or _cost(by_list(bill), COST_FROM_LIST)
+
+
+def is_own_affair(provider: str) -> bool:
+    """Whether a call costs nobody but its user, so that no price of it is missed."""
+    return provider == providers.DIRECT
+
+
+def _charge(bill: Bill) -> Cost | None:
+    """Return what the provider says it charged, if that is credible."""
+    # A function may ask whoever it likes; only who is configured is believed.
+    if bill.charged is None or bill.provider == providers.PIPE:
+        return None
+    if bill.charged > _BELIEVED:
+        listed = by_list(bill)
+        if listed is not None and bill.charged > _TIMES * listed:
+            dropped("a cost that is far above the list price", bill.charged)
+            return None
+    return Cost(bill.charged, COST_FROM_PROVIDER)
 
 
 def _cost(usd: Decimal | None, source: str) -> Cost | None:
@@ -122,30 +177,26 @@ def _cost(usd: Decimal | None, source: str) -> Cost | None:
 
 def by_entry(entry: Entry, bill: Bill) -> Decimal | None:
     """Return a cost by the price file. A unit that the entry has no price for costs nothing."""
-    rates = dict(entry.rates)
-    if "input" in rates:
-        # Cached tokens are input tokens, unless they have a price of their own.
-        rates.setdefault("cache_read", rates["input"])
-        rates.setdefault("cache_creation", rates["input"])
-    amounts = bill.amounts()
-    known = [
-        rate * Decimal(repr(amount))
-        for unit, rate in rates.items()
-        if (amount := amounts[unit]) is not None
-    ]
-    if not known and any(rates.values()):
+    amounts = {"request": 1, **bill.amounts()}
+    if not entry.knows_any(amounts):
         return None
-    return sum(known, Decimal(0))
+    return sum(
+        (
+            rate * Decimal(repr(amount))
+            for unit, amount in amounts.items()
+            if amount and (rate := entry.rate(unit)) is not None
+        ),
+        Decimal(0),
+    )
 
 
 def by_list(bill: Bill) -> Decimal | None:
     """Return a cost by the list prices of ``genai-prices``; ``None`` if it has none."""
     if bill.provider in _OWN:
         return None
-    usage = _listed_usage(bill)
     try:
-        found = _find(bill.answered, bill.model, bill.provider, bill.url) if usage else None
-        return None if found is None else _calculate(usage, *found, bill.tier)
+        found = _find(bill.answered, bill.model, bill.provider, bill.url)
+        return None if found is None else of_model(bill, *found)
     except Exception:
         report("the list price of a call")
         return None
@@ -158,19 +209,14 @@ def load() -> None:
     get_snapshot()
 
 
-def _listed_usage(bill: Bill) -> dict[str, float]:
-    usage = bill.usage
-    amounts = {
-        "input_tokens": usage.input,
-        "output_tokens": usage.output,
-        "cache_read_tokens": usage.cache_read,
-        "cache_write_tokens": usage.cache_creation,
-        "output_reasoning_tokens": usage.reasoning,
-        "input_audio_seconds": bill.seconds,
-        "input_characters": bill.characters,
-        "input_document_pages": bill.pages,
-    }
-    return {name: amount for name, amount in amounts.items() if amount is not None}
+def _listed(amounts: Units) -> dict[str, float]:
+    """Return amounts as the list wants them: none missing, parts in all sums above them."""
+    sums: dict[str, float] = dict(_NOTHING)
+    for unit, amount in amounts.items():
+        if amount:
+            for name in LISTED.get(unit, ()):
+                sums[name] += amount
+    return sums
 
 
 @functools.lru_cache(maxsize=1000)
@@ -196,16 +242,18 @@ def _find(answered: str | None, model: str, provider: str, url: str) -> tuple[An
     return None
 
 
-def _calculate(
-    usage: dict[str, float], provider: Any, model: Any, tier: str | None
-) -> Decimal | None:
-    from genai_prices import Usage
-
+def of_model(bill: Bill, provider: Any, model: Any) -> Decimal | None:
+    """Return a cost by the price of a model in the list; ``None`` if it has none for this."""
+    usage = _listed(bill.amounts())
+    # Nothing was used, or nobody knows how much.
+    if not any(usage.values()):
+        return None
+    context = {"service_tier": bill.tier, "speed": bill.speed}
     found = model.calc_price(
-        Usage(**usage),
+        usage,
         provider,
         genai_request_timestamp=datetime.now(tz=UTC),
-        price_context={"service_tier": tier} if tier else None,
+        price_context={name: value for name, value in context.items() if value},
     )
     total: Decimal = found.total_price
     # Nothing of what was used may have a price, and zero is only for what is free.

@@ -8,19 +8,13 @@ from typing import Any, Final
 
 from . import errors
 from .answer import Answer
-from .bounds import MOST_PAGES, MOST_SECONDS, MOST_USD, number, text_or_none, whole
+from .billed import INPUT_DETAILS, OUTPUT_DETAILS, billed_of, nested
+from .bounds import MOST_PAGES, MOST_SECONDS, number, text_or_none, whole
 from .names import OTHER
 from .usage import Usage, added, count
 
 Message = Mapping[str, Any]
 
-# As Chat Completions, Responses and Realtime have it.
-_INPUT_DETAILS: Final = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
-_OUTPUT_DETAILS: Final = (
-    "completion_tokens_details",
-    "output_tokens_details",
-    "output_token_details",
-)
 _CACHE_READ: Final = (
     "cached_tokens", "cache_read_input_tokens", "cache_read_tokens", "prompt_cache_hit_tokens",
     "prompt_eval_cached_count",
@@ -39,28 +33,12 @@ _COMPLAINTS: Final = ("detail", "details", "error_message", "errors", "msg", "me
 _SUCCESSES: Final = range(200, 300)
 
 
-def _nested(message: Message, *keys: str) -> Message:
-    for key in keys:
-        value = message.get(key)
-        if isinstance(value, dict):
-            return value
-    return {}
-
-
 def _text(message: Message, key: str) -> str | None:
     return text_or_none(message.get(key))
 
 
 def _seconds(value: object) -> float | None:
     return number(value, MOST_SECONDS)
-
-
-def usd(text: object) -> float | None:
-    """Return a cost that stands in a header; ``None`` for anything that is none."""
-    try:
-        return number(float(text), MOST_USD) if isinstance(text, str) else None
-    except ValueError:
-        return None
 
 
 def _length(message: Message, *keys: str) -> int | None:
@@ -94,7 +72,7 @@ def usage_of(usage: Message) -> Usage:
     (``prompt_eval_cached_count``), LiteLLM and others before Anthropic.
     """
     total = count(usage.get("total_tokens"))
-    inputs, outputs = _nested(usage, *_INPUT_DETAILS), _nested(usage, *_OUTPUT_DETAILS)
+    inputs, outputs = nested(usage, *INPUT_DETAILS), nested(usage, *OUTPUT_DETAILS)
     read = _first((inputs, usage), *_CACHE_READ)
     known = Usage(
         input=_first((usage,), "prompt_tokens", "input_tokens"),
@@ -180,7 +158,7 @@ def error_of(message: Message) -> str | None:
         return errors.of_answer(error)
     if message.get("object") == "error" or message.get("error_type"):
         return errors.of_answer({"code": message.get("code"), "type": message.get("error_type")})
-    if _nested(message, "base_resp").get("status_code"):
+    if nested(message, "base_resp").get("status_code"):
         return OTHER
     return errors.of_answer(message) if _only_complains(message) else None
 
@@ -212,14 +190,14 @@ def read_openai(message: Message, answer: Answer) -> None:
     usage = _usage_in(message, choices)
     if usage or message.get("timings"):
         report = usage_of(usage) if usage else Usage()
-        timings = timings_of(_nested(message, "timings"))
+        timings = timings_of(nested(message, "timings"))
         answer.reports.add(report.lacking(timings) if report else timings, _choice_of(choices))
-    _read_charge(usage, answer)
+    _read_billed(usage, message, answer)
 
 
 def _usage_in(message: Message, choices: list[Message]) -> Message:
-    places = (message, _nested(message, "x_groq"), *choices[:1])
-    return next(filter(None, (_nested(place, "usage") for place in places)), {})
+    places = (message, nested(message, "x_groq"), *choices[:1])
+    return next(filter(None, (nested(place, "usage") for place in places)), {})
 
 
 def _choice_of(choices: list[Message]) -> int | None:
@@ -230,16 +208,11 @@ def _choice_of(choices: list[Message]) -> int | None:
     return index if isinstance(index, int) else 0
 
 
-def _read_charge(usage: Message, answer: Answer) -> None:
-    """Read what the provider charged, in USD.
-
-    Source: the API references of OpenRouter (``usage.cost``) and Perplexity
-    (``usage.cost.total_cost``); LiteLLM can be set to do as OpenRouter.
-    """
-    cost = usage.get("cost")
-    charged = number(cost.get("total_cost") if isinstance(cost, dict) else cost, MOST_USD)
-    if charged is not None:
-        answer.charged = charged
+def _read_billed(usage: Message, message: Message, answer: Answer) -> None:
+    """Read what the provider bills beside plain tokens, and what it charged."""
+    if usage:
+        billed = billed_of(usage, message)
+        answer.billed = billed if answer.billed is None else answer.billed.updated(billed)
 
 
 def read_responses(message: Message, answer: Answer) -> None:
@@ -248,7 +221,7 @@ def read_responses(message: Message, answer: Answer) -> None:
     Source: the OpenAI API reference, Responses and their streaming events; Realtime's
     ``response.done`` is the same.
     """
-    response = _nested(message, "response") or message
+    response = nested(message, "response") or message
     _read_head(response, answer)
     if message.get("type") == "error":
         answer.error = errors.of_answer(message)
@@ -257,10 +230,10 @@ def read_responses(message: Message, answer: Answer) -> None:
         _finished(answer, status)
     if status == "failed":
         answer.error = answer.error or OTHER
-    usage = _nested(response, "usage")
+    usage = nested(response, "usage")
     if usage:
         answer.reports.add(usage_of(usage))
-    _read_charge(usage, answer)
+    _read_billed(usage, response, answer)
 
 
 def read_anthropic(message: Message, answer: Answer) -> None:
@@ -270,10 +243,10 @@ def read_anthropic(message: Message, answer: Answer) -> None:
     written to the cache, which the GenAI conventions include; ``message_start`` reports the input
     and ``message_delta`` the running total of the output; gateways say the input there again, or 0.
     """
-    body = _nested(message, "message") or message
+    body = nested(message, "message") or message
     _read_head(body, answer)
-    _finished(answer, _text(_nested(message, "delta"), "stop_reason") or _text(body, "stop_reason"))
-    usage = _nested(body, "usage")
+    _finished(answer, _text(nested(message, "delta"), "stop_reason") or _text(body, "stop_reason"))
+    usage = nested(body, "usage")
     read, created = (
         count(usage.get("cache_read_input_tokens")),
         count(usage.get("cache_creation_input_tokens")),
@@ -289,7 +262,7 @@ def read_anthropic(message: Message, answer: Answer) -> None:
             cache_creation=created,
         )
     )
-    _read_charge(usage, answer)
+    _read_billed(usage, body, answer)
 
 
 def read_ollama(message: Message, answer: Answer) -> None:
@@ -320,13 +293,13 @@ def read_audio(message: Message, answer: Answer) -> None:
     (``durationMilliseconds``) and Deepgram (``metadata.duration``).
     """
     read_openai(message, answer)
-    usage = _nested(message, "usage")
+    usage = nested(message, "usage")
     milliseconds = number(message.get("durationMilliseconds"), 1000 * MOST_SECONDS)
     for seconds in (
         _seconds(usage.get("seconds")),
         _seconds(usage.get("prompt_audio_seconds")),
         _seconds(message.get("duration")),
-        _seconds(_nested(message, "metadata").get("duration")),
+        _seconds(nested(message, "metadata").get("duration")),
         None if milliseconds is None else milliseconds / 1000,
     ):
         if seconds is not None:
@@ -346,7 +319,9 @@ def read_ocr(message: Message, answer: Answer) -> None:
     Source: the Mistral AI API reference, OCR.
     """
     _read_head(message, answer)
-    answer.pages = whole(_nested(message, "usage_info").get("pages_processed"), MOST_PAGES)
+    usage = nested(message, "usage_info")
+    answer.pages = whole(usage.get("pages_processed"), MOST_PAGES)
+    _read_billed(usage, message, answer)
 
 
 def read_gemini(message: Message, answer: Answer) -> None:
@@ -360,9 +335,10 @@ def read_gemini(message: Message, answer: Answer) -> None:
     answer.error = error_of(message) or answer.error
     for candidate in _objects(message.get("candidates")):
         _finished(answer, _text(candidate, "finishReason"))
-    usage = _nested(message, "usageMetadata")
+    usage = nested(message, "usageMetadata")
     if usage:
         answer.reports.add(_gemini_usage(usage))
+    _read_billed(usage, message, answer)
     made = _length(message, "predictions")
     if made is None:
         made = sum(map(_inline_images, _objects(message.get("candidates"))))
@@ -388,7 +364,7 @@ def _gemini_usage(usage: Message) -> Usage:
 
 
 def _inline_images(candidate: Message) -> int:
-    parts = _objects(_nested(candidate, "content").get("parts"))
+    parts = _objects(nested(candidate, "content").get("parts"))
     return sum("inlineData" in part for part in parts)
 
 

@@ -7,7 +7,7 @@ import importlib
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from .. import clients
@@ -17,9 +17,6 @@ from ..patching import MAIN, Patcher, Target, Wrapper, bound
 from ..runtime import Runtime
 from ..startup import tell_what_is_on
 from ..upkeep import keeping_up
-
-# Beside the export, the file of what was learned is written.
-_SLACK: Final = 0.5
 
 
 def incoming(runtime: Runtime) -> Wrapper:
@@ -108,13 +105,11 @@ async def _finish(runtime: Runtime) -> None:
             runtime.finish()
         except Exception:
             report("the last export")
-        # Who has not waited for us may have closed the loop.
-        with suppress(RuntimeError):
+        finally:
             loop.call_soon_threadsafe(done.set)
 
     threading.Thread(target=work, daemon=True).start()
-    with suppress(TimeoutError):
-        await asyncio.wait_for(done.wait(), runtime.settings.shutdown_seconds + _SLACK)
+    await done.wait()
 
 
 TARGETS: Final = (
