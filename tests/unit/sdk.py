@@ -70,8 +70,8 @@ def accountant(*, estimates: bool = False, file: PriceFile | None = None) -> Acc
 
 def asked(model: str = "m", **more: Any) -> Asked:
     values: dict[str, Any] = {"stream": False, "address": "provider.example", "port": 443}
-    endpoint = more.pop("endpoint", endpoints.CHAT)
-    return Asked(endpoint, "chat", "openai", model, **{**values, **more})
+    endpoint, provider = more.pop("endpoint", endpoints.CHAT), more.pop("provider", "openai")
+    return Asked(endpoint, "chat", provider, model, **{**values, **more})
 
 
 def caller_named(user: str = "u1", **more: Any) -> Caller:

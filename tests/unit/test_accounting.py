@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from opentelemetry.instrumentation.open_webui import endpoints
 from opentelemetry.instrumentation.open_webui.call import Asked, ModelCall
 from opentelemetry.instrumentation.open_webui.estimates import Text
+from opentelemetry.instrumentation.open_webui.price_file import PriceFile
+from opentelemetry.instrumentation.open_webui.pricing import Cost
 from opentelemetry.instrumentation.open_webui.usage import Usage
 from opentelemetry.instrumentation.open_webui.wires import Message
 from unit.sdk import Sdk, accountant, answer, asked, caller_named, values
@@ -25,6 +28,7 @@ def ended(
     estimates: bool = True,
     sdk: Sdk | None = None,
     headers: dict[str, str] | None = None,
+    file: PriceFile | None = None,
     **more: Any,
 ) -> ModelCall:
     what: Asked = asked(**{"prompt": PROMPT, **more})
@@ -34,7 +38,7 @@ def ended(
         caller_named(),
         ("a", "b"),
         lambda _: None,
-        accountant=accountant(estimates=estimates),
+        accountant=accountant(estimates=estimates, file=file),
     )
     call.answered(status, headers or {})
     if message is not None:
@@ -138,6 +142,30 @@ def test_the_usage_may_tell_the_charge(cost: object) -> None:
     call = ended(answer(cost=cost), headers={"x-litellm-response-cost": "9"})
     assert call.cost is not None
     assert (call.cost.usd, call.cost.source) == (0.5, "provider")
+
+
+def direct(name: str = "gpt-4o", **more: Any) -> ModelCall:
+    return ended(answer(cost=9e11, is_byok=False), model=name, provider="open_webui.direct", **more)
+
+
+def test_what_a_users_own_browser_answers_is_no_cost_and_misses_no_price(tmp_path: Path) -> None:
+    path = tmp_path / "prices.yaml"
+    path.write_text("prices: [{model: gpt*, provider: open_webui.direct, per_request: 0.5}]")
+    file = PriceFile(str(path))
+    file.load()
+    sdk = Sdk()
+    assert (direct(sdk=sdk).cost, direct(sdk=sdk).unpriced) == (None, False)
+    assert direct(sdk=sdk, file=file).cost == Cost(0.5, "price_file")
+    assert direct("other", sdk=sdk, file=file).cost is None
+    sdk.telemetry.totals.release()
+    data = sdk.reader.get_metrics_data()
+    assert list(values(data, "open_webui.group.cost").values()) == [0.5, 0.5]
+    assert not values(data, "open_webui.usage.unpriced_requests")
+
+
+def test_a_function_s_word_on_money_is_not_taken() -> None:
+    pipe = ended(answer(cost=0.5), model="pipe", provider="open_webui.pipe")
+    assert (pipe.cost, pipe.unpriced) == (None, True)
 
 
 def test_money_is_told_everywhere() -> None:

@@ -1,0 +1,70 @@
+"""What providers answered when the money was wrong in public: right to the last digit."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.cases import FOLDER, ProviderCase, load, text_of
+from opentelemetry.instrumentation.open_webui import endpoints
+from opentelemetry.instrumentation.open_webui.call import ModelCall, Passage
+from unit.sdk import Sdk, accountant, asked, caller_named
+
+ENDPOINTS = {
+    "/api/chat/completions": "/chat/completions",
+    "/api/v1/messages": "/messages",
+    "/api/v1/audio/transcriptions": "/audio/transcriptions",
+}
+# What `expect` leaves to the list: 100 x 2.5 + 900 x 32 + 100 x 10 + 400 x 64, for a million each.
+COSTS = {"litellm-6302": 0.05565}
+CASES = (
+    "forgecode-1641",
+    "litellm-6302",
+    "aisix-868",
+    "pi-5738",
+    "sub2api-5771",
+    "litellm-28024",
+    "litellm-11364",
+    "cliproxy-1643",
+    "owui-23556",
+)
+
+
+def ended(case: ProviderCase) -> ModelCall:
+    [sent, *_] = case.send
+    body = sent.get("body", {})
+    path = ENDPOINTS[sent["path"]]
+    [endpoint] = [one for one in endpoints.ENDPOINTS if one.path == path]
+    call = ModelCall(
+        Sdk().telemetry,
+        asked(
+            body.get("model", "whisper-1"),
+            endpoint=endpoint,
+            stream=bool(body.get("stream")),
+            provider="anthropic" if path == "/messages" else "openai",
+            url=f"http://proxy:4000/v1{path}",
+        ),
+        caller_named(),
+        (),
+        lambda _: None,
+        accountant=accountant(),
+    )
+    given = case.answer(str(body.get("model", "")), asked=True)
+    call.answered(given["status"], given["headers"])
+    passage = Passage(call)
+    for piece in given["pieces"]:
+        passage.piece(text_of(piece).encode())
+    passage.end()
+    return call
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_cost_is_right(name: str) -> None:
+    case = load(name)
+    call = ended(case)
+    assert call.cost is not None
+    assert call.cost.usd == pytest.approx(COSTS.get(name, case.expect.get("cost")), abs=1e-12)
+
+
+def test_all_cases_with_a_cost_are_here() -> None:
+    costly = {path.stem for path in FOLDER.glob("*.json") if load(path.stem).expect.get("cost")}
+    assert costly | set(COSTS) == set(CASES)
