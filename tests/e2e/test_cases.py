@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from e2e.money_cases import MONEY_CASES
 from e2e.own_cases import OWN_CASES
 from e2e.servers import instrumented
 from e2e.test_engines import configure
@@ -23,7 +24,7 @@ from harness.provider import Provider
 from harness.seed import seeded_server
 
 PUBLIC = sorted(path.stem for path in FOLDER.glob("*.json"))
-CASES = [*map(load, PUBLIC), *OWN_CASES]
+CASES = [*map(load, PUBLIC), *OWN_CASES, *MONEY_CASES]
 WAV = b"RIFF$\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00@\x1f\x00\x00\x80>\x00\x00\x02\x00\x10\x00data\x00\x00\x00\x00"
 TOLERANCE = 1e-9
 NAMES = {
