@@ -16,7 +16,7 @@ from .answer import Answer
 from .estimates import Text, spoken, utf8_size
 from .fast_json import loads
 from .usage import dropped
-from .wires import USAGE_ENDING, Message, Wire
+from .wires import USAGE_ENDING, Message, Wire, error_of
 
 # A line longer than this is not kept whole: a provider's mistake must not take our memory.
 LONGEST_LINE: Final = 1 << 20
@@ -174,10 +174,11 @@ class StreamReader:
             self.answer.complete = self.answer.closed = True
             return
         self.chunks += 1
-        if not self._spread and self.wire.spoken in line:
-            self._note(line)
         if not self._started or self._failing or self._spread or self._parts or self._speaks(line):
             self._parse(line)
+        # What an error says, no model has said.
+        if not self._spread and self.wire.spoken in line and self.answer.error is None:
+            self._note(line)
 
     def _lines(self, text: bytes) -> None:
         """Take what a lone carriage return divides, as event streams may have it."""
@@ -213,10 +214,10 @@ class StreamReader:
             message, line = self._joined(line)
         if message is None:
             return
-        if self._spread:
-            self._note(line)
         self._started = True
         self.wire.read(message, self.answer)
+        if self._spread and self.answer.error is None:
+            self._note(line)
         if self._failing:
             self.answer.error = self.answer.error or errors.of_answer(message)
             self._failing = False
@@ -382,7 +383,7 @@ def read_messages(wire: Wire, messages: list[Message]) -> Answer:
     answer.complete = True
     known = answer.reports.known
     if answer.reports.needs_text or not (known.output and known.input):
-        answer.text = estimates.of_answer(messages)
+        answer.text = estimates.of_answer([one for one in messages if error_of(one) is None])
     return answer
 
 
