@@ -320,6 +320,11 @@ OWN_CASES = [
         "refuses-500", "Internal Server Error", status=500, headers={"content-type": "text/plain"}
     ),
     refuses("refuses-inside", f"data: {INVALID}\n\n", "data: [DONE]\n\n"),
+    refuses(
+        "refuses-after-a-role",
+        f"data: {json.dumps(chunk({**EMPTY, 'delta': {'role': 'assistant', 'content': ''}}))}\n\n",
+        f"data: {INVALID}\n\n",
+    ),
     refuses("refuses-as-an-event", 'event: error\ndata: {"code":400}\n\n'),
     refuses("refuses-in-a-body", INVALID, headers=JSON),
 ]

@@ -220,6 +220,7 @@ REFUSALS = {
     "in the stream": (200, ERROR),
     "in the stream, after a comment": (200, b": wait\n\n" + ERROR),
     "as an event": (200, b'event: error\ndata: {"code":400}\n\n'),
+    "after a role": (200, b'data: {"choices":[{"delta":{"role":"assistant"}}]}\n\n' + ERROR),
     "in a body": (200, b'{"error":{"code":400}}'),
 }
 

@@ -324,19 +324,26 @@ def message_of(line: bytes) -> Message | None:
     return _parsed(line[start:])
 
 
-def first_message(beginning: bytes) -> Message | None:
-    """Return the first message of a stream, or the only one of a body, if it is whole already."""
-    messages = map(message_of, beginning.splitlines())
-    return next((message for message in messages if message is not None), None)
+def shows_itself(beginning: bytes) -> bool:
+    """Whether the beginning of a stream, or of a body, tells what it is: words, or an error."""
+    return any(error_of(one) or any(spoken(one)) for one in _first_messages(beginning))
 
 
 def begins_with_error(wire: Wire, beginning: bytes) -> bool:
-    """Whether a stream begins with an error, or a body is one."""
-    message, answer = first_message(beginning), Answer()
-    if message is None:
-        return False
-    wire.read(message, answer)
-    return answer.error is not None or _ERROR_EVENT.match(beginning) is not None
+    """Whether a stream has an error before any word, or a body is one."""
+    answer = Answer()
+    messages = _first_messages(beginning)
+    for message in messages:
+        wire.read(message, answer)
+        if answer.error is not None:
+            return True
+        if any(spoken(message)):
+            return False
+    return bool(messages) and _ERROR_EVENT.match(beginning) is not None
+
+
+def _first_messages(beginning: bytes) -> list[Message]:
+    return [one for one in map(message_of, beginning.splitlines()) if one is not None]
 
 
 def _parsed(text: bytes) -> Message | None:

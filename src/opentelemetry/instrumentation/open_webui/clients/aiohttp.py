@@ -18,7 +18,7 @@ from ..endpoints import Payload
 from ..guard import guarded, report
 from ..patching import Wrapper
 from ..runtime import Runtime
-from ..stream import begins_with_error, first_message
+from ..stream import begins_with_error, shows_itself
 from ..transport import Outgoing, carrying, json_payload, know_groups, outgoing
 
 _CLOSED: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
@@ -123,13 +123,13 @@ async def _is_error(out: Outgoing, response: ClientResponse) -> bool:
 
 
 async def _beginning(content: StreamReader) -> bytes:
-    """Return the first bytes of a body up to its first message, and leave them where they are."""
+    """Return the first bytes of a body up to its first word, and leave them where they are."""
     kept, deadline = b"", asyncio.get_running_loop().time() + _PATIENCE
     try:
         while not content.at_eof() and len(kept) < _LONGEST_BEGINNING:
             left = deadline - asyncio.get_running_loop().time()
             kept += await asyncio.wait_for(content.readany(), left)
-            if first_message(kept) is not None:
+            if shows_itself(kept):
                 break
     except (TimeoutError, ClientError):
         pass  # Whoever reads the body meets the same.
