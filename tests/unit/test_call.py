@@ -13,7 +13,7 @@ import pytest
 from opentelemetry.instrumentation.open_webui import deferred
 from opentelemetry.instrumentation.open_webui.asking import UsageFilter
 from opentelemetry.instrumentation.open_webui.call import ModelCall, Passage, watched
-from opentelemetry.instrumentation.open_webui.clients import bodies
+from opentelemetry.instrumentation.open_webui.clients.bodies import Watch
 from opentelemetry.instrumentation.open_webui.usage import Usage
 from unit.sdk import Sdk, accountant, asked, caller_named
 
@@ -169,14 +169,13 @@ def test_the_garbage_collector_may_come_while_the_accounts_are_locked() -> None:
     """It runs in the exporter's thread, too, at whatever line that is."""
     sdk = Sdk()
     stream = watched(sdk.call(), Body(STREAM).pieces, nullcontext)
-    iterator = bodies.watched(sdk.call(), lambda: iter(STREAM))()
-    next(iterator)
+    watch = Watch(sdk.call())
     done = threading.Event()
 
     def collect() -> None:
-        nonlocal stream, iterator
+        nonlocal stream, watch
         with sdk.telemetry.totals._lock:
-            del stream, iterator
+            del stream, watch
             gc.collect()
         done.set()
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -120,6 +123,36 @@ def test_a_removed_patcher_patches_nothing_later(modules: dict[str, ModuleType])
     it.remove()
     it.install()
     assert references(modules) == before
+
+
+def test_what_comes_in_long_after_open_webui_is_wrapped_then(
+    modules: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "late_client.py").write_text(
+        "class Client:\n    async def send(self):\n        return {'number': 4}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    target = Target("late_client", "Client.send", doubling, covers="late", when=MAIN, optional=True)
+    it = patcher(target)
+    it.install()
+    assert it.state(target) == "absent: not in use"
+    client = importlib.import_module("late_client").Client()
+    assert asyncio.run(client.send()) == {"number": 8}
+    assert it.state(target) == "patched"
+    it.remove()
+    assert asyncio.run(client.send()) == {"number": 4}
+    del sys.modules["late_client"]
+
+
+def test_what_was_bound_keeps_no_object() -> None:
+    class Client:
+        def send(self, request: Any) -> None: ...
+
+    client = Client()
+    assert bound(client.send, ("r",), {}) == {"request": "r"}
+    known = weakref.ref(client)
+    del client
+    assert known() is None
 
 
 def test_arguments_are_bound_by_name() -> None:

@@ -165,6 +165,11 @@ class ModelCall:
         self._clock = time.perf_counter()
 
     @property
+    def under_way(self) -> bool:
+        """Whether it has not ended yet."""
+        return not self._ended
+
+    @property
     def refused(self) -> bool:
         """Whether the provider answered with an error instead."""
         return self.status is not None and self.status >= 400

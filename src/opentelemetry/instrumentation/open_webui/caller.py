@@ -51,12 +51,27 @@ class Scene:
     """The source of the chat request that all this belongs to."""
     call: ModelCall | None = None
     """The pipe that is running, and may call models itself."""
+    lent: bool = False
+    """Whether this thread has it from a pipe that it may outlive: it holds as long as that runs."""
 
 
 # Work of Open WebUI's own, outside any request.
 _NOWHERE: Final = Scene(SimpleNamespace(scope={}, headers={}, state=SimpleNamespace()))
 
 scene: Final[ContextVar[Scene | None]] = ContextVar("open_webui_scene", default=None)
+
+
+def present() -> Scene | None:
+    """Return the scene of what is running here, unless it is over."""
+    here = scene.get()
+    over = here is not None and here.lent and here.call is not None and not here.call.under_way
+    return None if over else here
+
+
+def running_pipe() -> ModelCall | None:
+    """Return the call of the pipe that is running here, if one is."""
+    here = present()
+    return None if here is None else here.call
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +118,12 @@ def find_caller(
         auth: How the user signed in, where the request does not say.
         picked: Whether the model answers for the one that the caller picked.
     """
-    here = scene.get() or _NOWHERE
+    here = present() or _NOWHERE
     request = request if request is not None else here.request
     user = user or here.user or getattr(request.state, "user", None)
     route = _route(request)
     metadata = _metadata(request, form, is_raw=_is_raw(here, route))
-    task = _known_task(task or metadata("task") or CHAT_TASK)
+    task = _known_task(task or metadata("task") or _task_of_pipe(here) or CHAT_TASK)
     auth = auth or _auth(request)
     return Caller(
         user_id=_text(user, "id") or SYSTEM_USER,
@@ -121,6 +136,11 @@ def find_caller(
         route=route,
         model_id=_picked(here, form, task) if picked else None,
     )
+
+
+def _task_of_pipe(here: Scene) -> str | None:
+    # Whoever calls models on the way to a title calls them for the title.
+    return None if here.call is None else here.call.caller.task
 
 
 def _picked(here: Scene, form: Mapping[str, Any], task: str) -> str | None:

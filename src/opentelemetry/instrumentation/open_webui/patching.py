@@ -48,7 +48,7 @@ class Target:
     covers: str
     """What is not seen without it, in words for a person."""
     when: str = ""
-    """The module whose import says that it is time to look; its own one, if empty."""
+    """The module without which there is nothing to look for; its own one, if empty."""
     since: tuple[int, ...] = (0, 6)
     """The first version of Open WebUI that has what it covers."""
     optional: bool = False
@@ -64,10 +64,12 @@ class Patcher:
         self._active = True
         self._undo: list[Callable[[], None]] = []
         self._state: dict[Target, str] = {}
+        self._here: set[str] = set()
 
     def install(self) -> None:
         """Wrap what is imported, and the rest when it is."""
-        for module in {target.when or target.module: None for target in self._targets}:
+        modules = [name for target in self._targets for name in (target.when, target.module)]
+        for module in filter(None, dict.fromkeys(modules)):
             wrapt.register_post_import_hook(functools.partial(self._imported, module), module)
         wrapt.register_post_import_hook(lambda _: self._report_absent(), MAIN)
 
@@ -81,9 +83,14 @@ class Patcher:
     def _imported(self, name: str, _module: ModuleType) -> None:
         if not self._active:
             return
+        self._here.add(name)
         for target in self._targets:
-            if (target.when or target.module) == name:
+            # Functions may bring in a client long after Open WebUI is there.
+            if name in (target.when, target.module) and self._is_time(target):
                 self._patch(target)
+
+    def _is_time(self, target: Target) -> bool:
+        return (not target.when or target.when in self._here) and target not in self._state
 
     def states(self) -> list[tuple[Target, str]]:
         """Return what became of each target: see :meth:`state`."""
@@ -147,7 +154,10 @@ def bound(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the arguments by name: which come by position differs between callers and versions."""
-    return {**dict(zip(_parameters(function), args, strict=False)), **kwargs}
+    method = getattr(function, "__func__", None)
+    # What is remembered by a method would keep its object.
+    names = _parameters(function) if method is None else _parameters(method)[1:]
+    return {**dict(zip(names, args, strict=False)), **kwargs}
 
 
 @functools.lru_cache(maxsize=256)

@@ -10,7 +10,7 @@ from . import bounds, deferred
 from .accounting import Accountant
 from .asking import UsageFilter
 from .call import Asked, ModelCall
-from .caller import Caller, find_caller, scene
+from .caller import Caller, find_caller, present
 from .connections import Connections
 from .groups import Groups
 from .guard import guarded
@@ -63,7 +63,7 @@ class Runtime:
             on_end: Hears of the ended call.
         """
         deferred.do()
-        here = scene.get()
+        here = present()
         turn = here.turn if here is not None else None
         parent = here.call if here is not None else None
 

@@ -3,10 +3,11 @@
 A surface announces that a call is coming (:class:`Leaf`, :class:`Announced`); the request itself
 then says which model is asked for, where, and whether it streams, after Open WebUI has resolved
 workspace models, prefixes and connections. A surface that ends up sending nothing has called no
-model, and one that sends twice has called twice. What nobody announced is looked at once: sent to a
-configured provider, it is a call on an unknown path.
+model, and one that sends twice has called twice. What nobody announced is looked at once: sent by a
+Function pipe, it is the pipe's; sent to a configured provider, it is a call on an unknown path.
 
-Knows no HTTP client: each has a module of its own in ``clients``.
+Knows no HTTP client: each has a module of its own in ``clients``. Some are made on others; the
+uppermost one is who calls (:func:`carrying`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from urllib.parse import SplitResult, urlsplit
 from . import endpoints, habits
 from .asking import UsageFilter, asking, may_ask
 from .call import Asked, ModelCall
-from .caller import Caller
+from .caller import Caller, running_pipe
 from .endpoints import Endpoint, Payload
 from .fast_json import loads
 from .guard import guarded, report
@@ -79,7 +80,7 @@ class Outgoing:
         own: Whether Open WebUI's own code sends it; only into such a request we put our wish.
     """
 
-    __slots__ = ("_habit", "asked", "asks", "caller", "payload", "runtime")
+    __slots__ = ("_habit", "asked", "asks", "caller", "payload", "runtime", "under_way")
 
     def __init__(
         self, runtime: Runtime, caller: Caller, asked: Asked, payload: Payload, *, own: bool
@@ -88,6 +89,8 @@ class Outgoing:
         self.caller = caller
         self.asked = asked
         self.payload = payload
+        self.under_way = False
+        """Whether a client is sending it, by way of others maybe."""
         streams = asked.stream and asked.endpoint.asks_usage and own
         self._habit = habits.key_of(asked.url, asked.model) if streams else ""
         self.asks = (
@@ -149,6 +152,9 @@ class Outgoing:
             known.came_unasked(self._habit, reported=reported, nulls=answer.nulls)
 
 
+_sending: Final[ContextVar[Outgoing | None]] = ContextVar("open_webui_sending", default=None)
+
+
 async def know_groups(out: Outgoing | None) -> None:
     """Wait, for a moment at most, until the groups of who calls are known."""
     try:
@@ -181,12 +187,24 @@ def carrying(
         watch(call, response)
         return response
 
+    token = _sending.set(out)
+    out.under_way = True
     try:
         with out.runtime.telemetry.current(call.span):
             yield answered
     except BaseException as error:
         call.fail(error)
         raise
+    finally:
+        out.under_way = False
+        _sending.reset(token)
+
+
+def _is_sent_already() -> bool:
+    """Whether this request is the lower part of one that is being watched."""
+    # Tasks that a client has begun meanwhile keep the variable; it ends for them, too.
+    above = _sending.get()
+    return above is not None and above.under_way
 
 
 @guarded
@@ -201,21 +219,45 @@ def outgoing(
         url: The whole address.
         body: Reads the request's body, when it comes to that.
     """
-    coming = announced.get()
-    if method.upper() != "POST" or not (coming or runtime.connections.has(url)):
+    coming, pipe = announced.get(), running_pipe()
+    if coming is None and pipe is None and not runtime.connections.has(url):
         return None
-    if not runtime.active:
+    if not runtime.active or _is_sent_already():
         return None
     parts, payload = urlsplit(url), _safely(body) or {}
-    endpoint = endpoints.find(parts.path, payload)
+    endpoint = endpoints.find(parts.path, payload, method.upper())
     expected = _expected(coming.leaf, endpoint) if coming is not None else None
     if coming is not None and expected is not None:
         return _outgoing(runtime, coming.leaf, coming.caller, parts, expected, payload, own=True)
-    if endpoint is None or not runtime.connections.has(url):
+    if endpoint is None:
+        return None
+    configured = runtime.connections.has(url)
+    if pipe is not None and (configured or _asks_model(runtime, url, parts, endpoint, payload)):
+        caller = pipe.caller
+    elif configured:
+        caller = runtime.unknown_caller(endpoint.operation, parts.path)
+    else:
         return None
     leaf = Leaf(provider=runtime.connections.provider(url))
-    caller = runtime.unknown_caller(endpoint.operation, parts.path)
     return _outgoing(runtime, leaf, caller, parts, endpoint, payload, own=False)
+
+
+def _asks_model(
+    runtime: Runtime, url: str, parts: SplitResult, endpoint: Endpoint, payload: Payload
+) -> bool:
+    """Whether a request to an address that nobody configured is a call to a model, and elsewhere.
+
+    Args:
+        runtime: Knows this server's own addresses.
+        url: The whole address.
+        parts: Its parts.
+        endpoint: What the end of the address looks like.
+        payload: The request's body.
+    """
+    named = endpoint.model(parts.path, parts.query, payload)
+    if endpoint is endpoints.ANY or not named:
+        return False
+    return not _safely(runtime.connections.is_own, url)
 
 
 def _expected(leaf: Leaf, endpoint: Endpoint | None) -> Endpoint | None:

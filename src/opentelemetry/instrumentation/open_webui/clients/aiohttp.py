@@ -14,12 +14,14 @@ from aiohttp.hdrs import CONTENT_LENGTH
 from aiohttp.streams import StreamReader
 
 from ..call import ModelCall, Passage, given_up_with
+from ..encodings import is_packed
 from ..endpoints import Payload
 from ..guard import guarded, report
 from ..patching import Wrapper
 from ..runtime import Runtime
 from ..stream import begins_with_error, shows_itself
 from ..transport import Outgoing, carrying, json_payload, know_groups, outgoing
+from .bodies import payload_of
 
 _CLOSED: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -38,7 +40,9 @@ def sends(runtime: Runtime) -> Wrapper:
 
     def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
         # Most requests of Open WebUI's are none of ours, and end here.
-        out = None if args and args[0] != "POST" else _read(runtime, args, kwargs)
+        method = args[0] if args else kwargs.get("method")
+        body = kwargs.get("data") is not None or kwargs.get("json") is not None
+        out = _read(runtime, args, kwargs) if body or method == "POST" else None
         return wrapped(*args, **kwargs) if out is None else _send(out, wrapped, args, kwargs)
 
     return wrapper
@@ -47,7 +51,10 @@ def sends(runtime: Runtime) -> Wrapper:
 @guarded
 def _read(runtime: Runtime, args: Any, kwargs: Mapping[str, Any]) -> Outgoing | None:
     method, url = (*args, kwargs.get("method"), kwargs.get("str_or_url"))[:2]
-    return outgoing(runtime, str(method), str(url), lambda: _payload(kwargs))
+    out = outgoing(runtime, str(method), str(url), lambda: _payload(kwargs))
+    if out is not None and is_packed(kwargs.get("data")):
+        out.asks = False  # There is no place for a wish.
+    return out
 
 
 def _payload(kwargs: Mapping[str, Any]) -> Payload:
@@ -55,7 +62,7 @@ def _payload(kwargs: Mapping[str, Any]) -> Payload:
         payload: Payload = kwargs["json"]
         return payload
     data = kwargs.get("data")
-    return _form(data) if isinstance(data, FormData) else json_payload(data)
+    return _form(data) if isinstance(data, FormData) else payload_of(data, kwargs.get("headers"))
 
 
 def _form(form: FormData) -> Payload:

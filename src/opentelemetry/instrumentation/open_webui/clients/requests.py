@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..call import ModelCall, given_up_with
+from ..call import ModelCall
 from ..guard import guarded
 from ..patching import Wrapper, bound
 from ..runtime import Runtime
-from ..transport import Outgoing, carrying, json_payload, know_groups_in_thread, outgoing
-from .bodies import read_at_once, watched
+from ..transport import Outgoing, carrying, know_groups_in_thread
+from . import urllib3
+from .bodies import asked, payload_of, read_at_once
 
 
 def sends(runtime: Runtime) -> Wrapper:
@@ -27,17 +28,15 @@ def sends(runtime: Runtime) -> Wrapper:
 
 @guarded
 def _read(runtime: Runtime, request: Any) -> Outgoing | None:
-    out = outgoing(runtime, request.method, request.url, lambda: json_payload(request.body))
-    if out is not None:
-        out.asks = False  # What a function asks for by itself is its own affair.
-    return out
+    body = lambda: payload_of(request.body, request.headers)  # noqa: E731
+    return asked(runtime, request.method, request.url, body)
 
 
 @guarded
 def _watch(call: ModelCall, response: Any) -> None:
-    call.answered(response.status_code, response.headers)
     if response._content_consumed:
+        call.answered(response.status_code, response.headers)
         read_at_once(call, response.content)
-        return
-    response.iter_content = watched(call, response.iter_content)
-    given_up_with(response, call.give_up)
+    else:
+        # It is read by way of urllib3, in whichever way it is.
+        urllib3.watch(call, response.raw)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..patching import Target
-from . import audio, chat, functions, images, ollama, openai, retrieval, server, tools
+from . import audio, chat, functions, images, ollama, openai, retrieval, server, threads, tools
 
 TARGETS: Final[tuple[Target, ...]] = (
     *openai.TARGETS,
@@ -21,4 +21,5 @@ TARGETS: Final[tuple[Target, ...]] = (
     *chat.TARGETS,
     *tools.TARGETS,
     *server.TARGETS,
+    *threads.TARGETS,
 )

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from .. import endpoints
 from ..call import Asked, ModelCall, watched
-from ..caller import Caller, find_caller, scene
+from ..caller import Caller, Scene, find_caller, present, scene
 from ..endpoints import Endpoint
 from ..guard import guarded
 from ..names import OTHER
@@ -107,19 +107,20 @@ def _caller(runtime: Runtime, given: Given) -> Caller:
 def _inside(
     runtime: Runtime, running: Running, call: ModelCall
 ) -> Callable[[], AbstractContextManager[None]]:
-    here = scene.get()
-    own = replace(here, call=call) if here is not None and running.delegates else here
+    here = present()
+    own = replace(here, call=call, lent=False) if here is not None and running.delegates else here
+    return lambda: inside(runtime, own, call)
 
-    @contextmanager
-    def inside() -> Iterator[None]:
-        token = scene.set(own)
-        try:
-            with runtime.telemetry.current(call.span):
-                yield
-        finally:
-            scene.reset(token)
 
-    return inside
+@contextmanager
+def inside(runtime: Runtime, own: Scene | None, call: ModelCall) -> Iterator[None]:
+    """Hold while something runs that belongs to a call."""
+    token = scene.set(own)
+    try:
+        with runtime.telemetry.current(call.span):
+            yield
+    finally:
+        scene.reset(token)
 
 
 @guarded

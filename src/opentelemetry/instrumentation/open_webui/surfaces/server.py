@@ -26,6 +26,7 @@ def incoming(runtime: Runtime) -> Wrapper:
     async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
         if runtime.active and args[0]["type"] != "lifespan":
             scene.set(Scene(HTTPConnection(args[0])))
+            runtime.connections.listens(args[0].get("server"))
         await wrapped(*args, **kwargs)
 
     return wrapper
@@ -137,13 +138,35 @@ TARGETS: Final = (
     ),
     *(
         Target(
-            "httpx",
-            f"{client}.send",
-            _client("httpx", function),
-            covers="calls to models over httpx",
+            module,
+            f"{pool}.urlopen",
+            _client("urllib3", "opens"),
+            covers="calls to models over urllib3",
             when=MAIN,
             optional=True,
         )
+        for module, pool in (
+            ("urllib3.poolmanager", "PoolManager"),
+            ("urllib3.connectionpool", "HTTPConnectionPool"),
+        )
+    ),
+    Target(
+        "http.client",
+        "HTTPConnection.request",
+        _client("http", "sends"),
+        covers="calls to models over urllib and http.client",
+        when=MAIN,
+    ),
+    *(
+        Target(
+            module,
+            f"{client}.send",
+            _client("httpx", function),
+            covers=f"calls to models over {module}",
+            when=MAIN,
+            optional=True,
+        )
+        for module in ("httpx", "httpx2")
         for client, function in (("Client", "sends"), ("AsyncClient", "sends_async"))
     ),
     Target(
