@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from e2e.functions import GIVEN, MADE
+from e2e.functions import GIVEN, HTTP_KINDS, MADE
 from e2e.truth import Expectation
 from harness.openwebui import VERSION, OpenWebUI, RequestFailed, serves
 from harness.provider import Provider, ServedCall
@@ -175,14 +175,18 @@ def pipe(name: str, model: str, *, tokens: bool = False, error: str | None = Non
     return chat(name, model, own=own, own_expected=answered, fields={"stream": stream})
 
 
-def unknown(name: str, model: str) -> Path:
+def calling(name: str, model: str) -> Path:
+    """A pipe that answers by calling a model, by whatever way: the call is the pipe's."""
     made = pipe(name, model)
-    return Path(name, made.route, made.body, expect(task="unknown"), own=made.own)
+    return Path(name, made.route, made.body, expect(model_id=model), own=made.own)
 
 
-def calling(name: str) -> Path:
-    made = pipe(name, "async_pipes.calls")
-    return Path(name, made.route, made.body, expect(model_id="async_pipes.calls"), own=made.own)
+def titling(name: str, model: str) -> Path:
+    """The same, where the pipe is asked for a title."""
+    own = replace(pipe(name, model).own, task="title_generation")
+    body = {"model": model, "messages": messages(name), "chat_id": "c1"}
+    route = "/api/v1/tasks/title/completions"
+    return Path(name, route, body, expect(model_id=model, task="title_generation"), own=own)
 
 
 def task(route: str, name: str, **fields: Any) -> Path:
@@ -208,12 +212,16 @@ def pipes() -> list[Path]:
             pipe(f"sync-counting-{way}", "sync_pipes.counting", tokens=True),
             pipe(f"sync-raising-{way}", "sync_pipes.raising", error="_OTHER"),
             pipe(f"async-raising-{way}", "async_pipes.raising", error="_OTHER"),
-            calling(f"calls-{way}"),
-            unknown(f"net-requests-{way}", "sync_pipes.requests"),
-            unknown(f"net-httpx-{way}", "sync_pipes.httpx"),
-            unknown(f"net-async-httpx-{way}", "async_pipes.httpx"),
-            unknown(f"net-aiohttp-{way}", "async_pipes.aiohttp"),
+            calling(f"calls-{way}", "async_pipes.calls"),
+            calling(f"sync-requests-{way}", "sync_pipes.requests"),
+            calling(f"sync-httpx-{way}", "sync_pipes.httpx"),
+            calling(f"async-httpx-{way}", "async_pipes.httpx"),
+            calling(f"async-aiohttp-{way}", "async_pipes.aiohttp"),
+            *(calling(f"{kind}-pipe-{way}", f"http_pipes.{kind}") for kind in HTTP_KINDS),
         ]
+    rows.append(titling("title-by-http", "http_pipes.httpx"))
+    rows.append(titling("title-by-thread", "http_pipes.thread"))
+    rows.append(titling("title-by-calls", "async_pipes.calls"))
     return rows  # fmt: skip
 
 

@@ -56,3 +56,21 @@ def test_what_is_reported_equals_what_was_served(
     expected = {path.case: path.expected for path in PATHS}
     expected |= {path.own.case: path.own_expected for path in PATHS if path.own is not None}
     assert_equal(receiver, Truth(server.world, served, expected))
+
+
+def test_what_a_pipe_calls_is_told_as_its_own_and_warned_of_by_nobody(
+    server: OpenWebUI, served: list[ServedCall], receiver: Receiver
+) -> None:
+    pipes = [path for path in PATHS if path.own is not None]
+    calls = [call for call in served if call.case in {path.case for path in pipes}]
+    assert {path.case for path in pipes if path.expected.model_id} == {call.case for call in calls}
+    spans = receiver.wait_for(lambda r: r.spans if len(r.spans) >= len(served) else None)
+    parents = {span.attributes["open_webui.call.id"]: span for span in spans}
+    made = [span for span in spans if "open_webui.call.parent_id" in span.attributes]
+    assert len(made) == len(calls)
+    for span in made:
+        parent = parents[span.attributes["open_webui.call.parent_id"]]
+        assert parent.attributes["gen_ai.provider.name"] == "open_webui.pipe"
+        assert span.trace_id == parent.trace_id
+    assert "that it does not know" not in server.log_text()
+    assert "instrumentation failed" not in server.log_text()

@@ -96,6 +96,8 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(WHOLE, "application/json")
 
+    do_GET = do_PUT = do_PATCH = do_POST
+
     def answer(self, text: bytes, kind: str) -> None:
         encoding, pack = PACKERS[self.setting.packer]
         packed = pack(text)

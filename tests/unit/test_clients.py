@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import gzip
 import http.client
 import json
 import logging
@@ -17,11 +18,13 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import httpx
 import httpx2
 import pytest
 import requests
 import urllib3
+from yarl import URL
 
 from opentelemetry.instrumentation.open_webui import deferred
 from opentelemetry.instrumentation.open_webui.call import ModelCall
@@ -400,6 +403,48 @@ def test_a_compressed_request_is_read(
     assert server.bodies == [packed] * 5
     models = [event["gen_ai.request.model"] for event in world.events]
     assert models == ["packed"] * 5
+
+
+BOM = b"\xef\xbb\xbf"
+
+
+@pytest.mark.parametrize("method", ["POST", "post", "PUT", "GET", "PATCH"])
+@pytest.mark.parametrize(
+    "path", ["/chat/completions", "//chat/completions", "/x/%2E%2E/embeddings"]
+)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, BOM.__add__], ids=("plain", "gzip", "BOM"))
+def test_however_it_is_sent_it_is_a_call(
+    world: World, server: Server, method: str, path: str, pack: Callable[[bytes], bytes]
+) -> None:
+    """As the passthrough sends on what its users write."""
+    world.configure(("openai.api_base_urls", server.base))
+    packed = pack(body(False))
+
+    async def send() -> None:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(method, URL(server.base + path, encoded=True), data=packed) as answer,
+        ):
+            await answer.read()
+
+    asyncio.run(send())
+    [event] = world.events
+    assert tokens(event)[2] is None
+    assert event["gen_ai.request.model"] == "base"
+    assert server.bodies == [packed]
+
+
+def test_who_lists_and_deletes_calls_no_model(world: World, server: Server) -> None:
+    world.configure(("openai.api_base_urls", server.base))
+
+    async def send() -> None:
+        async with aiohttp.ClientSession() as session:
+            for options in ({}, {"data": b""}, {"json": {"metadata": {}}}):
+                async with session.get(server.url, **options) as answer:
+                    await answer.read()
+
+    asyncio.run(send())
+    assert world.events == []
 
 
 def test_a_form_is_read(world: World, server: Server) -> None:
