@@ -362,16 +362,21 @@ class DirectApp:
             return None
         asked = event["data"]["data"]
         if asked["form_data"].get("stream"):
-            task = asyncio.create_task(self._stream(asked["form_data"], asked["channel"]))
+            begun: asyncio.Future[dict[str, Any]] = asyncio.Future()
+            task = asyncio.create_task(self._stream(asked["form_data"], asked["channel"], begun))
             self._tasks.add(task)
-            return {"status": True}
+            return await begun
         async with self._call(asked["form_data"]) as response:
             return dict(await response.json())
 
-    async def _stream(self, form: dict[str, Any], channel: str) -> None:
+    async def _stream(
+        self, form: dict[str, Any], channel: str, begun: asyncio.Future[dict[str, Any]]
+    ) -> None:
         async with self._call(form) as response:
+            # An error is told as it came, without its status.
+            begun.set_result({"status": True} if response.ok else await response.json())
             async for line in response.content:
-                if line.strip():
+                if response.ok and line.strip():
                     await self.socket.emit(channel, line.decode().strip())
         await self.socket.emit(channel, {"done": True})
 
@@ -409,15 +414,22 @@ DIRECT: dict[str, Any] = {
 }
 
 
-def direct_turn(server: OpenWebUI, provider: Provider, case: str, **fields: Any) -> Expectation:
+def direct_turn(
+    server: OpenWebUI,
+    provider: Provider,
+    case: str,
+    model: str = "gpt-std",
+    error: str | None = None,
+    **fields: Any,
+) -> Expectation:
     """A turn that the browser's own connection answers."""
 
     def turn(session: str) -> None:
-        more = {"session_id": session, "model_item": DIRECT, **fields}
-        server.turn(ALICE, DIRECT["id"], text(case), **more)
+        more = {"session_id": session, "model_item": {**DIRECT, "id": model}, **fields}
+        server.turn(ALICE, model, text(case), **more)
 
     asyncio.run(with_app(server, provider, ALICE, turn))
-    return Expectation("ui", user=ALICE, provider="open_webui.direct")
+    return Expectation("ui", user=ALICE, provider="open_webui.direct", errors=(error,))
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
@@ -429,6 +441,15 @@ def test_a_direct_connection_is_counted_though_the_browser_calls(
     [event] = accounts.check({case: expected})
     assert [call.stream for call in provider.snapshot()] == [stream]
     assert event.attributes["gen_ai.usage.output_tokens"] > 0
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_a_direct_connections_error_is_its_providers(
+    server: OpenWebUI, provider: Provider, accounts: Accounts, stream: bool
+) -> None:
+    case, model, error = f"direct-429-{stream}", "gpt-429", "rate_limit_exceeded"
+    expected = direct_turn(server, provider, case, model, error, stream=stream, tasks=())
+    accounts.check({case: expected})
 
 
 def test_what_never_reaches_the_browser_is_no_call(

@@ -267,6 +267,27 @@ def test_a_server_that_is_not_there_is_one_failed_call(world: World) -> None:
     assert not [event for event in world.events if not event.get("error.type")]
 
 
+@pytest.mark.parametrize(
+    ("base", "error"), [("", "401"), ("http://127.0.0.1:9/v1", "ClientConnectorError")]
+)
+def test_a_voice_that_is_let_in_by_nobody_has_failed(
+    world: World, server: Server, base: str, error: str
+) -> None:
+    server.status = 401
+    url = (base or server.base).replace("http", "ws") + "/realtime?model=voice"
+
+    async def speak() -> None:
+        async with aiohttp.ClientSession() as session:
+            await session.ws_connect(url)
+
+    with world.in_pipe(), pytest.raises(aiohttp.ClientError):
+        asyncio.run(speak())
+    [event] = world.events
+    assert event["error.type"] == error
+    assert event["gen_ai.operation.name"] == "realtime"
+    assert event["gen_ai.request.model"] == "voice"
+
+
 def test_redirects_and_retries_are_one_call(world: World, server: Server) -> None:
     url = server.url + "?moved"
     with world.in_pipe():

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import Any, Final, cast
 
-from aiohttp import ClientError, ClientResponse, FormData, WSMsgType
+from aiohttp import ClientError, ClientResponse, ClientResponseError, FormData, WSMsgType
 from aiohttp.hdrs import CONTENT_LENGTH
 from aiohttp.streams import StreamReader
 
@@ -171,19 +171,39 @@ def connects(runtime: Runtime) -> Wrapper:
     """Wrap ``aiohttp.ClientSession._ws_connect``: voice is spoken over a socket."""
 
     async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
-        socket = await wrapped(*args, **kwargs)
-        _listen(runtime, socket, str(args[0] if args else kwargs["url"]))
+        url = str(args[0] if args else kwargs["url"])
+        try:
+            socket = await wrapped(*args, **kwargs)
+        except BaseException as error:
+            _refuse(runtime, url, error)
+            raise
+        _listen(runtime, socket, url)
         return socket
 
     return wrapper
 
 
+def _voice(runtime: Runtime, url: str) -> Outgoing | None:
+    # The connection is configured, and compared, as an address of HTTP.
+    return outgoing(runtime, "POST", url.replace("ws", "http", 1), dict)
+
+
 @guarded
 def _listen(runtime: Runtime, socket: Any, url: str) -> None:
-    # The connection is configured, and compared, as an address of HTTP.
-    out = outgoing(runtime, "POST", url.replace("ws", "http", 1), dict)
+    out = _voice(runtime, url)
     if out is not None:
         socket.receive = Voice(out).watched(socket.receive)
+
+
+@guarded
+def _refuse(runtime: Runtime, url: str, error: BaseException) -> None:
+    """Take it that the provider, or the way to it, lets nobody speak: one call, which failed."""
+    out = _voice(runtime, url)
+    call = None if out is None else out.start()
+    if call is not None:
+        if isinstance(error, ClientResponseError):
+            call.answered(error.status, error.headers or {})
+        call.fail(error)
 
 
 class Voice:

@@ -36,6 +36,8 @@ class Running:
     images: Callable[[Given], int | None] = lambda _given: None
     asks: Callable[[Given], bool] = lambda _given: True
     """Whether the function gets as far as to ask the model."""
+    told: Callable[[BaseException], str | None] = lambda _error: None
+    """The ``error.type`` that an exception of the function passes on, if it does."""
     delegates: bool = False
     """Whether it may answer by calling models itself."""
 
@@ -55,7 +57,7 @@ def runs(running: Running) -> Callable[[Runtime], Wrapper]:
                 with inside():
                     result = await wrapped(*args, **kwargs)
             except BaseException as error:
-                call.fail(error)
+                call.end(told) if (told := _told(running, error)) else call.fail(error)
                 raise
             _answered(call, result, inside)
             return result
@@ -121,6 +123,11 @@ def inside(runtime: Runtime, own: Scene | None, call: ModelCall) -> Iterator[Non
             yield
     finally:
         scene.reset(token)
+
+
+@guarded
+def _told(running: Running, error: BaseException) -> str | None:
+    return running.told(error)
 
 
 @guarded
