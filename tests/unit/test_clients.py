@@ -26,10 +26,10 @@ import requests
 import urllib3
 from yarl import URL
 
-from opentelemetry.instrumentation.open_webui import deferred
+from opentelemetry.instrumentation.open_webui import compat, deferred
 from opentelemetry.instrumentation.open_webui.call import ModelCall
 from opentelemetry.instrumentation.open_webui.caller import Scene, find_caller
-from opentelemetry.instrumentation.open_webui.connections import OWN, Connections
+from opentelemetry.instrumentation.open_webui.connections import Connections
 from opentelemetry.instrumentation.open_webui.groups import Groups
 from opentelemetry.instrumentation.open_webui.patching import Patcher
 from opentelemetry.instrumentation.open_webui.runtime import Runtime
@@ -233,17 +233,23 @@ def test_at_an_address_of_nobodys_a_pipe_calls_models_by_endpoints_that_are_know
 
 
 def test_what_a_pipe_asks_of_open_webui_itself_is_counted_where_it_comes_in(
-    world: World, server: Server
+    world: World, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.runtime.connections.listens(("10.0.0.1", httpx.URL(server.url).port))
+    port = httpx.URL(server.url).port
+    world.runtime.connections.listens(("10.0.0.1", port))
     with world.in_pipe():
+        httpx.post(server.url.replace("/v1/", "/api/"), json=form(False))
+        assert world.events == []
         httpx.post(server.url, json=form(False))
-    assert world.events == []
-    world.configure((OWN, "https://chat.example"))
-    assert world.runtime.connections.is_own("https://chat.example/api/chat/completions")
-    assert not world.runtime.connections.has("https://chat.example/api/chat/completions")
-    assert not world.runtime.connections.is_own("https://chat.example.org/v1/chat/completions")
-    assert not world.runtime.connections.is_own("http://10.0.0.1:1/v1/chat/completions")
+        assert len(world.events) == 1
+    monkeypatch.setattr(compat, "_own_hosts", frozenset({"chat.example"}))
+    own = world.runtime.connections.is_own
+    assert own("https://chat.example/api/chat/completions")
+    assert own(f"http://10.0.0.1:{port}/ollama/api/chat")
+    assert own(f"http://open-webui:{port}/api/v1/messages")
+    assert not own("https://chat.example/litellm/v1/chat/completions")
+    assert not own("https://openrouter.ai/api/v1/chat/completions")
+    assert not own("http://ollama:11434/api/chat")
 
 
 def test_an_error_is_one(world: World, server: Server) -> None:

@@ -326,6 +326,24 @@ def test_errors_inside_an_answer(error: object, kind: str) -> None:
     assert read_message(OPENAI, {"error": error}).error == kind
 
 
+@pytest.mark.parametrize(
+    ("details", "kind"),
+    [
+        (
+            {"type": "failed", "error": {"type": "x", "code": "rate_limit_exceeded"}},
+            "rate_limit_exceeded",
+        ),
+        ({"type": "failed", "error": {"type": "server_error", "code": None}}, "server_error"),
+        ({"type": "failed", "error": None}, "_OTHER"),
+        (None, "_OTHER"),
+    ],
+)
+def test_a_failed_response_of_a_voice_call_says_why(details: Any, kind: str) -> None:
+    response = {"status": "failed", "status_details": details}
+    message = {"type": "response.done", "response": response}
+    assert read_message(RESPONSES, message).error == kind
+
+
 def test_the_first_message_names_model_and_id() -> None:
     answer = read(OPENAI, b": a comment\n\n" + sse(text(), text(finish="stop")))
     assert (answer.model, answer.id, answer.finish_reasons) == ("m-1", "c1", ["stop"])

@@ -83,9 +83,8 @@ def _token(request: Any) -> str:
 
 
 # Where Open WebUI keeps the addresses of providers, in `Config` since 0.11, and before that in
-# `app.state.config` by another name; with them, its own.
+# `app.state.config` by another name.
 _BASE_URLS: Final = {
-    "webui.url": "WEBUI_URL",
     "openai.api_base_urls": "OPENAI_API_BASE_URLS",
     "ollama.base_urls": "OLLAMA_BASE_URLS",
     "rag.openai.api_base_url": "RAG_OPENAI_API_BASE_URL",
@@ -108,7 +107,7 @@ _BASE_URLS: Final = {
 
 
 async def base_urls() -> list[tuple[str, str]]:
-    """Return (configuration key, base URL) of every provider, and of Open WebUI itself."""
+    """Return (configuration key, base URL) of every provider that Open WebUI is configured for."""
     with suppress_instrumentation():
         values = await _configured()
     return [

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from . import providers
+from .compat import own_hosts
 from .guard import report
 from .providers import Provider
 
@@ -18,8 +19,9 @@ Lookup = Callable[[], Awaitable[Iterable[tuple[str, str]]]]
 
 # An administrator who adds a connection waits no longer than this for the net to know it.
 _SECONDS: Final = 30.0
-OWN: Final = "webui.url"
-"""The configuration key of Open WebUI's own address, which is no provider's."""
+# All that Open WebUI serves of models begins so.
+_OWN_PATHS: Final = ("/api/", "/openai/", "/ollama/")
+_PORTS: Final = {"http": 80, "https": 443}
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "0.0.0.0", "::1")
 
 
@@ -36,7 +38,6 @@ class Connections:
         self._clock = clock
         self._known: tuple[str, ...] = ()
         self._keys: dict[str, str] = {}
-        self._own_url = ""
         self._own_ports: set[int] = set()
         self._own_hosts = {*_LOOPBACK, socket.gethostname().lower()}
         self._asked = float("-inf")
@@ -57,10 +58,14 @@ class Connections:
 
     def is_own(self, url: str) -> bool:
         """Whether an address is this server's: what is asked of it is counted where it comes in."""
-        if self._own_url and url.startswith(f"{self._own_url}/"):
-            return True
         parts = urlsplit(url)
-        return (parts.hostname or "") in self._own_hosts and parts.port in self._own_ports
+        if not parts.path.startswith(_OWN_PATHS):
+            return False
+        # A name without a dot is a container's, and may be ours.
+        host = parts.hostname or ""
+        near = host in self._own_hosts or "." not in host
+        port = parts.port or _PORTS.get(parts.scheme)
+        return parts.netloc in own_hosts() or (near and port in self._own_ports)
 
     def provider(self, url: str) -> Provider | None:
         """Return who is called at an address, where the kind of the connection says so."""
@@ -73,12 +78,10 @@ class Connections:
         self._asked = self._clock()
         try:
             found = {_bare(url): key for key, url in await self._lookup() if _bare(url)}
-            own = next((url for url, key in found.items() if key == OWN), "")
         except Exception:
             report("the lookup of Open WebUI's connections")
             return
-        found.pop(own, None)
-        self._own_url, self._keys, self._known = own, found, tuple(found)
+        self._keys, self._known = found, tuple(found)
 
     def _start(self) -> None:
         task = asyncio.get_running_loop().create_task(self.load())

@@ -229,7 +229,9 @@ def read_responses(message: Message, answer: Answer) -> None:
     if status in ("completed", "incomplete", "failed", "cancelled"):
         _finished(answer, status)
     if status == "failed":
-        answer.error = answer.error or OTHER
+        # Realtime says why in a place of its own.
+        failure = nested(nested(response, "status_details"), "error")
+        answer.error = answer.error or errors.of_answer(failure)
     usage = nested(response, "usage")
     if usage:
         answer.reports.add(usage_of(usage))
