@@ -21,7 +21,7 @@ from harness.seed import WorkspaceModel, create_model
 @pytest.fixture(scope="module")
 def server(provider: Provider, receiver: Receiver, database: Postgres) -> Iterator[OpenWebUI]:
     env = {**environment(provider), "PGVECTOR_DB_URL": database.url}
-    with instrumented(provider, receiver, env) as server:
+    with instrumented(provider, receiver, env, interval=1.0) as server:
         functions.install(server, provider.openai_url)
         create_model(server, WorkspaceModel("orphan", "Orphan", "gone", {}, {}))
         server.ask("GET", "/api/models?refresh=true", user="admin")

@@ -16,7 +16,10 @@ import pytest
 from harness.openwebui import VERSION
 from opentelemetry.instrumentation.open_webui.surfaces import TARGETS
 
-SENDS = frozenset(("post", "put", "patch", "request", "send", "stream", "ws_connect", "urlopen"))
+SENDS = frozenset((
+    "post", "put", "patch", "request", "send", "stream", "ws_connect", "urlopen", "urlretrieve",
+    "putrequest", "getresponse",
+))  # fmt: skip
 # Libraries that would call models without any of these.
 SDKS = frozenset(("openai", "anthropic", "ollama", "litellm", "cohere", "mistralai", "groq"))
 # The place where a wrapped function is called, rather than a place that it calls.
