@@ -369,6 +369,30 @@ def test_an_abandoned_answer_is_cancelled(
     assert tokens(event) == (None, None, "cancelled")
 
 
+OPENED: dict[str, Callable[[str], Any]] = {
+    "httpx": lambda url: httpx.Client().send(
+        httpx.Request("POST", url, json=form(True)), stream=True
+    ),
+    "requests": lambda url: requests.post(url, json=form(True), stream=True),
+    "urllib": lambda url: urllib.request.urlopen(urllib.request.Request(url, body(True))),
+    "urllib3": lambda url: urllib3.request("POST", url, json=form(True), preload_content=False),
+}
+
+
+@pytest.mark.parametrize("opened", OPENED.values(), ids=OPENED)
+def test_an_answer_that_is_closed_is_over_though_it_is_kept(
+    world: World, server: Server, opened: Callable[[str], Any]
+) -> None:
+    server.halting = True
+    with world.in_pipe():
+        answer = opened(server.url)
+    answer.close()
+    server.halts.set()
+    server.halts.clear()
+    assert [tokens(event) for event in world.events] == [(None, None, "cancelled")]
+    assert answer is not None
+
+
 LINES: dict[str, Callable[[str], Any]] = {
     "httpx": lambda url: (
         httpx.Client().send(httpx.Request("POST", url, json=form(True)), stream=True).iter_lines()
