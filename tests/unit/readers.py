@@ -221,6 +221,18 @@ _aiohttp("content", lambda answer: answer.content)
 _aiohttp("iter_any", lambda answer: answer.content.iter_any())
 
 
+@reader("aiohttp compressed")
+def _(url: str, stream: bool) -> Any:
+    async def ask() -> Any:
+        async with (
+            aiohttp.ClientSession(auto_decompress=False) as session,
+            session.post(url, json=form(stream)) as answer,
+        ):
+            return await answer.content.read()
+
+    return asyncio.run(ask())
+
+
 def sdk(url: str) -> dict[str, Any]:
     return {"base_url": url.removesuffix("/chat/completions"), "api_key": "k", "max_retries": 0}
 

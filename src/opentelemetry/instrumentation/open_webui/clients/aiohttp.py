@@ -14,7 +14,7 @@ from aiohttp.hdrs import CONTENT_LENGTH
 from aiohttp.streams import StreamReader
 
 from ..call import ModelCall, Passage, given_up_with
-from ..encodings import is_packed
+from ..encodings import Plain, is_packed
 from ..endpoints import Payload
 from ..guard import guarded, report
 from ..patching import Wrapper
@@ -74,7 +74,8 @@ async def _send(
     out: Outgoing, wrapped: Callable[..., Awaitable[Any]], args: Any, kwargs: Mapping[str, Any]
 ) -> Any:
     await know_groups(out)
-    with carrying(out, _watch) as answered:
+    watch = _watch if _is_unpacked(wrapped, kwargs) else _watch_packed
+    with carrying(out, watch) as answered:
         response = await _ask(out, wrapped, args, kwargs) if out.asks else None
         return answered(await wrapped(*args, **kwargs) if response is None else response)
 
@@ -144,6 +145,37 @@ async def _beginning(content: StreamReader) -> bytes:
         warnings.simplefilter("ignore", DeprecationWarning)
         content.unread_data(kept)
     return kept
+
+
+def _is_unpacked(send: Any, kwargs: Mapping[str, Any]) -> bool:
+    """Whether the session decompresses what comes, as it does if it is not told otherwise."""
+    wanted, session = kwargs.get("auto_decompress"), getattr(send, "__self__", None)
+    return bool(getattr(session, "auto_decompress", True) if wanted is None else wanted)
+
+
+@guarded
+def _watch_packed(call: ModelCall, response: ClientResponse) -> None:
+    call.usage_filter = None
+    _watch(call, response)
+    body: Any = response.content
+    if type(body) is WatchedBody:
+        body.passage = PackedPassage(call, response.headers.get("Content-Encoding"))
+
+
+class PackedPassage(Passage):
+    """What reads an answer that passes compressed."""
+
+    __slots__ = ("_plain",)
+
+    def __init__(self, call: ModelCall, encoding: str | None) -> None:
+        super().__init__(call)
+        self._plain = Plain(encoding)
+
+    def piece(self, piece: bytes) -> bytes:
+        """Take a piece, and pass it on as it is."""
+        for part in self._plain.pieces(piece):
+            super().piece(part)
+        return piece
 
 
 @guarded
