@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.servers import PREFIX, instrumented, otlp
+from e2e.servers import PREFIX, instrumented, teach, otlp
 from e2e.truth import USAGE_REQUESTS, USAGE_TOKENS, Expectation, Truth, assert_equal, reported
 from harness.openwebui import HOST, OpenWebUI, free_port
 from harness.otlp import Receiver
@@ -237,7 +237,9 @@ def test_prometheus_on_loopback_without_any_otlp_endpoint(provider: Provider) ->
         "OTEL_EXPORTER_PROMETHEUS_PORT": str(port),
         f"{PREFIX}ANNOUNCE_SECONDS": "1",
     }
-    with seeded_server(provider, launcher="instrument", env=env) as server:
+    server = seeded_server(provider, launcher="instrument", env=env)
+    teach(server, provider)
+    with server:
         truth = use(server, provider)
         assert set(scrape(port).values()) == {0.0}
         time.sleep(1.1)
