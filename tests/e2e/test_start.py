@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.servers import PREFIX, instrumented, teach, otlp
+from e2e.servers import PREFIX, instrumented, otlp, teach
 from e2e.truth import USAGE_REQUESTS, USAGE_TOKENS, Expectation, Truth, assert_equal, reported
 from harness.openwebui import HOST, OpenWebUI, free_port
 from harness.otlp import Receiver
