@@ -30,8 +30,8 @@ types: setup ## Types, by mypy --strict
 	$(PINS)/mypy
 
 unit: setup ## Fast tests of the parts, on Open WebUI's OpenTelemetry pins and on the newest
-	$(PINS)/python -m pytest -q --numprocesses auto tests/unit tests/dashboards
-	$(NEWEST)/python -m pytest -q --numprocesses auto tests/unit
+	$(PINS)/python -m pytest -q --numprocesses 3 tests/unit tests/dashboards
+	$(NEWEST)/python -m pytest -q --numprocesses 3 tests/unit
 
 e2e: setup ## The real Open WebUI against a provider that counts, on the pins and in part on the newest
 	$(PINS)/python -m pytest tests/e2e
