@@ -55,6 +55,11 @@ def case(name: str, expect: dict[str, Any], *answers: dict[str, Any]) -> Provide
     return ProviderCase(name, (turn, request), answers, expect, last=True)
 
 
+def measured(pieces: list[str]) -> dict[str, str]:
+    """The head of a stream that is sent as a whole."""
+    return {**SSE, "content-length": str(len("".join(pieces).encode()))}
+
+
 def asked(name: str, *messages: dict[str, Any]) -> ProviderCase:
     """Reports when asked, in some shape; unasked, the stream is plain."""
     return case(name, TOLD, answer("unasked", stream(*PLAIN)), answer("asked", stream(*messages)))
@@ -311,6 +316,12 @@ OWN_CASES = [
     asked("asked-no-choices", *PLAIN, {"id": "chatcmpl-own", "usage": USAGE}),
     asked("asked-on-the-last", *WORDS, {**PLAIN[-1], "usage": USAGE}),
     asked("asked-on-all", *({**message, "usage": USAGE} for message in PLAIN)),
+    case(
+        "asked-and-measured",
+        TOLD,
+        answer("unasked", stream(*PLAIN), headers=measured(stream(*PLAIN))),
+        answer("asked", stream(*PLAIN, REPORT), headers=measured(stream(*PLAIN, REPORT))),
+    ),
     # Never.
     case("never", GUESSED, answer("any", stream(*PLAIN))),
     # Not to be asked.

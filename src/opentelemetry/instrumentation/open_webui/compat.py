@@ -153,6 +153,12 @@ async def _webui_url() -> object:
     return getattr(config, "WEBUI_URL", None)
 
 
+def passes_length_on() -> bool:
+    """Whether Open WebUI tells clients the length that a provider gave its answer."""
+    router = sys.modules.get("open_webui.routers.openai")
+    return "content-length" not in getattr(router, "_STRIP_PROXY_HEADERS", ())
+
+
 def data_dir() -> Path | None:
     """Return the directory in which Open WebUI keeps its data, if it says where that is."""
     directory = getattr(sys.modules.get("open_webui.env"), "DATA_DIR", None)

@@ -14,6 +14,7 @@ from aiohttp.hdrs import CONTENT_LENGTH
 from aiohttp.streams import StreamReader
 
 from ..call import ModelCall, Passage, given_up_with
+from ..compat import passes_length_on
 from ..encodings import Plain, is_packed
 from ..endpoints import Payload
 from ..guard import guarded, report
@@ -184,14 +185,18 @@ def _watch(call: ModelCall, response: ClientResponse) -> None:
     if response.content.at_eof():
         call.end()
         return
-    if response.content_type != _EVENTS or CONTENT_LENGTH in response.headers:
-        # No stream of chunks, or one whose length is told already.
+    if response.content_type != _EVENTS or _is_measured(response):
         call.usage_filter = None
     body = WatchedBody(response.content, call)
     if response.content_type.startswith(_MUTE) or _is_sound(call, response):
         body.passage.mute()
     response.content = cast(StreamReader, body)
     given_up_with(response, body.give_up)
+
+
+def _is_measured(response: ClientResponse) -> bool:
+    """Whether the client knows how long the answer is, so that nothing can be taken out."""
+    return CONTENT_LENGTH in response.headers and passes_length_on()
 
 
 def _is_sound(call: ModelCall, response: ClientResponse) -> bool:
