@@ -41,8 +41,8 @@ _LONGEST_END: Final = 32
 # What may stand before a line: spaces, and the mark of its encoding before the first.
 _BLANK: Final = b" \t\xef\xbb\xbf"
 _ODD_STARTS: Final = frozenset(_BLANK)
-# Lines of one message that is written over several; nobody needs more.
-_MOST_PARTS: Final = 1_000
+# Bytes of a message that is written over several lines: it is held until its event ends.
+_LONGEST_SPREAD: Final = 1 << 16
 # How an event stream begins.
 _EVENTS: Final = (b"data:", b"event:", b":", b"id:", b"retry:", b"error:")
 
@@ -55,6 +55,7 @@ class StreamReader:
         "_failing",
         "_held",
         "_kept",
+        "_parted",
         "_parts",
         "_rest",
         "_said",
@@ -78,6 +79,7 @@ class StreamReader:
         self._failing = False
         self._spread = False
         self._parts: list[bytes] = []
+        self._parted = 0
         self._kept: list[bytes] = []
         self._said = 0
         self._size = 0
@@ -154,10 +156,24 @@ class StreamReader:
             self._end_event()
 
     def _end_event(self) -> None:
-        """Take it that what was written over several lines ends here, and was no message."""
-        if b'"usage"' in b"".join(self._parts):
-            dropped("usage in a message that is no JSON", self._parts[0])
-        self._parts.clear()
+        """Take it that an event ends whose message is written over several lines, or broken."""
+        parts, self._parts, self._parted = self._parts, [], 0
+        whole = b"\n".join(parts)
+        message = _parsed(whole) if len(parts) > 1 else None
+        if message is not None:
+            self.chunks -= len(parts) - 1
+            self._take_spread(message, whole)
+        elif b'"usage"' in whole:
+            dropped("usage in a message that is no JSON", whole)
+
+    def _take_spread(self, message: Message, whole: bytes) -> None:
+        if not self._spread:
+            # Until now each line was taken for a message.
+            self._spread, self._said, self._size = True, 0, 0
+            self._kept.clear()
+        self._take(message)
+        if self.answer.error is None:
+            self._note(whole)
 
     def _line(self, line: bytes) -> None:
         if b"\r" in line and not self._clipped:
@@ -210,35 +226,20 @@ class StreamReader:
 
     def _parse(self, line: bytes) -> None:
         message = salvage(line) if self._clipped else message_of(line)
-        if message is None:
-            message, line = self._joined(line)
-        if message is None:
-            return
+        if message is not None:
+            self._take(message)
+            if self._spread and self.answer.error is None:
+                self._note(line)
+        elif line.startswith(b"data:") and self._parted + len(line) <= _LONGEST_SPREAD:
+            self._parts.append(line[5:].strip())
+            self._parted += len(line)
+
+    def _take(self, message: Message) -> None:
         self._started = True
         self.wire.read(message, self.answer)
-        if self._spread and self.answer.error is None:
-            self._note(line)
         if self._failing:
             self.answer.error = self.answer.error or errors.of_answer(message)
             self._failing = False
-
-    def _joined(self, line: bytes) -> tuple[Message | None, bytes]:
-        """Return the message that ends with this line, if it is written over several."""
-        if not line.startswith(b"data:"):
-            return None, line
-        self._parts.append(line[5:].strip())
-        self.chunks -= 1
-        whole = b"\n".join(self._parts)
-        message = _parsed(whole) if len(self._parts) > 1 else None
-        if message is not None:
-            self.chunks += 1
-            if not self._spread:
-                # Until now each line was taken for a message.
-                self._spread, self._said, self._size = True, 0, 0
-                self._kept.clear()
-        if message is not None or len(self._parts) >= _MOST_PARTS:
-            self._parts.clear()
-        return message, whole
 
 
 class BodyReader:
