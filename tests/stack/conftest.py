@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.servers import PREFIX
+from e2e.servers import PREFIX, teach
 from harness.openwebui import OpenWebUI, free_port
 from harness.programs import ROOT, Agent, Collector, Jaeger, Prometheus
 from harness.provider import Provider
@@ -69,7 +69,9 @@ def stack_of(
     with Provider() as provider, prometheus, jaeger, collector, agent as nearest:
         settings = {f"{PREFIX}GROUPS_CACHE_SECONDS": "1"}
         env_of_server = {**exporting_to(nearest.otlp), **settings, **(server_env or {})}
-        with seeded_server(provider, launcher="instrument", env=env_of_server) as server:
+        server = seeded_server(provider, launcher="instrument", env=env_of_server)
+        teach(server, provider)
+        with server:
             provider.clear()
             yield Stack(provider, server, collector, prometheus, jaeger)
 

@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,6 +47,7 @@ _SPOKEN: Final = frozenset((
 ))  # fmt: skip
 
 _PICTURES: Final = frozenset(("image_url", "input_image", "image"))
+_MESSAGES: Final = ("messages", "input", "contents")
 _WITH_PICTURES: Final = ("content", "parts", "output")
 
 _ENCODING: Final = "cl100k_base"
@@ -77,8 +78,8 @@ def of_request(payload: Mapping[str, Any]) -> Text:
     """Measure what the body of a request gives to a model to read."""
     messages = payload.get("messages")
     count = len(messages) if isinstance(messages, list) else 0
-    given = [payload[name] for name in _FIELDS if name in payload]
-    return replace(_measure(_given(payload), count), pictures=_pictures(given, _DEEPEST))
+    pictures = sum(_pictures(payload[name], _DEEPEST) for name in _MESSAGES if name in payload)
+    return _measure(_given(payload), count, pictures)
 
 
 def of_answer(message: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Text:
@@ -86,13 +87,13 @@ def of_answer(message: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Text:
     return _measure(spoken(message))
 
 
-def _measure(pieces: Iterator[str], messages: int = 0) -> Text:
+def _measure(pieces: Iterator[str], messages: int = 0, pictures: int = 0) -> Text:
     size, sample = 0, ""
     for piece in pieces:
         size += utf8_size(piece)
         if len(sample) < _SAMPLE:
             sample += piece[: _SAMPLE - len(sample)]
-    return Text(size, sample, messages)
+    return Text(size, sample, messages, pictures)
 
 
 def utf8_size(text: str) -> int:
@@ -126,16 +127,18 @@ def _pictures(value: object, depth: int) -> int:
     Source: the API references of OpenAI (``image_url``, ``input_image``), Anthropic (``image``),
     Gemini (``inlineData``) and Ollama (``images``).
     """
-    if not depth or not isinstance(value, (Mapping, list)):
+    if not depth or isinstance(value, str):
         return 0
     if isinstance(value, list):
-        return sum(_pictures(inner, depth - 1) for inner in value if not isinstance(inner, str))
+        return sum([_pictures(inner, depth - 1) for inner in value])
+    if not isinstance(value, Mapping):
+        return 0
     if value.get("type") in _PICTURES or "inlineData" in value:
         return _PER_SMALL_PICTURE if _detail(value) == "low" else _PER_PICTURE
     images = value.get("images")
     own = len(images) * _PER_PICTURE if isinstance(images, list) else 0
-    inner = (value[name] for name in _WITH_PICTURES if name in value)
-    return own + sum(_pictures(one, depth - 1) for one in inner)
+    inner = [value[name] for name in _WITH_PICTURES if name in value]
+    return own + sum([_pictures(one, depth - 1) for one in inner])
 
 
 def _detail(part: Mapping[str, Any]) -> object:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .bounds import MOST_TOKENS
-from .usage import Usage
+from .usage import NOTHING, Usage
 
 # A choice more or less makes no difference beyond it.
 _MOST_CHOICES: Final = 128
@@ -114,10 +114,10 @@ class UsageReports:
     __slots__ = ("_all", "_choices", "_closing", "_known", "_previous", "_shared")
 
     def __init__(self) -> None:
-        self._known = Usage()
+        self._known = NOTHING
         self._closing: Usage | None = None
         self._choices: dict[int, _Outputs] = {}
-        self._all = _Outputs()
+        self._all: _Outputs | None = None
         self._previous: tuple[int, int] | None = None
         self._shared = True
 
@@ -150,7 +150,7 @@ class UsageReports:
     @property
     def needs_text(self) -> bool:
         """Whether the text that came with them decides how they are read."""
-        if self._closes():
+        if not self._choices or self._closes():
             return False
         return any(not outputs.is_plain for outputs in self._choices.values())
 
@@ -160,7 +160,7 @@ class UsageReports:
         Args:
             said: Tokens of its text, about; ``None`` if nobody knows.
         """
-        if self._closes() or not self._choices:
+        if not self._choices or self._closes():
             return Total(self._known)
         made, reasoning, doubtful = self._outputs(said)
         cleared = Usage(self._known.input, None, self._known.cache_read, self._known.cache_creation)
@@ -173,7 +173,7 @@ class UsageReports:
         return bool(made) and made is not None and made >= highest
 
     def _outputs(self, said: float | None) -> tuple[int, int | None, bool]:
-        if len(self._choices) > 1 and self._shared:
+        if len(self._choices) > 1 and self._shared and self._all is not None:
             return self._all.last, self._all.reasoning, False
         share = None if said is None else said / len(self._choices)
         readings = [outputs.reading(share) for outputs in self._choices.values()]
@@ -189,5 +189,7 @@ class UsageReports:
         if self._previous is not None and self._previous[0] != key:
             self._shared = self._shared and made > self._previous[1]
         self._previous = (key, made)
-        self._choices.setdefault(key, _Outputs()).add(made, usage)
+        if self._all is None:
+            self._all = _Outputs()
         self._all.add(made, usage)
+        self._choices.setdefault(key, _Outputs()).add(made, usage)

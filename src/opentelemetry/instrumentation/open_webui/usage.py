@@ -38,7 +38,7 @@ class Usage:
 
     def gaining(self, later: Usage) -> Usage:
         """Return what both say together: the later count, unless it is a 0 after another one."""
-        if self == _NOTHING:
+        if self is NOTHING:
             return later
         return Usage(
             *(
@@ -53,7 +53,7 @@ class Usage:
 
     def highest(self, other: Usage) -> Usage:
         """Return the higher one of each count."""
-        if self == _NOTHING:
+        if self is NOTHING:
             return other
         return Usage(
             *(
@@ -72,7 +72,8 @@ class Usage:
         )
 
 
-_NOTHING: Final = Usage()
+NOTHING: Final = Usage()
+"""What is known before anything was said."""
 
 
 def added(*counts: int | None) -> int | None:

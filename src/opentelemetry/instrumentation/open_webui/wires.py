@@ -196,6 +196,9 @@ def read_openai(message: Message, answer: Answer) -> None:
 
 
 def _usage_in(message: Message, choices: list[Message]) -> Message:
+    usage = nested(message, "usage")
+    if usage:
+        return usage
     places = (message, nested(message, "x_groq"), *choices[:1])
     return next(filter(None, (nested(place, "usage") for place in places)), {})
 
