@@ -244,13 +244,16 @@ def _find(answered: str | None, model: str, provider: str, url: str) -> tuple[An
 
 def of_model(bill: Bill, provider: Any, model: Any) -> Decimal | None:
     """Return a cost by the price of a model in the list; ``None`` if it has none for this."""
+    from genai_prices import Usage
+
     usage = _listed(bill.amounts())
     # Nothing was used, or nobody knows how much.
     if not any(usage.values()):
         return None
     context = {"service_tier": bill.tier, "speed": bill.speed}
     found = model.calc_price(
-        usage,
+        # Of a mapping it would look for each of its units.
+        Usage(**usage),
         provider,
         genai_request_timestamp=datetime.now(tz=UTC),
         price_context={name: value for name, value in context.items() if value},
