@@ -38,7 +38,7 @@ WRITERS = [
     for permission in ("read", "write")
 ]
 # A new series is announced in one export and moves in the next one.
-SETTLED = 5
+SETTLED = 6
 
 Judge = Callable[[ServedCall], Expectation]
 
