@@ -11,7 +11,7 @@ from .answer import Answer
 from .billed import INPUT_DETAILS, OUTPUT_DETAILS, billed_of, nested
 from .bounds import MOST_PAGES, MOST_SECONDS, number, text_or_none, whole
 from .names import OTHER
-from .usage import Usage, added, count
+from .usage import NOTHING, Usage, added, count
 
 Message = Mapping[str, Any]
 
@@ -188,10 +188,12 @@ def read_openai(message: Message, answer: Answer) -> None:
         if choice.get("error") or reason == "error":
             answer.error = answer.error or errors.of_answer(choice.get("error"))
     usage = _usage_in(message, choices)
-    if usage or message.get("timings"):
-        report = usage_of(usage) if usage else Usage()
-        timings = timings_of(nested(message, "timings"))
-        answer.reports.add(report.lacking(timings) if report else timings, _choice_of(choices))
+    timings = nested(message, "timings")
+    if usage or timings:
+        report = usage_of(usage) if usage else NOTHING
+        if timings:
+            report = report.lacking(timings_of(timings)) if report else timings_of(timings)
+        answer.reports.add(report, _choice_of(choices))
     _read_billed(usage, message, answer)
 
 
