@@ -36,7 +36,8 @@ def use_this_loop() -> None:
 
 def do() -> None:
     """Do what has been put off so far."""
-    while True:
+    # Nearly always there is nothing, and an exception would say so dearly.
+    while not _waiting.empty():
         try:
             work = _waiting.get_nowait()
         except Empty:

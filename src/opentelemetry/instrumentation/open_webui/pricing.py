@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -83,6 +83,9 @@ LISTED: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """In which amounts of the list each unit counts; it counts requests by itself."""
 _NOTHING: Final = {name: 0 for names in LISTED.values() for name in names}
+_MOST_KNOWN: Final = 1000
+_priced: Final[dict[int, tuple[Any, tuple[str, ...]]]] = {}
+"""The names of the amounts that a model has prices for, by its identity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,10 +249,13 @@ def of_model(bill: Bill, provider: Any, model: Any) -> Decimal | None:
     """Return a cost by the price of a model in the list; ``None`` if it has none for this."""
     from genai_prices import Usage
 
-    usage = _listed(bill.amounts())
+    sums = _listed(bill.amounts())
     # Nothing was used, or nobody knows how much.
-    if not any(usage.values()):
+    if not any(sums.values()):
         return None
+    # The list looks long at each amount; a zero says something only where there is a price for it.
+    usage = {name: sums[name] for name in _priced_names(model)}
+    usage.update((name, amount) for name, amount in sums.items() if amount)
     context = {"service_tier": bill.tier, "speed": bill.speed}
     found = model.calc_price(
         # Of a mapping it would look for each of its units.
@@ -261,6 +267,32 @@ def of_model(bill: Bill, provider: Any, model: Any) -> Decimal | None:
     total: Decimal = found.total_price
     # Nothing of what was used may have a price, and zero is only for what is free.
     return total if total or _is_free(found.model_price) else None
+
+
+def _priced_names(model: Any) -> tuple[str, ...]:
+    known = _priced.get(id(model))
+    if known is None or known[0] is not model:
+        if len(_priced) >= _MOST_KNOWN:
+            _priced.clear()
+        known = _priced[id(model)] = (model, tuple(_names_in(model)))
+    return known[1]
+
+
+def _names_in(model: Any) -> Iterator[str]:
+    """Yield the amounts that any price of a model is for, and maybe some that none is for.
+
+    The list names prices as it names amounts, with the unit at the end (``input_tokens``, whose
+    price is ``input_mtok``); tiers depend on the input.
+    """
+    prices = (
+        [model.prices] if hasattr(model.prices, "__dict__") else [c.prices for c in model.prices]
+    )
+    prices += [variant.prices for variant in model.price_variants or ()]
+    keys = {key for price in prices for key, value in vars(price).items() if value is not None}
+    for name in _NOTHING:
+        stem = name.removesuffix("_tokens")
+        if name == "input_tokens" or any(key.startswith(stem) for key in keys):
+            yield name
 
 
 def _is_free(price: object) -> bool:
