@@ -6,11 +6,13 @@ PINS := .venv/bin
 NEWEST := .venv-newest/bin
 # What depends on OpenTelemetry's version; which paths there are does not.
 OF_OPENTELEMETRY := $(addprefix tests/e2e/test_,calls.py doctor.py identity.py start.py stop.py turns.py)
+# What reads and bounds whatever comes from outside.
+PROPERTIES := $(addprefix tests/unit/test_,asking.py billed.py bounds.py errors.py estimates.py forms.py reports.py stream.py)
 # The newest patch of each minor version of Open WebUI that we know.
 VERSIONS ?= 0.12.4 0.11.4 0.10.2 0.9.6 0.8.12 0.7.2 0.6.43
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-matrix lint types unit e2e pipeline fuzz scale soak demo dashboards pictures tools stack bench bench-dashboards clean
+.PHONY: help setup test test-matrix lint types unit e2e pipeline fuzz hostile scale soak demo dashboards pictures tools stack bench bench-dashboards clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -49,7 +51,10 @@ test-matrix: ## The table of all paths on each version of Open WebUI (VERSIONS="
 	done
 
 fuzz: setup ## The properties of the parsers, for minutes instead of moments
-	$(PINS)/python -m pytest -q tests/unit/test_stream.py tests/unit/test_estimates.py tests/unit/test_bounds.py tests/unit/test_errors.py --hypothesis-profile fuzz
+	$(PINS)/python -m pytest -q $(PROPERTIES) --hypothesis-profile fuzz
+
+hostile: setup ## What users and providers may write to hurt others, a thousand times over (TIMES=)
+	ABUSES=$(or $(TIMES),25) $(PINS)/python -m pytest -q tests/e2e/test_hostile.py
 
 scale: setup tools ## 10,000 users (USERS=) through a collector with its default limits, all exact: 10 minutes
 	SCALE_USERS=$(or $(USERS),10000) $(PINS)/python -m pytest -s -q tests/stack/test_scale.py
