@@ -191,6 +191,8 @@ def test_usage_before_the_data_of_a_long_answer(size: int) -> None:
 @pytest.mark.parametrize(
     ("events", "expected"),
     [
+        # Of the cache only the parts are said.
+        ([{"input_tokens": 5, "cache_creation": {"ephemeral_5m_input_tokens": 30, "ephemeral_1h_input_tokens": 20}}, {"output_tokens": 3}], Usage(55, 3, None, 50)),
         # A gateway says 0 input, or the input again without the cache, beside the output.
         ([{"input_tokens": 1500, "cache_read_input_tokens": 300}, {"input_tokens": 0, "output_tokens": 42}], Usage(1800, 42, 300)),
         ([{"input_tokens": 1500, "cache_read_input_tokens": 300}, {"input_tokens": 1500, "output_tokens": 42}], Usage(1800, 42, 300)),

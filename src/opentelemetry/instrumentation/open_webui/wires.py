@@ -254,10 +254,7 @@ def read_anthropic(message: Message, answer: Answer) -> None:
     _read_head(body, answer)
     _finished(answer, _text(nested(message, "delta"), "stop_reason") or _text(body, "stop_reason"))
     usage = nested(body, "usage")
-    read, created = (
-        count(usage.get("cache_read_input_tokens")),
-        count(usage.get("cache_creation_input_tokens")),
-    )
+    read, created = count(usage.get("cache_read_input_tokens")), _created(usage)
     given = count(usage.get("input_tokens"))
     # What `message_start` says of the output was true before there was any.
     made = None if message.get("type") == "message_start" else count(usage.get("output_tokens"))
@@ -270,6 +267,14 @@ def read_anthropic(message: Message, answer: Answer) -> None:
         )
     )
     _read_billed(usage, body, answer)
+
+
+def _created(usage: Message) -> int | None:
+    """Return what was written to the cache; some gateways only say for how long each part was."""
+    created = count(usage.get("cache_creation_input_tokens"))
+    if created is not None:
+        return created
+    return count(added(*map(count, nested(usage, "cache_creation").values())))
 
 
 def read_ollama(message: Message, answer: Answer) -> None:
