@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from harness.habits import teach
 from harness.openwebui import HOST, OpenWebUI, free_port
 from harness.provider import Provider
 from harness.seed import WorkspaceModel, create_model, seeded_server
@@ -99,6 +100,9 @@ def prepared(provider: Provider, real: RealProvider | None) -> Demo:
         **(real.environment() if real else {}),
     }
     server = seeded_server(provider, launcher="instrument", env=env)
+    if real is None:
+        # Not the first day: of which models to ask for usage has been learned (docs/numbers.md).
+        teach(server, provider)
     return Demo(server, f"http://{HOST}:{port}/metrics")
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from harness.habits import teach
 from harness.openwebui import Launcher, OpenWebUI
 from harness.otlp import Receiver
 from harness.provider import Provider
-from harness.replies import SILENT
 from harness.seed import seeded_server
-from opentelemetry.instrumentation.open_webui.habits import Habits, key_of
 
 PREFIX = "OTEL_PYTHON_OPEN_WEBUI_"
 
@@ -47,13 +46,3 @@ def instrumented(
     if experienced:
         teach(server, provider)
     return server
-
-
-def teach(server: OpenWebUI, provider: Provider) -> None:
-    """Let the library know which of the provider's models do not report by themselves."""
-    habits = Habits()
-    for model in SILENT:
-        key = key_of(f"{provider.openai_url}/chat/completions", model)
-        habits.came_unasked(key, reported=False, nulls=False)
-    habits.keep_in(server.data_dir)
-    habits.sync()

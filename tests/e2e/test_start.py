@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from e2e.servers import PREFIX, instrumented, otlp, teach
+from e2e.servers import PREFIX, instrumented, otlp
 from e2e.truth import USAGE_REQUESTS, USAGE_TOKENS, Expectation, Truth, assert_equal, reported
+from harness.habits import teach
 from harness.openwebui import HOST, OpenWebUI, free_port
 from harness.otlp import Receiver
 from harness.provider import Provider

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from e2e.servers import PREFIX, teach
+from e2e.servers import PREFIX
+from harness.habits import teach
 from harness.openwebui import OpenWebUI, free_port
 from harness.programs import ROOT, Agent, Collector, Jaeger, Prometheus
 from harness.provider import Provider
