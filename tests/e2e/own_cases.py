@@ -55,6 +55,13 @@ def case(name: str, expect: dict[str, Any], *answers: dict[str, Any]) -> Provide
     return ProviderCase(name, (turn, request), answers, expect, last=True)
 
 
+def in_lines(*messages: dict[str, Any]) -> list[str]:
+    """A stream whose messages are written over several lines each."""
+    texts = (json.dumps(message, indent=1).splitlines() for message in messages)
+    events = ("".join(f"data: {line}\n" for line in text) + "\n" for text in texts)
+    return [*events, "data: [DONE]\n\n"]
+
+
 def measured(pieces: list[str]) -> dict[str, str]:
     """The head of a stream that is sent as a whole."""
     return {**SSE, "content-length": str(len("".join(pieces).encode()))}
@@ -234,14 +241,7 @@ OWN_CASES = [
         counted(31, 7),
         pieces=[piece.replace("\n", "\r") for piece in stream(*PLAIN, REPORT)],
     ),
-    says(
-        "over-several-lines",
-        counted(31, 7),
-        pieces=[
-            "".join(f"data: {line}\n" for line in json.dumps(one, indent=1).splitlines()) + "\n"
-            for one in (*PLAIN, REPORT)
-        ],
-    ),
+    says("over-several-lines", counted(31, 7), pieces=in_lines(*PLAIN, REPORT)),
     says("of-no-kind", {"input": 31, "output": 7}, pieces=stream(*PLAIN, REPORT), headers=BYTES),
     # Errors in a 200.
     says(
@@ -321,6 +321,12 @@ OWN_CASES = [
         TOLD,
         answer("unasked", stream(*PLAIN), headers=measured(stream(*PLAIN))),
         answer("asked", stream(*PLAIN, REPORT), headers=measured(stream(*PLAIN, REPORT))),
+    ),
+    case(
+        "asked-over-several-lines",
+        TOLD,
+        answer("unasked", in_lines(*PLAIN)),
+        answer("asked", in_lines(*PLAIN, REPORT)),
     ),
     # Never.
     case("never", GUESSED, answer("any", stream(*PLAIN))),

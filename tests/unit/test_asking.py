@@ -68,6 +68,15 @@ def stream(messages: list[dict[str, Any]], end: str, separators: tuple[str, str]
     return "".join(line + end + end for line in lines).encode()
 
 
+def spread(messages: list[dict[str, Any]], end: str) -> bytes:
+    """With JSON that is written over several lines."""
+    events = []
+    for message in messages:
+        lines = json.dumps(message, indent=1).splitlines()
+        events.append("id: 1" + end + "".join(f"data: {line}{end}" for line in lines) + end)
+    return "".join(events).encode()
+
+
 def filtered(body: bytes, sizes: list[int], nulls: bool = False) -> bytes:
     taken, passed = UsageFilter(nulls), b""
     for size in sizes:
@@ -87,6 +96,24 @@ def test_what_asking_brought_is_taken_out_whatever_its_shape(
 ) -> None:
     unasked = stream(UNASKED.get(shape, PLAIN), end, separators)
     assert filtered(stream(SHAPES[shape], end, separators), sizes) == unasked
+
+
+@given(
+    st.sampled_from(["no choices", "an empty choice", "with what it cost", "without the word"]),
+    st.lists(st.integers(1, 120)),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+)
+def test_what_is_written_over_several_lines_goes_as_a_whole(
+    shape: str, sizes: list[int], end: str
+) -> None:
+    assert filtered(spread(SHAPES[shape], end), sizes) == spread(PLAIN, end)
+
+
+def test_an_object_without_end_passes_and_is_not_held_for_ever() -> None:
+    body = b"data: {\n" * 2_000 + b"data: }"
+    assert filtered(body, []) == body
+    taken = UsageFilter()
+    assert len(taken.feed(body)) > 10_000
 
 
 @given(st.lists(st.integers(1, 120)), st.sampled_from([(",", ":"), (", ", ": ")]))

@@ -19,6 +19,10 @@ _OPTION: Final = '"stream_options":{"include_usage":true}'
 _NAME: Final = "usage"
 _QUOTED: Final = b'"usage"'
 _DATA: Final = b"data:"
+# How a line ends that holds all of its message, or the end mark.
+_WHOLE: Final = (b"}", b"]")
+# Of a message that is written over several; a report of usage has a few dozen.
+_MOST_LINES: Final = 500
 # Fields that say something of the event whose data follows.
 _FIELDS: Final = (b"event:", b"id:", b"retry:")
 _EVENT_ENDS: Final = (b"\n\n", b"\r\n\r\n")
@@ -62,26 +66,27 @@ class UsageFilter:
         nulls: Whether chunks say ``"usage": null`` unasked, too.
     """
 
-    __slots__ = ("_dropped", "_fields", "_held", "_nulls", "_size")
+    __slots__ = ("_dropped", "_fields", "_held", "_nulls", "_size", "_spread")
 
     def __init__(self, nulls: bool = False) -> None:
         self._nulls = nulls
         self._held: list[bytes] = []
         self._size = 0
         self._fields = b""
+        self._spread: list[bytes] = []
         self._dropped = False
 
     def feed(self, piece: bytes) -> bytes:
         """Return what of the stream may go on, now that this piece has come."""
         # Runs for every chunk, most of which are one message without the word, or with its null.
-        if not (self._held or self._fields or self._dropped):
+        if not (self._held or self._fields or self._spread or self._dropped):
             line = piece.rstrip(b"\r\n")
             if not line:
                 return piece
             if line.startswith(_DATA) and len(line) < len(piece) and line.find(b"\n") < 0:
                 if line.endswith(_NULL_AT_END[0]) and line.find(b"\r") < 0:
                     return piece if self._nulls else line[:-_NULL_SIZE] + b"}" + piece[len(line) :]
-                if line.find(_QUOTED) < 0:
+                if line.endswith(_WHOLE) and line.find(_QUOTED) < 0:
                     return piece
             elif piece.endswith(_EVENT_ENDS) and _QUOTED not in piece:
                 return piece
@@ -95,9 +100,10 @@ class UsageFilter:
     def finish(self) -> bytes:
         """Return what is left at the end of the stream."""
         held, self._held = b"".join(self._held), []
-        kept, fields = self._kept(held), self._fields
-        self._fields = b""
-        return kept + fields
+        kept = self._kept(held)
+        left = b"".join((*self._spread, self._fields))
+        self._fields, self._spread = b"", []
+        return kept + left
 
     def _hold(self, piece: bytes) -> bytes:
         self._held.append(piece)
@@ -111,6 +117,11 @@ class UsageFilter:
         return b"".join(map(self._line, data.splitlines(keepends=True)))
 
     def _line(self, line: bytes) -> bytes:
+        if self._spread:
+            return self._continued(line)
+        if _is_begun(line):
+            self._spread, self._fields = [self._fields, line], b""
+            return b""
         if line.startswith(_FIELDS):
             self._fields += line
             return b""
@@ -123,6 +134,17 @@ class UsageFilter:
             self._dropped, kept = False, None
         fields, self._fields = self._fields, b""
         return b"" if kept is None else fields + kept
+
+    def _continued(self, line: bytes) -> bytes:
+        """Take a line of an event whose message is written over several."""
+        self._spread.append(line)
+        ends = not line.strip(b"\r\n")
+        if not ends and len(self._spread) < _MOST_LINES:
+            return b""
+        lines, self._spread = self._spread, []
+        data = (one[len(_DATA) :] for one in lines if one.startswith(_DATA))
+        message = _object(b"".join(data)) if ends else None
+        return b"" if message is not None and only_reports(message) else b"".join(lines)
 
     def _without_usage(self, line: bytes) -> bytes | None:
         body = line.rstrip(b"\r\n \t")
@@ -147,6 +169,14 @@ def only_reports(message: Mapping[str, Any]) -> bool:
         return False
     choices = message.get("choices") or ()
     return isinstance(choices, (list, tuple)) and not any(map(_says_something, choices))
+
+
+def _is_begun(line: bytes) -> bool:
+    """Whether a line of data is the beginning of an object, and not all of it."""
+    if not line.startswith(_DATA):
+        return False
+    data = line[len(_DATA) :].strip()
+    return data.startswith(b"{") and not data.endswith(b"}")
 
 
 def _says_something(value: object) -> bool:
