@@ -109,6 +109,28 @@ def test_a_call_costs_what_the_list_says(seed: int) -> None:
         assert (ours or 0) == theirs, (provider.id, model.id)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_plain_tokens_cost_what_the_list_says(seed: int) -> None:
+    """Most calls, which are not reckoned by the list but by its rates."""
+    rng = random.Random(seed)
+    for provider, model in MODELS:
+        read, written = rng.choice((0, rng.randrange(9_000))), rng.choice((0, rng.randrange(900)))
+        given = read + written + rng.randrange(300_000)
+        made = rng.randrange(9_000)
+        thought = rng.choice((0, made // 2))
+        listed = {name: 0 for names in LISTED.values() for name in names} | {
+            "input_tokens": given,
+            "cache_read_tokens": read,
+            "cache_write_tokens": written,
+            "cache_write_5m_tokens": written,
+            "output_tokens": made,
+            "output_reasoning_tokens": thought,
+        }
+        theirs = model.calc_price(Listed(**listed), provider).total_price
+        bill = Bill("m", None, None, "openai", "", Usage(given, made, read, written, thought))
+        assert (of_model(bill, provider, model) or 0) == theirs, (provider.id, model.id)
+
+
 def test_nothing_that_a_provider_says_makes_the_list_fail() -> None:
     rng = random.Random(7)
     some = lambda: rng.choice((None, 0, rng.randrange(50), rng.randrange(1_000_000)))  # noqa: E731

@@ -83,6 +83,12 @@ LISTED: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """In which amounts of the list each unit counts; it counts requests by itself."""
 _NOTHING: Final = {name: 0 for names in LISTED.values() for name in names}
+_PLAIN_AMOUNTS: Final = frozenset((
+    "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens",
+    "cache_write_5m_tokens", "output_reasoning_tokens",
+))  # fmt: skip
+_PLAIN_RATES: Final = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok")
+_MILLION: Final = 1_000_000
 _MOST_KNOWN: Final = 1000
 _priced: Final[dict[int, tuple[Any, tuple[str, ...]]]] = {}
 """The names of the amounts that a model has prices for, by its identity."""
@@ -247,26 +253,78 @@ def _find(answered: str | None, model: str, provider: str, url: str) -> tuple[An
 
 def of_model(bill: Bill, provider: Any, model: Any) -> Decimal | None:
     """Return a cost by the price of a model in the list; ``None`` if it has none for this."""
-    from genai_prices import Usage
-
     sums = _listed(bill.amounts())
     # Nothing was used, or nobody knows how much.
     if not any(sums.values()):
         return None
+    now, context = datetime.now(tz=UTC), _context(bill, model)
+    price = model.get_prices(now, context)
+    total = None if context else _by_plain_rates(price, sums)
+    if total is None:
+        total = _by_genai_prices(sums, provider, model, now, context)
+    # Nothing of what was used may have a price, and zero is only for what is free.
+    return total if total or _is_free(price) else None
+
+
+def _context(bill: Bill, model: Any) -> dict[str, str]:
+    """Return what else the price depends on."""
+    if not model.price_variants:
+        return {}
+    known = {"service_tier": bill.tier, "speed": bill.speed}
+    return {name: value for name, value in known.items() if value}
+
+
+def _by_genai_prices(
+    sums: dict[str, float], provider: Any, model: Any, now: datetime, context: dict[str, str]
+) -> Decimal:
+    from genai_prices import Usage
+
     # The list looks long at each amount; a zero says something only where there is a price for it.
     usage = {name: sums[name] for name in _priced_names(model)}
     usage.update((name, amount) for name, amount in sums.items() if amount)
-    context = {"service_tier": bill.tier, "speed": bill.speed}
-    found = model.calc_price(
+    total: Decimal = model.calc_price(
         # Of a mapping it would look for each of its units.
         Usage(**usage),
         provider,
-        genai_request_timestamp=datetime.now(tz=UTC),
-        price_context={name: value for name, value in context.items() if value},
-    )
-    total: Decimal = found.total_price
-    # Nothing of what was used may have a price, and zero is only for what is free.
-    return total if total or _is_free(found.model_price) else None
+        genai_request_timestamp=now,
+        price_context=context,
+    ).total_price
+    return total
+
+
+def _by_plain_rates(price: Any, sums: dict[str, float]) -> Decimal | None:
+    """Return what genai-prices would, where that is but tokens times rates; ``None`` elsewhere.
+
+    It takes far longer, and nearly every call is of this kind. A test compares both on every model.
+    """
+    if any(amount and name not in _PLAIN_AMOUNTS for name, amount in sums.items()):
+        return None
+    rates = vars(price)
+    given, made, read, written = map(rates.get, _PLAIN_RATES)
+    if any(map(_is_no_plain_rate, rates, rates.values())):
+        return None
+    left, total = sums["input_tokens"], Decimal(0)
+    for amount, rate in (
+        (sums["cache_read_tokens"], read), (sums["cache_write_tokens"], written),
+    ):  # fmt: skip
+        if rate is not None:
+            left -= amount
+            total += rate * _exact(amount)
+    total += (given or 0) * _exact(left) + (made or 0) * _exact(sums["output_tokens"])
+    return total / _MILLION
+
+
+def _is_no_plain_rate(key: str, rate: object) -> bool:
+    if rate is None:
+        return False
+    if key in _PLAIN_RATES:
+        return type(rate) is not Decimal
+    # Searches and the like cost nothing where there were none.
+    return key.endswith("_mtok") or key.startswith("requests")
+
+
+def _exact(amount: float) -> Decimal:
+    return Decimal(repr(amount))
 
 
 def _priced_names(model: Any) -> tuple[str, ...]:
