@@ -110,10 +110,16 @@ def test_what_is_written_over_several_lines_goes_as_a_whole(
 
 
 def test_an_object_without_end_passes_and_is_not_held_for_ever() -> None:
-    body = b"data: {\n" * 2_000 + b"data: }"
+    body = b"data: {\n" * 20_000 + b"data: }"
     assert filtered(body, []) == body
     taken = UsageFilter()
-    assert len(taken.feed(body)) > 10_000
+    assert len(taken.feed(body)) > 100_000
+
+
+def test_fields_without_data_are_not_held_for_ever() -> None:
+    body = b"id: 12345678\n" * 20_000
+    assert filtered(body, []) == body
+    assert len(UsageFilter().feed(body)) > 100_000
 
 
 @given(st.lists(st.integers(1, 120)), st.sampled_from([(",", ":"), (", ", ": ")]))

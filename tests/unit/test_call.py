@@ -186,6 +186,14 @@ def test_the_garbage_collector_may_come_while_the_accounts_are_locked() -> None:
     assert len(sdk.events) == 2
 
 
+def test_what_is_put_off_fails_alone() -> None:
+    done: list[str] = []
+    deferred.soon(lambda: 1 / 0)  # type: ignore[arg-type,return-value]
+    deferred.soon(lambda: done.append("after it"))
+    deferred.do()
+    assert done == ["after it"]
+
+
 def test_what_is_put_off_is_done_by_the_loop(recorder: Recorder) -> None:
     async def abandon() -> None:
         deferred.use_this_loop()

@@ -11,9 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from .fast_json import loads
 from .guard import guarded
-from .stream import LONGEST_LINE
+from .stream import LONGEST_LINE, parsed
 
 _OPTION: Final = '"stream_options":{"include_usage":true}'
 _NAME: Final = "usage"
@@ -21,8 +20,8 @@ _QUOTED: Final = b'"usage"'
 _DATA: Final = b"data:"
 # How a line ends that holds all of its message, or the end mark.
 _WHOLE: Final = (b"}", b"]")
-# Of a message that is written over several; a report of usage has a few dozen.
-_MOST_LINES: Final = 500
+# Bytes of an event that are held back; one that only reports usage has a few hundred.
+_LONGEST_EVENT: Final = 1 << 16
 # Fields that say something of the event whose data follows.
 _FIELDS: Final = (b"event:", b"id:", b"retry:")
 _EVENT_ENDS: Final = (b"\n\n", b"\r\n\r\n")
@@ -66,7 +65,7 @@ class UsageFilter:
         nulls: Whether chunks say ``"usage": null`` unasked, too.
     """
 
-    __slots__ = ("_dropped", "_fields", "_held", "_nulls", "_size", "_spread")
+    __slots__ = ("_dropped", "_fields", "_held", "_nulls", "_size", "_spread", "_spread_size")
 
     def __init__(self, nulls: bool = False) -> None:
         self._nulls = nulls
@@ -74,6 +73,7 @@ class UsageFilter:
         self._size = 0
         self._fields = b""
         self._spread: list[bytes] = []
+        self._spread_size = 0
         self._dropped = False
 
     def feed(self, piece: bytes) -> bytes:
@@ -121,8 +121,9 @@ class UsageFilter:
             return self._continued(line)
         if _is_begun(line):
             self._spread, self._fields = [self._fields, line], b""
+            self._spread_size = len(line)
             return b""
-        if line.startswith(_FIELDS):
+        if line.startswith(_FIELDS) and len(self._fields) < _LONGEST_EVENT:
             self._fields += line
             return b""
         kept: bytes | None = line
@@ -138,12 +139,13 @@ class UsageFilter:
     def _continued(self, line: bytes) -> bytes:
         """Take a line of an event whose message is written over several."""
         self._spread.append(line)
+        self._spread_size += len(line)
         ends = not line.strip(b"\r\n")
-        if not ends and len(self._spread) < _MOST_LINES:
+        if not ends and self._spread_size < _LONGEST_EVENT:
             return b""
         lines, self._spread = self._spread, []
         data = (one[len(_DATA) :] for one in lines if one.startswith(_DATA))
-        message = _object(b"".join(data)) if ends else None
+        message = parsed(b"".join(data)) if ends else None
         return b"" if message is not None and only_reports(message) else b"".join(lines)
 
     def _without_usage(self, line: bytes) -> bytes | None:
@@ -151,7 +153,7 @@ class UsageFilter:
         for end in _NULL_AT_END:
             if body.endswith(end):
                 return line if self._nulls else body[: -len(end)] + b"}" + line[len(body) :]
-        message = _object(body[len(_DATA) :])
+        message = parsed(body[len(_DATA) :])
         if message is None or _NAME not in message:
             return line
         if only_reports(message):
@@ -189,14 +191,6 @@ def _end_of_lines(data: bytes) -> int:
     # Whether a carriage return at the end is all of its line's end is not known yet.
     known = data[:-1] if data.endswith(b"\r") else data
     return max(known.rfind(b"\n"), known.rfind(b"\r")) + 1
-
-
-def _object(text: bytes) -> Mapping[str, Any] | None:
-    try:
-        message = loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return message if isinstance(message, dict) else None
 
 
 def _cut(line: bytes, instead: str | None) -> bytes:

@@ -13,6 +13,8 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Final
 
+from .guard import report
+
 # Its `put` may interrupt itself in the same thread (Python's documentation of `queue`).
 _waiting: Final[SimpleQueue[Callable[[], None]]] = SimpleQueue()
 _loop: asyncio.AbstractEventLoop | None = None
@@ -42,4 +44,7 @@ def do() -> None:
             work = _waiting.get_nowait()
         except Empty:
             return
-        work()
+        try:
+            work()
+        except Exception:
+            report("the end of an abandoned answer")

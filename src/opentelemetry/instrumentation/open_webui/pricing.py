@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -89,9 +89,6 @@ _PLAIN_AMOUNTS: Final = frozenset((
 ))  # fmt: skip
 _PLAIN_RATES: Final = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok")
 _MILLION: Final = 1_000_000
-_MOST_KNOWN: Final = 1000
-_priced: Final[dict[int, tuple[Any, tuple[str, ...]]]] = {}
-"""The names of the amounts that a model has prices for, by its identity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,12 +276,9 @@ def _by_genai_prices(
 ) -> Decimal:
     from genai_prices import Usage
 
-    # The list looks long at each amount; a zero says something only where there is a price for it.
-    usage = {name: sums[name] for name in _priced_names(model)}
-    usage.update((name, amount) for name, amount in sums.items() if amount)
     total: Decimal = model.calc_price(
         # Of a mapping it would look for each of its units.
-        Usage(**usage),
+        Usage(**sums),
         provider,
         genai_request_timestamp=now,
         price_context=context,
@@ -325,32 +319,6 @@ def _is_no_plain_rate(key: str, rate: object) -> bool:
 
 def _exact(amount: float) -> Decimal:
     return Decimal(repr(amount))
-
-
-def _priced_names(model: Any) -> tuple[str, ...]:
-    known = _priced.get(id(model))
-    if known is None or known[0] is not model:
-        if len(_priced) >= _MOST_KNOWN:
-            _priced.clear()
-        known = _priced[id(model)] = (model, tuple(_names_in(model)))
-    return known[1]
-
-
-def _names_in(model: Any) -> Iterator[str]:
-    """Yield the amounts that any price of a model is for, and maybe some that none is for.
-
-    The list names prices as it names amounts, with the unit at the end (``input_tokens``, whose
-    price is ``input_mtok``); tiers depend on the input.
-    """
-    prices = (
-        [model.prices] if hasattr(model.prices, "__dict__") else [c.prices for c in model.prices]
-    )
-    prices += [variant.prices for variant in model.price_variants or ()]
-    keys = {key for price in prices for key, value in vars(price).items() if value is not None}
-    for name in _NOTHING:
-        stem = name.removesuffix("_tokens")
-        if name == "input_tokens" or any(key.startswith(stem) for key in keys):
-            yield name
 
 
 def _is_free(price: object) -> bool:

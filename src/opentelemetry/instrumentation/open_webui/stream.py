@@ -159,7 +159,7 @@ class StreamReader:
         """Take it that an event ends whose message is written over several lines, or broken."""
         parts, self._parts, self._parted = self._parts, [], 0
         whole = b"\n".join(parts)
-        message = _parsed(whole) if len(parts) > 1 else None
+        message = parsed(whole) if len(parts) > 1 else None
         if message is not None:
             self.chunks -= len(parts) - 1
             self._take_spread(message, whole)
@@ -209,7 +209,7 @@ class StreamReader:
         if line.startswith(b"event:"):
             self._failing = line[6:].strip() == b"error"
         elif line.startswith(b"error:"):
-            self.answer.error = errors.of_answer(_parsed(line[6:]))
+            self.answer.error = errors.of_answer(parsed(line[6:]))
 
     def _speaks(self, line: bytes) -> bool:
         # Runs for every chunk: a plain loop, because a generator costs more than the searches.
@@ -322,7 +322,7 @@ def message_of(line: bytes) -> Message | None:
     # Anything but `data:` before the brace is a comment or another field of the event stream.
     if start < 0 or line[:start].strip(_BLANK) not in (b"", b"data:"):
         return None
-    return _parsed(line[start:])
+    return parsed(line[start:])
 
 
 def shows_itself(beginning: bytes) -> bool:
@@ -347,7 +347,8 @@ def _first_messages(beginning: bytes) -> list[Message]:
     return [one for one in map(message_of, beginning.splitlines()) if one is not None]
 
 
-def _parsed(text: bytes) -> Message | None:
+def parsed(text: bytes) -> Message | None:
+    """Return the object in a JSON text, if it is one."""
     try:
         message = loads(text)
     except ValueError:

@@ -133,13 +133,14 @@ async def _is_error(out: Outgoing, response: ClientResponse) -> bool:
 
 async def _beginning(content: StreamReader) -> bytes:
     """Return the first bytes of a body up to its first word, and leave them where they are."""
-    kept, deadline = b"", asyncio.get_running_loop().time() + _PATIENCE
+    kept, seen, deadline = b"", 0, asyncio.get_running_loop().time() + _PATIENCE
     try:
         while not content.at_eof() and len(kept) < _LONGEST_BEGINNING:
             left = deadline - asyncio.get_running_loop().time()
             kept += await asyncio.wait_for(content.readany(), left)
-            if shows_itself(kept):
+            if shows_itself(kept[seen:]):
                 break
+            seen = kept.rfind(b"\n") + 1
     except (TimeoutError, ClientError):
         pass  # Whoever reads the body meets the same.
     with warnings.catch_warnings():
