@@ -36,6 +36,7 @@ _PROVIDERS: Final = {
     "gcp.vertex_ai": "google",
     "groq": "groq",
     "mistral_ai": "mistral",
+    "moonshot_ai": "moonshotai",
     "perplexity": "perplexity",
     "x_ai": "x-ai",
 }

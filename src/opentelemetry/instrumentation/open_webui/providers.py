@@ -29,6 +29,11 @@ _BY_HOST: Final = (
     ("generativelanguage.googleapis.com", "gcp.gemini"),
     ("aiplatform.googleapis.com", "gcp.vertex_ai"),
     (".amazonaws.com", "aws.bedrock"),
+    (".api.aws", "aws.bedrock"),
+    ("api.moonshot.ai", "moonshot_ai"),
+    ("api.moonshot.cn", "moonshot_ai"),
+    (".ml.cloud.ibm.com", "ibm.watsonx.ai"),
+    (".wxai.ibm.com", "ibm.watsonx.ai"),
     ("api.cohere.ai", "cohere"),
     ("api.cohere.com", "cohere"),
 )
