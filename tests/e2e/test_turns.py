@@ -74,6 +74,7 @@ def test_a_turn_is_one_trace_with_its_tasks(
     assert_true(server, provider, receiver, turn=Expectation("ui", "helpdesk"))
     turn, *calls = spans_of(receiver, chat, "invoke_agent helpdesk")
     assert turn.kind == "internal"
+    assert turn.attributes["gen_ai.agent.name"] == "helpdesk"
     assert turn.attributes["open_webui.source"] == "ui"
     assert turn.attributes["open_webui.auth"] == "session"
     assert turn.attributes["user.name"] == "Alice Example"
@@ -98,6 +99,8 @@ def test_a_tool_loop_is_several_calls_and_a_tool_run(
     calls = [span for span in spans if span.kind == "client"]
     assert [tool.name for tool in tools] == ["execute_tool look_up"]
     assert tools[0].attributes["gen_ai.tool.call.id"]
+    assert tools[0].attributes["gen_ai.agent.name"] == "toolbox"
+    assert tools[0].attributes["gen_ai.conversation.id"] == chat
     assert len(calls) == 2 == len(provider.snapshot())
     assert {span.parent_id for span in spans} == {turn.span_id}
     assert calls[0].attributes["gen_ai.response.finish_reasons"] == ("tool_calls",)
@@ -168,6 +171,21 @@ def test_prompted_tools_are_spans_too(
     tasks = [span.attributes["open_webui.task"] for span in spans if span.kind == "client"]
     assert sorted(tasks) == ["chat", "function_calling"]
     assert [span.name for span in spans if span.kind == "internal"] == ["execute_tool look_up"]
+
+
+def test_how_long_turns_and_tools_took_is_measured(receiver: Receiver) -> None:
+    """Of all of the above."""
+    for span, metric, name in (
+        ("invoke_agent", "gen_ai.invoke_agent.duration", "gen_ai.agent.name"),
+        ("execute_tool", "gen_ai.execute_tool.duration", "gen_ai.tool.name"),
+    ):
+        spans = [s for s in receiver.spans if s.attributes.get("gen_ai.operation.name") == span]
+        counted = {p.series: p for p in receiver.points if p.metric == metric}.values()
+        assert sum(point.count or 0 for point in counted) == len(spans) > 0
+        assert {p.attributes[name] for p in counted} == {s.attributes[name] for s in spans}
+        assert sum(point.sum or 0 for point in counted) == pytest.approx(
+            sum(s.end - s.start for s in spans) / 1e9, rel=0.1
+        )
 
 
 def test_usage_of_turns_equals_what_the_provider_served(

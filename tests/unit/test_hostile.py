@@ -93,9 +93,9 @@ def test_texts(written: str) -> None:
     call.read_message({**message, "error": {"code": written}, "usage": usage(3)})
     call.end()
     turn = sdk.telemetry.start_turn(caller_named(model_id=written, chat_id=written))
-    Turn(turn, frozenset(), lambda: None).in_chat(written)
+    Turn(turn, frozenset(), None, lambda: None).in_chat(written)
     sdk.telemetry.end_turn(turn, ())
-    tool = sdk.telemetry.start_tool(written, written)
+    tool = sdk.telemetry.start_tool(written, written, written, written)
     tool.end()
     assert exported(sdk) < MOST_PER_CALL
     assert len(sdk.spans.get_finished_spans()) == 3
@@ -114,7 +114,7 @@ def test_what_is_no_text_is_none_and_raises_nothing() -> None:
         )
         assert (caller.chat_id, caller.model_id, caller.roles) == (None, None, ())
         assert caller.task == "unknown"
-        sdk.telemetry.start_tool(value, value).end()
+        sdk.telemetry.start_tool(value, value, value, value).end()
     assert exported(sdk) < MOST_PER_CALL
 
 
@@ -266,6 +266,20 @@ def test_models_and_errors_of_many_users_overflow_no_histogram() -> None:
     assert not [point for point in told if OVERFLOW in point.attributes]
     assert sum(point.count for point in told) == 3_000
     assert len(told) < 1_200
+
+
+def test_agents_and_tools_of_many_users_overflow_no_histogram() -> None:
+    sdk = Sdk()
+    for number in range(3_000):
+        turn = sdk.telemetry.start_turn(caller_named(f"u{number}", model_id=f"r{number}"))
+        sdk.telemetry.end_turn(turn, ())
+        sdk.telemetry.start_tool(f"t{number}", None, f"r{number % 9}", None).end()
+    data = sdk.reader.get_metrics_data()
+    for metric in ("gen_ai.invoke_agent.duration", "gen_ai.execute_tool.duration"):
+        told = points(data, metric)
+        assert not [point for point in told if OVERFLOW in point.attributes]
+        assert sum(point.count for point in told) == 3_000
+        assert 100 < len(told) < 1_200
 
 
 def test_half_an_emoji_is_read_as_any_other_text() -> None:

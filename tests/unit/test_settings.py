@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from opentelemetry.instrumentation.open_webui.settings import PREFIX, SettingError, Settings
+from opentelemetry.instrumentation.open_webui.settings import (
+    LATEST_NAMES,
+    PREFIX,
+    STABILITY,
+    SettingError,
+    Settings,
+)
 
 GOOD = [
     ("user_identity", "Email", "email"),
@@ -81,6 +87,37 @@ def test_booleans_take_what_people_write(yes: object, no: object) -> None:
     )
     variables = {PREFIX + "LOAD_OTHERS": f" {yes} ", PREFIX + "ASK_USAGE": str(no)}
     assert Settings.load({}, variables) == Settings(load_others=True, ask_usage=False)
+
+
+@pytest.mark.parametrize(
+    ("opted", "latest"),
+    [
+        ("", False),
+        ("http", False),
+        ("http/dup, database", False),
+        ("gen_ai_latest_experimental", True),
+        ("http,GEN_AI_latest_experimental ,database/dup", True),
+        # What other instrumentations may know by then.
+        ("gen_ai_latest_experimental,gen_ai/dup", True),
+        (",,", False),
+    ],
+)
+def test_the_switch_of_the_conventions_is_theirs(
+    opted: str, latest: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert Settings.load({}, {STABILITY: opted}).latest_names is latest
+    assert Settings.load({"semconv_stability_opt_in": opted}, {}).latest_names is latest
+    assert Settings.load({}, {PREFIX + "SEMCONV_STABILITY_OPT_IN": opted}).latest_names is False
+    assert [record for record in caplog.records if STABILITY in record.message] == []
+
+
+def test_a_value_of_genai_that_is_not_known_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    assert not Settings.load({}, {STABILITY: "http,gen_ai_latest"}).latest_names
+    assert f"{STABILITY}='http,gen_ai_latest' is not allowed" in caplog.text
+    assert LATEST_NAMES in caplog.text
+    for bad in ("gen_ai/dup", True):
+        with pytest.raises(SettingError, match="semconv_stability_opt_in="):
+            Settings.load({"semconv_stability_opt_in": bad}, {})
 
 
 MISSPELT = {

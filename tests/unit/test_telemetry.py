@@ -40,7 +40,6 @@ def test_one_call_becomes_a_span_an_event_and_accounts() -> None:
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
         "gen_ai.request.model": "base",
-        "gen_ai.request.stream": False,
         "server.address": "provider.example",
         "server.port": 443,
         "open_webui.user.groups": ("a", "b"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from . import names
 from .totals import Tags
@@ -13,7 +13,8 @@ from .totals import Tags
 _logger = logging.getLogger(__name__)
 
 _MODELS: Final = dict.fromkeys(
-    (names.REQUEST_MODEL, names.RESPONSE_MODEL, names.MODEL_ID), names.FOLDED
+    (names.REQUEST_MODEL, names.RESPONSE_MODEL, names.MODEL_ID, names.AGENT_NAME, names.TOOL_NAME),
+    names.FOLDED,
 )
 _MODELS_AND_ERRORS: Final = {**_MODELS, names.ERROR_TYPE: names.OTHER}
 OTHER_GROUP: Final[Tags] = ((names.GROUP_NAME, names.FOLDED),)
@@ -56,7 +57,7 @@ class Sets:
         self._folded: set[Tags] = set()
         self._owned: Counter[str] = Counter()
 
-    def fitting(self, attributes: dict[str, str], user_id: str) -> dict[str, str]:
+    def fitting(self, attributes: dict[str, Any], user_id: str) -> dict[str, Any]:
         """Return the attributes, or where a new set has no room, those without models."""
         tags = tuple(attributes.items())
         if tags in self._kept:
@@ -65,15 +66,15 @@ class Sets:
             self._kept.add(tags)
             self._owned[user_id] += 1
             return attributes
-        return dict(self._narrow(_replaced(tags, _MODELS)))  # type: ignore[arg-type]  # texts alone
+        return dict(self._narrow(_replaced(tags, _MODELS)))
 
     def _narrow(self, tags: Tags) -> Tags:
         if tags in self._folded:
             return tags
         if not self._folded:
             _logger.warning(
-                "Open WebUI instrumentation: more models and kinds of calls than histograms can"
-                " tell apart; what is new from here on counts there as model %s. Accounts are not"
+                "Open WebUI instrumentation: more models, tools and kinds of calls than histograms"
+                " can tell apart; what is new from here on counts there as %s. Accounts are not"
                 " affected.",
                 names.FOLDED,
             )

@@ -1,13 +1,15 @@
 """Every attribute, metric, unit, bucket list and event name, once.
 
 The telemetry contract is ``docs/telemetry.md``. Names that OpenTelemetry's semantic conventions
-define are theirs (GenAI, general, server and user attributes of schema 1.41.0); they are spelled
-out here because the constants of ``opentelemetry.semconv._incubating`` move between releases.
+define are theirs: general, server and user attributes of schema 1.41.0, and the GenAI conventions'
+registry as far as ``opentelemetry-util-genai`` 1.3b0 has released it. They are spelled out here
+because the constants of ``opentelemetry.semconv._incubating`` move between releases, and those of
+GenAI do not follow the registry any more. ``tests/semconv`` compares them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 SCOPE: Final = "opentelemetry.instrumentation.open_webui"
@@ -36,7 +38,7 @@ CONVERSATION_ID: Final = "gen_ai.conversation.id"
 INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
 OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
 CACHE_READ_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
-CACHE_CREATION_TOKENS: Final = "gen_ai.usage.cache_creation.input_tokens"
+CACHE_WRITE_TOKENS: Final = "gen_ai.usage.cache_write.input_tokens"
 REASONING_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
@@ -49,11 +51,16 @@ CALL_ID: Final = "open_webui.call.id"
 CALL_PARENT_ID: Final = "open_webui.call.parent_id"
 CALL_DURATION: Final = "open_webui.call.duration"
 CALL_STATUS: Final = "open_webui.call.status"
-TOOL_NAME: Final = "gen_ai.tool.name"
-TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
 TOKEN_TYPE: Final = "gen_ai.token.type"
+TOKEN_MODALITY: Final = "gen_ai.token.modality"
 TOKEN_DETAIL: Final = "open_webui.token.detail"
 SIGNAL: Final = "open_webui.signal"
+
+# One turn, one run of a tool.
+AGENT_NAME: Final = "gen_ai.agent.name"
+TOOL_NAME: Final = "gen_ai.tool.name"
+TOOL_TYPE: Final = "gen_ai.tool.type"
+TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
 
 # Values.
 OTHER: Final = "_OTHER"
@@ -81,6 +88,11 @@ TASKS: Final = frozenset((
 """Ours, and Open WebUI's of all versions; a newer one may have more in ``constants.TASKS``."""
 INVOKE_AGENT: Final = "invoke_agent"
 EXECUTE_TOOL: Final = "execute_tool"
+FUNCTION_TOOL: Final = "function"
+"""``gen_ai.tool.type`` of what the model only asks for and Open WebUI runs."""
+INFERENCE: Final = frozenset(("chat", "generate_content", "text_completion"))
+"""Operations whose client metrics are called ``gen_ai.client.inference.*`` in time to come."""
+UNKNOWN_MODALITY: Final = "unknown"
 
 USAGE_EVENT: Final = "open_webui.usage"
 
@@ -98,6 +110,9 @@ class Metric:
 # Bucket boundaries that the GenAI conventions advise.
 _SECONDS: Final = (
     0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
+)  # fmt: skip
+_TURN_SECONDS: Final = (
+    0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 102.4, 204.8, 409.6,
 )  # fmt: skip
 _TOKENS: Final = (
     1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864,
@@ -120,6 +135,54 @@ PER_CHUNK: Final = Metric(
     "s",
     "Mean time between the chunks of one streamed answer.",
     _SECONDS,
+)
+AGENT_DURATION: Final = Metric(
+    "gen_ai.invoke_agent.duration", "s", "Duration of a user's turn in a chat.", _TURN_SECONDS
+)
+TOOL_DURATION: Final = Metric(
+    "gen_ai.execute_tool.duration", "s", "Duration of one run of a tool.", _SECONDS
+)
+
+# What the client metrics will be called.
+INFERENCE_DURATION: Final = replace(DURATION, name="gen_ai.client.inference.duration")
+INFERENCE_FIRST_CHUNK: Final = replace(
+    FIRST_CHUNK, name="gen_ai.client.inference.time_to_first_chunk"
+)
+INFERENCE_PER_CHUNK: Final = replace(
+    PER_CHUNK, name="gen_ai.client.inference.time_per_output_chunk"
+)
+INFERENCE_INPUT: Final = Metric(
+    "gen_ai.client.inference.operation.input_tokens",
+    "{token}",
+    "Input tokens used by one call to a model.",
+    _TOKENS,
+)
+INFERENCE_OUTPUT: Final = Metric(
+    "gen_ai.client.inference.operation.output_tokens",
+    "{token}",
+    "Output tokens used by one call to a model.",
+    _TOKENS,
+)
+USED_INPUT: Final = Metric(
+    "gen_ai.client.inference.usage.input_tokens", "{token}", "Input tokens used."
+)
+USED_OUTPUT: Final = Metric(
+    "gen_ai.client.inference.usage.output_tokens", "{token}", "Output tokens used."
+)
+USED_CACHE_READ: Final = Metric(
+    "gen_ai.client.inference.usage.cache_read.input_tokens",
+    "{token}",
+    "Input tokens served from a provider's cache. Part of the input tokens.",
+)
+USED_CACHE_WRITE: Final = Metric(
+    "gen_ai.client.inference.usage.cache_write.input_tokens",
+    "{token}",
+    "Input tokens written to a provider's cache. Part of the input tokens.",
+)
+USED_REASONING: Final = Metric(
+    "gen_ai.client.inference.usage.reasoning.output_tokens",
+    "{token}",
+    "Output tokens spent on reasoning. Part of the output tokens.",
 )
 
 # Accounting.

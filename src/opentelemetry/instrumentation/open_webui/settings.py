@@ -2,7 +2,8 @@
 
 Every setting is a field of :class:`Settings`. Its environment variable is
 ``OTEL_PYTHON_OPEN_WEBUI_`` and the field's name in capitals; its keyword in
-``OpenWebUIInstrumentor().instrument(...)`` is the field's name.
+``OpenWebUIInstrumentor().instrument(...)`` is the field's name. One variable is OpenTelemetry's
+own, ``OTEL_SEMCONV_STABILITY_OPT_IN``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, Final
 
 from .misspelt import misspelt
@@ -20,6 +21,9 @@ _logger = logging.getLogger(__name__)
 
 PREFIX: Final = "OTEL_PYTHON_OPEN_WEBUI_"
 IDENTITIES: Final = ("name", "email", "hash", "none")
+STABILITY: Final = "OTEL_SEMCONV_STABILITY_OPT_IN"
+LATEST_NAMES: Final = "gen_ai_latest_experimental"
+_DEFAULT_NAMES: Final = "default"
 _Report = Callable[[str], None]
 
 _TRUE: Final = ("true", "t", "yes", "y", "on", "1")
@@ -78,10 +82,29 @@ def _seconds(low: float, high: float) -> Callable[[object], float]:
     return parse
 
 
-def _setting(default: Any, parse: Callable[[object], Any], fallback: Any = None) -> Any:
+def _opt_in(value: object) -> str:
+    """Find ours in a list in which other conventions (``http``, ``database``) have theirs."""
+    if not isinstance(value, str):
+        raise ValueError("a text")
+    opted = {one.strip().lower() for one in value.split(",")}
+    if LATEST_NAMES in opted:
+        return LATEST_NAMES
+    if any(one.startswith("gen_ai") for one in opted):
+        raise ValueError(f"a list in which {LATEST_NAMES} is all that GenAI may have")
+    return _DEFAULT_NAMES
+
+
+def _setting(
+    default: Any, parse: Callable[[object], Any], fallback: Any = None, variable: str = ""
+) -> Any:
     """A field; ``fallback`` is what a bad environment value becomes, the default if not given."""
     safe = default if fallback is None else fallback
-    return field(default=default, metadata={"parse": parse, "fallback": safe})
+    return field(default=default, metadata={"parse": parse, "fallback": safe, "variable": variable})
+
+
+def variable_of(item: Field[Any]) -> str:
+    """Return the environment variable of a setting."""
+    return item.metadata["variable"] or PREFIX + item.name.upper()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +136,13 @@ class Settings:
     """How long the end of the process waits for the last export."""
     load_others: bool = _setting(False, _boolean)
     """Load the other installed instrumentations too, under our own distro."""
+    semconv_stability_opt_in: str = _setting(_DEFAULT_NAMES, _opt_in, variable=STABILITY)
+    """Whether the GenAI client metrics have the names to come; takes OpenTelemetry's list."""
+
+    @property
+    def latest_names(self) -> bool:
+        """Whether the GenAI client metrics have the names to come."""
+        return self.semconv_stability_opt_in == LATEST_NAMES
 
     @classmethod
     def load(
@@ -143,7 +173,7 @@ class Settings:
     def _from_environ(cls, environ: Mapping[str, str], report: _Report) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for item in fields(cls):
-            key = PREFIX + item.name.upper()
+            key = variable_of(item)
             text = environ.get(key, "").strip()
             if not text:
                 continue
@@ -153,7 +183,7 @@ class Settings:
                 values[item.name] = item.metadata["fallback"]
                 problem = f"{key}={text!r} is not allowed; it must be {error}"
                 report(f"{problem}. Going on with {values[item.name]}.")
-        names = [item.name.upper() for item in fields(cls)]
+        names = [item.name.upper() for item in fields(cls) if not item.metadata["variable"]]
         for key, meant in misspelt(environ, PREFIX, names):
             report(f"{key} is not a setting, so it changes nothing; {_instead(meant, names)}")
         return values

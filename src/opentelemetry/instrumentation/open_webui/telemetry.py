@@ -24,7 +24,7 @@ from opentelemetry.trace import (
 
 from opentelemetry import _logs, metrics, trace
 
-from . import errors, exporting, folding, names, readers
+from . import client_metrics, exporting, folding, names, readers
 from .bounds import text_or_none
 from .call import ModelCall
 from .caller import Caller
@@ -35,10 +35,10 @@ from .settings import Settings
 from .totals import Entry, Tags, Totals
 from .usage import Usage
 from .version import __version__
+from .work import Ended, Work
 
 Attributes = dict[str, Any]
 
-_HISTOGRAMS = (names.DURATION, names.TOKEN_USAGE, names.FIRST_CHUNK, names.PER_CHUNK)
 _COUNTERS = (
     names.USAGE_REQUESTS,
     names.USAGE_TOKENS,
@@ -101,8 +101,15 @@ class Telemetry:
         self._logger = _logs.get_logger(
             names.SCOPE, __version__, logger_provider, schema_url=names.SCHEMA_URL
         )
-        self._histograms = self._create_histograms()
-        self._sets = folding.Sets()
+        meter = metrics.get_meter(
+            names.SCOPE, __version__, meter_provider, schema_url=names.SCHEMA_URL
+        )
+        self._record_client = (
+            client_metrics.coming(meter) if settings.latest_names else client_metrics.todays(meter)
+        )
+        self._turns = client_metrics.histogram(meter, names.AGENT_DURATION)
+        self._tools = client_metrics.histogram(meter, names.TOOL_DURATION)
+        self._sets, self._work_sets = folding.Sets(), folding.Sets()
         self._share = folding.share_of_user(settings.series_limit)
         self._group_share = folding.share_of_group(settings.series_limit)
         self._tuned_to: object = None
@@ -140,37 +147,55 @@ class Telemetry:
             report("the start of a span")
             return INVALID_SPAN
 
-    def start_turn(self, caller: Caller) -> Span:
-        """Start the span of a user's turn in a chat."""
+    def start_turn(self, caller: Caller) -> Work:
+        """Start a user's turn in a chat."""
         attributes = _caller_attributes(caller)
-        return self._tracer.start_span(
-            f"{names.INVOKE_AGENT} {attributes[names.MODEL_ID]}",
-            attributes={names.OPERATION: names.INVOKE_AGENT, **attributes},
+        agent = attributes[names.MODEL_ID]
+        span = self._tracer.start_span(
+            f"{names.INVOKE_AGENT} {agent}",
+            attributes={
+                names.OPERATION: names.INVOKE_AGENT,
+                names.AGENT_NAME: agent,
+                **attributes,
+            },
             **placed(),
         )
+        measured = {names.AGENT_NAME: agent, names.SOURCE: caller.source}
+        return Work(span, self._measuring(self._turns, measured, caller.user_id))
 
     @guarded
-    def end_turn(self, span: Span, groups: tuple[str, ...]) -> None:
-        """End the span of a turn; groups are known by then."""
-        span.set_attribute(names.USER_GROUPS, groups)
-        span.end()
+    def end_turn(self, turn: Work, groups: tuple[str, ...]) -> None:
+        """End a turn; groups are known by then."""
+        turn.span.set_attribute(names.USER_GROUPS, groups)
+        turn.end()
 
-    def start_tool(self, name: object, call_id: object) -> Span:
-        """Start the span of one tool run. Models make up both, name and id."""
-        told, known_id = text_or_none(name) or "unknown", text_or_none(call_id)
-        attributes = {names.OPERATION: names.EXECUTE_TOOL, names.TOOL_NAME: told}
-        if known_id is not None:
-            attributes[names.TOOL_CALL_ID] = known_id
-        return self._tracer.start_span(
-            f"{names.EXECUTE_TOOL} {told}", attributes=attributes, **placed()
+    def start_tool(self, name: object, call_id: object, agent: object, chat_id: object) -> Work:
+        """Start one run of a tool, for an agent in a chat. Models make up both, name and id."""
+        measured = {
+            names.TOOL_NAME: text_or_none(name) or "unknown",
+            names.TOOL_TYPE: names.FUNCTION_TOOL,
+        }
+        if (known := text_or_none(agent)) is not None:
+            measured[names.AGENT_NAME] = known
+        attributes = {names.OPERATION: names.EXECUTE_TOOL, **measured}
+        for key, value in ((names.TOOL_CALL_ID, call_id), (names.CONVERSATION_ID, chat_id)):
+            if (known := text_or_none(value)) is not None:
+                attributes[key] = known
+        span = self._tracer.start_span(
+            f"{names.EXECUTE_TOOL} {measured[names.TOOL_NAME]}", attributes=attributes, **placed()
         )
+        return Work(span, self._measuring(self._tools, measured))
 
-    @guarded
-    def fail(self, span: Span, error: Exception | None = None) -> None:
-        """Mark the span as failed. The error's message is left out: it may quote a prompt."""
-        kind = names.OTHER if error is None else errors.of_exception(error)
-        span.set_attribute(names.ERROR_TYPE, kind)
-        span.set_status(Status(StatusCode.ERROR))
+    def _measuring(
+        self, durations: Histogram, attributes: dict[str, str], user_id: str = ""
+    ) -> Ended:
+        def ended(seconds: float, error: str | None, context: Context) -> None:
+            if error is not None:
+                attributes[names.ERROR_TYPE] = error
+            fitting = self._work_sets.fitting(attributes, user_id)
+            durations.record(seconds, fitting, context)
+
+        return ended
 
     @contextmanager
     def current(self, span: Span) -> Iterator[None]:
@@ -205,15 +230,7 @@ class Telemetry:
     @guarded
     def _record_histograms(self, call: ModelCall, context: Context) -> None:
         attributes = self._sets.fitting(_histogram_attributes(call), call.caller.user_id)
-        record = self._histograms
-        record[names.DURATION.name].record(call.duration, attributes, context)
-        if call.first_chunk is not None:
-            record[names.FIRST_CHUNK.name].record(call.first_chunk, attributes, context)
-        if call.per_chunk is not None:
-            record[names.PER_CHUNK.name].record(call.per_chunk, attributes, context)
-        for kind, amount, estimated in _token_amounts(call):
-            if not estimated:
-                record[names.TOKEN_USAGE.name].record(amount, {**attributes, **dict(kind)}, context)
+        self._record_client(call, attributes, context)
 
     @guarded
     def _book(self, call: ModelCall) -> None:
@@ -272,20 +289,6 @@ class Telemetry:
 
     # Instruments
 
-    def _create_histograms(self) -> dict[str, Histogram]:
-        meter = metrics.get_meter(
-            names.SCOPE, __version__, self._meter_provider, schema_url=names.SCHEMA_URL
-        )
-        return {
-            metric.name: meter.create_histogram(
-                metric.name,
-                metric.unit,
-                metric.description,
-                explicit_bucket_boundaries_advisory=metric.buckets,
-            )
-            for metric in _HISTOGRAMS
-        }
-
     def _show_state(self) -> None:
         """Export something always, so that its absence tells that telemetry is cut off."""
         meter = metrics.get_meter(
@@ -339,7 +342,7 @@ class Telemetry:
         self.totals.hold = self._settings.announce_seconds or readers.hold_seconds(provider)
         self.totals.shard_size = size = readers.shard_size(provider)
         # Each set is one of two types of tokens.
-        self._sets.limit = max(1, size // 2)
+        self._sets.limit = self._work_sets.limit = max(1, size // 2)
         for signal, exporting_provider in self._providers().items():
             self.exports.watch(signal, exporting_provider)
         if hasattr(provider, "force_flush"):
@@ -444,7 +447,6 @@ def _request_attributes(call: ModelCall) -> Attributes:
         names.OPERATION: asked.operation,
         names.PROVIDER_NAME: asked.provider,
         names.REQUEST_MODEL: asked.model,
-        names.REQUEST_STREAM: asked.stream,
         names.USER_GROUPS: call.groups,
         names.TASK: caller.task,
         names.CALL_ID: call.id,
@@ -452,6 +454,7 @@ def _request_attributes(call: ModelCall) -> Attributes:
     }
     attributes[names.MODEL_ID] = caller.model_id or asked.model
     for name, value in (
+        (names.REQUEST_STREAM, asked.stream),
         (names.SERVER_ADDRESS, asked.address),
         (names.SERVER_PORT, asked.port),
         (names.CALL_PARENT_ID, call.parent_id),
@@ -475,7 +478,7 @@ def _outcome_attributes(call: ModelCall) -> Attributes:
         names.INPUT_TOKENS: usage.input,
         names.OUTPUT_TOKENS: usage.output,
         names.CACHE_READ_TOKENS: usage.cache_read,
-        names.CACHE_CREATION_TOKENS: usage.cache_creation,
+        names.CACHE_WRITE_TOKENS: usage.cache_creation,
         names.REASONING_TOKENS: usage.reasoning,
         names.ERROR_TYPE: call.error,
         names.USAGE_ESTIMATED: True if call.estimated else None,
@@ -486,9 +489,9 @@ def _outcome_attributes(call: ModelCall) -> Attributes:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _histogram_attributes(call: ModelCall) -> dict[str, str]:
+def _histogram_attributes(call: ModelCall) -> Attributes:
     asked, caller = call.asked, call.caller
-    attributes = {
+    attributes: Attributes = {
         names.OPERATION: asked.operation,
         names.PROVIDER_NAME: asked.provider,
         names.REQUEST_MODEL: asked.model,
@@ -497,6 +500,8 @@ def _histogram_attributes(call: ModelCall) -> dict[str, str]:
     }
     if asked.address:
         attributes[names.SERVER_ADDRESS] = asked.address
+        if asked.port:
+            attributes[names.SERVER_PORT] = asked.port
     if call.answer.model is not None:
         attributes[names.RESPONSE_MODEL] = call.answer.model
     if call.error is not None:

@@ -1,4 +1,4 @@
-"""One user turn in a chat: a span that lasts as long as any work of the turn does."""
+"""One user turn in a chat: work that lasts as long as anybody is at it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .bounds import text_or_none
 from .names import CONVERSATION_ID
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import Span
+    from .work import Work
 
 
 class Turn:
@@ -19,16 +19,20 @@ class Turn:
     title, tags and follow-ups. Each holds the turn while it runs.
 
     Args:
-        span: The span of the turn.
+        work: Its span and how long it takes.
         models: The models that were picked to answer.
-        end: Ends the span.
+        chat_id: The chat, if it has an id yet.
+        end: Ends the work.
     """
 
-    __slots__ = ("_end", "_ended", "_holders", "models", "span")
+    __slots__ = ("_end", "_ended", "_holders", "chat_id", "models", "work")
 
-    def __init__(self, span: Span, models: frozenset[str], end: Callable[[], None]) -> None:
-        self.span = span
+    def __init__(
+        self, work: Work, models: frozenset[str], chat_id: str | None, end: Callable[[], None]
+    ) -> None:
+        self.work = work
         self.models = models
+        self.chat_id = chat_id
         self._end = end
         self._ended = False
         self._holders = 0
@@ -37,7 +41,8 @@ class Turn:
         """Take the id of the chat: a new chat gets it after its turn has begun."""
         known = text_or_none(chat_id)
         if known is not None:
-            self.span.set_attribute(CONVERSATION_ID, known)
+            self.chat_id = known
+            self.work.span.set_attribute(CONVERSATION_ID, known)
 
     def hold(self) -> None:
         """Keep the turn from ending until :meth:`release`."""

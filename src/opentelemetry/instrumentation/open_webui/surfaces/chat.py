@@ -138,11 +138,12 @@ def _chat_caller(runtime: Runtime, opened: Scene, form: Mapping[str, Any]) -> Ca
 def _new_turn(runtime: Runtime, caller: Caller, form: Mapping[str, Any]) -> Turn:
     # The picked model is this request's, not that of a turn it may be started from.
     caller = replace(caller, model_id=form["model"])
-    span = runtime.telemetry.start_turn(caller)
+    work = runtime.telemetry.start_turn(caller)
     return Turn(
-        span,
+        work,
         frozenset(_picked_models(form)),
-        lambda: runtime.telemetry.end_turn(span, runtime.groups.of(caller.user_id)),
+        caller.chat_id,
+        lambda: runtime.telemetry.end_turn(work, runtime.groups.of(caller.user_id)),
     )
 
 
@@ -163,10 +164,10 @@ def _holding(runtime: Runtime, turn: Turn | None) -> Iterator[None]:
         return
     turn.hold()
     try:
-        with runtime.telemetry.current(turn.span):
+        with runtime.telemetry.current(turn.work.span):
             yield
     except Exception as error:
-        runtime.telemetry.fail(turn.span, error)
+        turn.work.fail(error)
         raise
     finally:
         turn.release()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+from ..caller import present
 from ..guard import guarded
 from ..patching import Target, Wrapper, bound
 from ..runtime import Runtime
+from ..work import Work
 
 _MIDDLEWARE: Final = "open_webui.utils.middleware"
 _COVERS: Final = "spans of tool runs"
@@ -38,19 +40,32 @@ def prompted_tools(runtime: Runtime) -> Wrapper:
 async def _traced(
     runtime: Runtime, name: object, call_id: object, run: Callable[[], Awaitable[Any]]
 ) -> Any:
-    telemetry = runtime.telemetry
-    span = telemetry.start_tool(name, call_id)
+    work = _begun(runtime, name, call_id)
+    if work is None:
+        return await run()
     try:
-        with telemetry.current(span):
+        with runtime.telemetry.current(work.span):
             result = await run()
         if _failed(result):
-            telemetry.fail(span)
+            work.fail()
         return result
     except Exception as error:
-        telemetry.fail(span, error)
+        work.fail(error)
         raise
     finally:
-        span.end()
+        work.end()
+
+
+@guarded
+def _begun(runtime: Runtime, name: object, call_id: object) -> Work | None:
+    here = present()
+    turn = here.turn if here is not None else None
+    return runtime.telemetry.start_tool(
+        name,
+        call_id,
+        here.model_id if here is not None else None,
+        turn.chat_id if turn is not None else None,
+    )
 
 
 @guarded
