@@ -81,7 +81,7 @@ def pins() -> None:
     environment.install_open_webui()
     environment.install("--editable", ".[prometheus]", *TESTED)
     environment.install("--group", "lint")
-    environment.install("--no-deps", "--group", "tokenizer")
+    environment.install("--no-deps", "--group", "tokenizer", "--group", "conventions")
     environment.install("--group", "compose")
     environment.install("--group", "dashboards")
     environment.finish()
@@ -99,7 +99,7 @@ def newest() -> None:
     environment.install(*upgrade, *CORE)
     # Not all of them are released each time, and each demands one release of the core.
     environment.install(*upgrade, "--no-deps", *INSTRUMENTATIONS)
-    environment.install("--no-deps", "--group", "tokenizer")
+    environment.install("--no-deps", "--group", "tokenizer", "--group", "conventions")
     environment.finish()
 
 

@@ -9,6 +9,7 @@ import pytest
 from harness.otlp import Receiver
 from harness.postgres import Postgres
 from harness.provider import Provider
+from semconv.check import of_receiver
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +20,10 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
+    """Whatever the tests made the server report has to be as the conventions have it, too."""
     with Receiver() as receiver:
         yield receiver
+        assert of_receiver(receiver) == []
 
 
 @pytest.fixture(scope="module")
