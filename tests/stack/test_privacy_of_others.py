@@ -192,7 +192,7 @@ NAMES = {
     "chat gpt": {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt"},
     "invoke_agent desk": {
         "gen_ai.operation.name": "invoke_agent",
-        "open_webui.model.id": "desk",
+        "gen_ai.agent.name": "desk",
     },
     "execute_tool look": {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "look"},
 }
