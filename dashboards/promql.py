@@ -5,7 +5,7 @@ Names come from the library's ``names``: what it does not emit cannot be asked f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -53,6 +53,12 @@ FINE: Final = Level("user_model", (USER_ID, USER_NAME, MODEL, SOURCE, TASK))
 BY_USER: Final = Level("user", (USER_ID, USER_NAME, SOURCE))
 BY_MODEL: Final = Level("model", (MODEL, SOURCE, TASK))
 BY_GROUP: Final = Level("group", (GROUP, MODEL, SOURCE, TASK))
+
+COMING: Final = {
+    names.DURATION: names.INFERENCE_DURATION,
+    names.FIRST_CHUNK: names.INFERENCE_FIRST_CHUNK,
+}
+"""What client metrics are called where OTEL_SEMCONV_STABILITY_OPT_IN says so."""
 
 _GAUGES = (names.USER_GROUP, names.USER_LAST_SEEN, names.ACTIVE)
 _UNITS = {"s": "_seconds"}
@@ -204,6 +210,14 @@ def _selector(name: str, matchers: Matchers) -> str:
 def selector(metric: Metric, matchers: Matchers, suffix: str = "") -> str:
     """The series of a metric."""
     return _selector(series(metric, suffix), matchers)
+
+
+def either(read: Callable[[Metric], str], metric: Metric) -> str:
+    """What is read of a client metric, by its name of today and the one to come.
+
+    Not by a pattern: functions leave names out, and series that then look alike are an error.
+    """
+    return f"({read(metric)} or {read(COMING[metric])})"
 
 
 def summed(expression: str, by: Sequence[str] = ()) -> str:

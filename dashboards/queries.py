@@ -41,6 +41,7 @@ from .promql import (
     Reading,
     Window,
     chosen,
+    either,
     if_chosen,
     of_collector,
     quotable,
@@ -235,29 +236,22 @@ class Queries:
 
     def quantile(self, metric: Metric, share: float) -> str:
         """How long did it take, for all but the slowest calls that succeeded?"""
-        buckets = summed(_born_in_range(metric, "_bucket"), ["le", MODEL])
+        grown = either(lambda one: _born_in_range(one, "_bucket"), metric)
+        buckets = summed(grown, ["le", MODEL])
         return _quantile(share, buckets)
 
     def quantile_over_time(self, metric: Metric, share: float, *by: str) -> str:
         """How did that change over time?"""
-        selected = selector(metric, (*OF_CALL, SUCCEEDED), "_bucket")
-        buckets = summed(f"rate({selected}[{RATE}])", ["le", *by])
+        buckets = summed(either(lambda one: _rate(one, "_bucket"), metric), ["le", *by])
         return _quantile(share, buckets)
 
     def output_speed(self) -> str:
         """How many tokens does each model write in a second of answering, waiting included?"""
-        written = summed(_born_in_range(names.TOKEN_USAGE, "_sum", OUTPUT), [MODEL])
-        taken = summed(_born_in_range(names.DURATION, "_sum", CHATS), [MODEL])
-        return f"{written} / ({taken} > 0)"
+        return _speed(_born_in_range)
 
     def output_speed_over_time(self) -> str:
         """How did that change over time?"""
-        written = selector(names.TOKEN_USAGE, (*OF_CALL, SUCCEEDED, OUTPUT), "_sum")
-        taken = selector(names.DURATION, (*OF_CALL, SUCCEEDED, CHATS), "_sum")
-        return (
-            f"{summed(f'rate({written}[{RATE}])', [MODEL])} / "
-            f"({summed(f'rate({taken}[{RATE}])', [MODEL])} > 0)"
-        )
+        return _speed(_rate)
 
     # Whether the numbers can be relied on.
 
@@ -395,6 +389,19 @@ def _quantile(share: float, buckets: str) -> str:
 def _newest_name(seen: str) -> str:
     """One series for each user: of several names the one that was seen last."""
     return f"topk by ({USER_ID}) (1, max by ({USER_ID}, {USER_NAME}) ({seen}))"
+
+
+def _speed(grown: Callable[..., str]) -> str:
+    """Tokens written for each second taken, by how histograms grew."""
+    today, coming = names.TOKEN_USAGE, names.INFERENCE_OUTPUT
+    written = f"({grown(today, '_sum', OUTPUT)} or {grown(coming, '_sum')})"
+    taken = either(lambda one: grown(one, "_sum", CHATS), names.DURATION)
+    return f"{summed(written, [MODEL])} / ({summed(taken, [MODEL])} > 0)"
+
+
+def _rate(metric: Metric, suffix: str, *matchers: str) -> str:
+    """How fast a histogram grows."""
+    return f"rate({selector(metric, (*OF_CALL, SUCCEEDED, *matchers), suffix)}[{RATE}])"
 
 
 def _born_in_range(metric: Metric, suffix: str, *matchers: str) -> str:

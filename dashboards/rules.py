@@ -37,6 +37,7 @@ from .promql import (
     Reading,
     Recorded,
     Window,
+    either,
     of_collector,
     recorded,
     selector,
@@ -168,7 +169,9 @@ def _of_models(reading: Reading) -> Iterator[Alert]:
         "Calls to {{ $labels.gen_ai_request_model }} fail",
         "{{ $value | humanizePercentage }} of the calls to {{ $labels.gen_ai_request_model }} in the last 15 minutes failed; calls that people gave up are not among them.",
     )  # fmt: skip
-    buckets = f"rate({selector(names.DURATION, [SUCCEEDED], '_bucket')}[15m])"
+    buckets = either(
+        lambda one: f"rate({selector(one, [SUCCEEDED], '_bucket')}[15m])", names.DURATION
+    )
     yield Alert(
         "OpenWebUIModelSlow",
         f"histogram_quantile(0.95, {summed(buckets, ['le', MODEL])}) {threshold('duration_p95_seconds')}",

@@ -253,7 +253,8 @@ EMITTED = {
     for suffix in ("",)
 } | {
     series_of(metric, suffix)
-    for metric in telemetry._HISTOGRAMS
+    for metric in vars(names).values()
+    if isinstance(metric, names.Metric) and metric.buckets
     for suffix in ("_bucket", "_count", "_sum")
 }  # fmt: skip
 RECORDED = {

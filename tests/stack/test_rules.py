@@ -22,6 +22,8 @@ REQUESTS = f"open_webui_usage_requests_total{{{USAGE}, open_webui_task="
 TOKENS = f'open_webui_usage_tokens_total{{{USAGE}, gen_ai_token_type="input"'
 COST = f"open_webui_usage_cost_total{{{USAGE}}}"
 DURATION = 'gen_ai_client_operation_duration_seconds_bucket{gen_ai_request_model="m", le='
+# Where OTEL_SEMCONV_STABILITY_OPT_IN gives it its new name.
+COMING = DURATION.replace("operation", "inference")
 OK = f'{REQUESTS}"chat"}}'
 DAYS = 25 * 60
 
@@ -55,12 +57,12 @@ def of_exports(what: str, signal: str, error: str = "") -> str:
     return f'open_webui_export_{what}_total{{job="open-webui", instance="i", {tags}}}'
 
 
-def slow(seconds: int) -> dict[str, str]:
+def slow(seconds: int, metric: str = DURATION) -> dict[str, str]:
     """A model all of whose answers take between the half of that and that."""
     return {
-        f'{DURATION}"{seconds / 2}"}}': "0+0x60",
-        f'{DURATION}"{seconds}"}}': "0+6x60",
-        f'{DURATION}"+Inf"}}': "0+6x60",
+        f'{metric}"{seconds / 2}"}}': "0+0x60",
+        f'{metric}"{seconds}"}}': "0+6x60",
+        f'{metric}"+Inf"}}': "0+6x60",
     }
 
 
@@ -189,6 +191,15 @@ def test_an_alert_fires_and_does_not(tmp_path: Path, name: str, rules: Path) -> 
     row = ALERTS[name]
     files = [rules / "alerts.yml"]
     fires = unit_test(row, row.fires, {name, *row.also})
+    check(tmp_path / "fires.yml", row.every, files, fires)
+    check(tmp_path / "quiet.yml", row.every, files, unit_test(row, row.quiet, set()))
+
+
+@pytest.mark.parametrize("rules", DIRECTORIES, ids=lambda p: p.name)
+def test_slow_models_are_seen_by_the_name_to_come_too(tmp_path: Path, rules: Path) -> None:
+    row = replace(ALERTS["OpenWebUIModelSlow"], fires=slow(200, COMING), quiet=slow(50, COMING))
+    files = [rules / "alerts.yml"]
+    fires = unit_test(row, row.fires, {"OpenWebUIModelSlow"})
     check(tmp_path / "fires.yml", row.every, files, fires)
     check(tmp_path / "quiet.yml", row.every, files, unit_test(row, row.quiet, set()))
 
