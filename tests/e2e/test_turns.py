@@ -16,6 +16,7 @@ from e2e.truth import Expectation, Truth, assert_equal
 from harness.openwebui import OpenWebUI
 from harness.otlp import Receiver, Span
 from harness.provider import Provider
+from semconv.check import of_receiver
 
 UI = Expectation(source="ui")
 TASKS = {"title_generation", "tags_generation", "follow_up_generation"}
@@ -142,17 +143,17 @@ def test_a_stopped_answer_ends_once_with_what_is_known(
     server.ask("POST", f"/api/tasks/chat/{chat}/stop", user="alice", auth="session")
     provider.wait_idle(0.3)
     turn, call = spans_of(receiver, chat, "invoke_agent gpt-slow")
-    assert call.attributes["error.type"] == "cancelled"
+    assert call.attributes["error.type"] == turn.attributes["error.type"] == "cancelled"
     assert call.end <= turn.end
 
 
-def test_a_failed_answer_marks_the_call(
+def test_a_failed_answer_marks_the_call_and_the_turn(
     server: OpenWebUI, provider: Provider, receiver: Receiver
 ) -> None:
     chat = server.turn("alice", "gpt-500", "case=failed", tasks=())
-    _, call = spans_of(receiver, chat, "invoke_agent gpt-500")
-    assert call.attributes["error.type"] == "500"
-    assert call.status == "error"
+    for span in spans_of(receiver, chat, "invoke_agent gpt-500"):
+        assert span.attributes["error.type"] == "500"
+        assert span.status == "error"
 
 
 def test_prompted_tools_are_spans_too(
@@ -182,17 +183,26 @@ def test_how_long_turns_and_tools_took_is_measured(receiver: Receiver) -> None:
         spans = [s for s in receiver.spans if s.attributes.get("gen_ai.operation.name") == span]
         counted = {p.series: p for p in receiver.points if p.metric == metric}.values()
         assert sum(point.count or 0 for point in counted) == len(spans) > 0
-        assert {p.attributes[name] for p in counted} == {s.attributes[name] for s in spans}
+        for attribute in (name, "error.type"):
+            assert {p.attributes.get(attribute) for p in counted} == {
+                s.attributes.get(attribute) for s in spans
+            }
         assert sum(point.sum or 0 for point in counted) == pytest.approx(
             sum(s.end - s.start for s in spans) / 1e9, rel=0.1
         )
+
+
+def measured(receiver: Receiver, histogram: str) -> int:
+    latest = {p.series: p.count or 0 for p in receiver.points if p.metric == histogram}
+    return sum(latest.values())
 
 
 def test_usage_of_turns_equals_what_the_provider_served(
     provider: Provider,
 ) -> None:
     """Last, on a server of its own, so that nothing of the tests above is in the accounts."""
-    with Receiver() as receiver, instrumented(provider, receiver) as server:
+    latest = {"OTEL_SEMCONV_STABILITY_OPT_IN": "http/dup,gen_ai_latest_experimental"}
+    with Receiver() as receiver, instrumented(provider, receiver, latest) as server:
         for number, (user, model) in enumerate(
             [("alice", "helpdesk"), ("bob", "llama-std"), ("carol", "gpt-cumulative")]
         ):
@@ -206,3 +216,6 @@ def test_usage_of_turns_equals_what_the_provider_served(
         calls = provider.snapshot()
         assert len(calls) == 12
         assert_equal(receiver, Truth(server.world, calls, expected))
+        assert receiver.wait_for(lambda r: measured(r, "gen_ai.client.inference.duration")) >= 12
+        assert not measured(receiver, "gen_ai.client.operation.duration")
+        assert of_receiver(receiver) == []

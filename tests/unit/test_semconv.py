@@ -79,11 +79,11 @@ def all_sorts(sdk: Sdk) -> None:
         for failed in (False, True):
             tool = sdk.telemetry.start_tool("look_up", "call_1", "desk", "c")
             if failed:
-                tool.fail(KeyError())
+                tool.broke(KeyError())
             tool.end()
     sdk.telemetry.end_turn(turn, ("team",))
     turn = sdk.telemetry.start_turn(caller_named(model_id=None))
-    turn.fail(RuntimeError())
+    turn.broke(RuntimeError())
     sdk.telemetry.end_turn(turn, ())
     sdk.telemetry.start_tool("look_up", None, None, None).end()
     for endpoint in endpoints.ENDPOINTS:

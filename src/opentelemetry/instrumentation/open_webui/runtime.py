@@ -74,6 +74,7 @@ class Runtime:
                     on_end(call)
             finally:
                 if turn is not None:
+                    turn.answered(call)
                     turn.release()
 
         call = ModelCall(

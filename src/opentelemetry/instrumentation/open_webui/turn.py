@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .bounds import text_or_none
-from .names import CONVERSATION_ID
+from .names import CHAT_TASK, CONVERSATION_ID
 
 if TYPE_CHECKING:
+    from .call import ModelCall
     from .work import Work
 
 
@@ -43,6 +44,11 @@ class Turn:
         if known is not None:
             self.chat_id = known
             self.work.span.set_attribute(CONVERSATION_ID, known)
+
+    def answered(self, call: ModelCall) -> None:
+        """Take the end of a call: what the user waits for fails with it, titles and tags do not."""
+        if call.error is not None and call.caller.task == CHAT_TASK and call.parent_id is None:
+            self.work.fail(call.error)
 
     def hold(self) -> None:
         """Keep the turn from ending until :meth:`release`."""

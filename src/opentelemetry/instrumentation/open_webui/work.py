@@ -36,11 +36,17 @@ class Work:
         self._begun = time.perf_counter()
 
     @guarded
-    def fail(self, error: Exception | None = None) -> None:
+    def fail(self, kind: str = names.OTHER) -> None:
+        """Mark it as failed, by an ``error.type``; the first one counts."""
+        if self._error is None:
+            self._error = kind
+            self.span.set_attribute(names.ERROR_TYPE, kind)
+            self.span.set_status(Status(StatusCode.ERROR))
+
+    @guarded
+    def broke(self, error: Exception) -> None:
         """Mark it as failed. The error's message is left out: it may quote a prompt."""
-        self._error = names.OTHER if error is None else errors.of_exception(error)
-        self.span.set_attribute(names.ERROR_TYPE, self._error)
-        self.span.set_status(Status(StatusCode.ERROR))
+        self.fail(errors.of_exception(error))
 
     @guarded
     def end(self) -> None:

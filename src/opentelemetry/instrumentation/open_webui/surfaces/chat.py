@@ -167,7 +167,7 @@ def _holding(runtime: Runtime, turn: Turn | None) -> Iterator[None]:
         with runtime.telemetry.current(turn.work.span):
             yield
     except Exception as error:
-        turn.work.fail(error)
+        turn.work.broke(error)
         raise
     finally:
         turn.release()

@@ -50,7 +50,7 @@ async def _traced(
             work.fail()
         return result
     except Exception as error:
-        work.fail(error)
+        work.broke(error)
         raise
     finally:
         work.end()
