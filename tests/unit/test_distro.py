@@ -146,15 +146,33 @@ def test_prometheus_that_is_not_installed_is_dropped_with_advice(
     assert "opentelemetry-instrumentation-open-webui[prometheus]" in caplog.text
 
 
-@pytest.mark.parametrize("argv", [["uvicorn", "x:app", "--workers", "3"], ["uvicorn", "x:app"]])
+@pytest.mark.parametrize(
+    ("argv", "kept"),
+    [
+        (["uvicorn", "x:app"], True),
+        (["uvicorn", "x:app", "--workers", "3"], False),
+        (["uvicorn", "x:app", "--workers", "1"], True),
+        (["gunicorn", "--workers=3", "x:app"], False),
+        (["gunicorn", "-w", "3", "x:app"], False),
+        (["gunicorn", "-w3", "x:app"], False),
+        (["gunicorn", "--preload", "x:app"], False),
+        (["gunicorn", "-c", "new-w3", "x:app"], True),
+    ],
+)
 def test_prometheus_serves_one_worker_only(
-    argv: list[str], monkeypatch: pytest.MonkeyPatch, installed: list[SimpleNamespace]
+    argv: list[str], kept: bool, monkeypatch: pytest.MonkeyPatch, installed: list[SimpleNamespace]
 ) -> None:
     monkeypatch.setattr(sys, "argv", argv)
     os.environ["OTEL_METRICS_EXPORTER"] = "prometheus,otlp"
     module._check_prometheus()
-    kept = "otlp" if "--workers" in argv else "prometheus,otlp"
-    assert os.environ["OTEL_METRICS_EXPORTER"] == kept
+    assert os.environ["OTEL_METRICS_EXPORTER"] == ("prometheus,otlp" if kept else "otlp")
+
+
+def test_gunicorn_takes_workers_from_a_variable(installed: list[SimpleNamespace]) -> None:
+    os.environ["OTEL_METRICS_EXPORTER"] = "prometheus,otlp"
+    os.environ["GUNICORN_CMD_ARGS"] = "--bind=:80 --workers=2"
+    module._check_prometheus()
+    assert os.environ["OTEL_METRICS_EXPORTER"] == "otlp"
 
 
 def test_instrumenting_imports_nothing_of_open_webui() -> None:

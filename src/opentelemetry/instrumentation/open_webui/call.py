@@ -256,6 +256,10 @@ class ModelCall:
         else:
             self.end(errors.of_exception(_origin(error)))
 
+    def leave(self) -> None:
+        """Leave it to the process that this one was forked from, which goes on with it."""
+        self._ended = True
+
     def give_up(self, last: Callable[[], object] | None = None) -> None:
         """End the call soon, because nobody reads its answer. Safe wherever a finaliser may run.
 

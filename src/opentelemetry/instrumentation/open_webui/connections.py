@@ -43,6 +43,10 @@ class Connections:
         self._asked = float("-inf")
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    def forget_loop(self) -> None:
+        """Leave the loop to the process that this one was forked from."""
+        self._loop = None
+
     def has(self, url: str) -> bool:
         """Whether an address is one of a connection. Runs for every request that is sent."""
         if self._loop is not None and self._clock() - self._asked > _SECONDS:

@@ -11,12 +11,11 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Final
 
 from .guard import report
 
 # Its `put` may interrupt itself in the same thread (Python's documentation of `queue`).
-_waiting: Final[SimpleQueue[Callable[[], None]]] = SimpleQueue()
+_waiting: SimpleQueue[Callable[[], None]] = SimpleQueue()
 _loop: asyncio.AbstractEventLoop | None = None
 
 
@@ -34,6 +33,12 @@ def use_this_loop() -> None:
     """Have it done by the running loop from now on."""
     global _loop
     _loop = asyncio.get_running_loop()
+
+
+def forget() -> None:
+    """Leave what has been put off to the process that this one was forked from."""
+    global _waiting, _loop
+    _waiting, _loop = SimpleQueue(), None
 
 
 def do() -> None:

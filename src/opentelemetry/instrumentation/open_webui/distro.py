@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import uuid
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ from opentelemetry.instrumentation.environment_variables import (
     OTEL_PYTHON_DISTRO,
 )
 
+from .forking import INSTANCE_ID
 from .guard import guarded
 from .settings import Settings
 
@@ -46,8 +48,8 @@ _CONFIGURATORS: Final = "opentelemetry_configurator"
 _ENVIRONMENT_MODULE: Final = "open_webui.env"
 _EXPORTERS: Final = (OTEL_TRACES_EXPORTER, OTEL_METRICS_EXPORTER, OTEL_LOGS_EXPORTER)
 _SERVICE_NAME: Final = "open-webui"
-_INSTANCE_ID: Final = "service.instance.id"
 _PROMETHEUS: Final = "prometheus"
+_WORKERS: Final = re.compile(r"(?<!\S)(?:--workers[ =]|-w[ =]?)(\d+)")
 
 
 class OpenWebUIDistro(BaseDistro):  # type: ignore[misc]
@@ -127,7 +129,7 @@ def _configure_sdk(kwargs: dict[str, Any]) -> None:
 
     _set_defaults()
     _check_prometheus()
-    kwargs = {**kwargs, "resource_attributes": {_INSTANCE_ID: instance_id()}}
+    kwargs = {**kwargs, "resource_attributes": {INSTANCE_ID: instance_id()}}
     configurator: Any = _OTelSDKConfigurator  # not typed
     try:
         configurator().configure(**kwargs)
@@ -143,7 +145,7 @@ def instance_id() -> str:
 
     A value from ``OTEL_RESOURCE_ATTRIBUTES`` is kept, made unique where several workers share it.
     """
-    given = dict(_given_resource_attributes()).get(_INSTANCE_ID)
+    given = dict(_given_resource_attributes()).get(INSTANCE_ID)
     if given is None:
         return str(uuid.uuid4())
     return f"{given}-{os.getpid()}" if _several_workers() else given
@@ -186,6 +188,8 @@ def _check_prometheus() -> None:
         )
     elif _several_workers():
         _drop_prometheus("one port cannot serve several workers")
+    elif "--preload" in _command():
+        _drop_prometheus("it would serve the process that forks the workers")
 
 
 def _drop_prometheus(why: str) -> None:
@@ -201,6 +205,10 @@ def _drop_prometheus(why: str) -> None:
 
 def _several_workers() -> bool:
     counts = [os.environ.get("UVICORN_WORKERS"), os.environ.get("WEB_CONCURRENCY")]
-    if "--workers" in sys.argv[:-1]:
-        counts.append(sys.argv[sys.argv.index("--workers") + 1])
+    counts += _WORKERS.findall(" ".join(_command()))
     return any(count is not None and count.isdigit() and int(count) > 1 for count in counts)
+
+
+def _command() -> list[str]:
+    """The arguments of the server; gunicorn takes some from a variable, too."""
+    return [*sys.argv, *os.environ.get("GUNICORN_CMD_ARGS", "").split()]

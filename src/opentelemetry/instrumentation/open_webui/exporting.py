@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from . import batching, readers
+from . import batching, channels, readers
 from .guard import guarded, report
 
 _logger = logging.getLogger(__name__)
@@ -87,6 +87,12 @@ class Tally:
                 " Totals are told anew and miss nothing." if self.signal == METRICS else "",
             )
 
+    def clear(self) -> None:
+        """Begin anew, with a lock of its own: this process was forked from another."""
+        self._lock = threading.Lock()
+        self.failures = self._lost = self._failing = 0
+        self.dropped.clear()
+
     def drop_queued(self, items: int) -> None:
         """Count what found the SDK's queue full."""
         with self._lock:
@@ -102,6 +108,8 @@ class _Watched:
         """When the request went out whose answer is still to come."""
         self.ending = False
         """Whether to try once more, soon; what is tried after a pause otherwise."""
+        self.closed = False
+        """Whether nothing is exported: this process was forked, or forks before it serves."""
         self._tally = tally
         self._export: Callable[..., Any] = exporter.export
         otlp = any(cls.__module__.startswith(_OTLP) for cls in type(exporter).__mro__)
@@ -119,7 +127,30 @@ class _Watched:
         for event in _back_offs(self.exporter):
             event.set() if ending else event.clear()
 
+    def before_fork(self) -> None:
+        """Close what a fork does not survive."""
+        if channels.is_grpc(self.exporter) and not self.closed:
+            self.closed = True
+            channels.close(self.exporter)
+
+    def begin_anew(self) -> None:
+        """Leave to the parent what is the parent's: this process was forked from it."""
+        self.asked, self.ending = None, False
+        if channels.is_grpc(self.exporter):
+            self.closed = True
+        channels.let_go(self.exporter)
+
+    def reopen(self) -> None:
+        """Export again."""
+        if self.closed:
+            channels.reopen(self.exporter)
+            self.closed = False
+
     def export(self, data: Any, *args: Any, **kwargs: Any) -> Any:
+        """Export, unless there is nothing to tell yet."""
+        return None if self.closed else self._export_all(data, args, kwargs)
+
+    def _export_all(self, data: Any, args: Any, kwargs: Any) -> Any:
         """Export in as many requests as it takes; return the result of the worst."""
         count = _COUNTERS[self._tally.signal]
         result, error, failed, lost = None, None, False, 0
@@ -138,6 +169,8 @@ class _Watched:
                 lost += count(batch)
             if result is None or not well:
                 result = outcome
+        if self.closed:
+            return result
         self._tally.exported(lost, failed)
         if error is not None:
             raise error
@@ -205,6 +238,26 @@ class Exports:
                 self._watched[id(exporter)] = _Watched(exporter, tally)
             if hasattr(processor, "_metrics") and id(processor) not in self._drops:
                 self._drops[id(processor)] = _Drops(processor, tally)
+
+    @guarded
+    def before_fork(self) -> None:
+        """Close what a fork does not survive; nothing is exported until :meth:`reopen`."""
+        for watched in self._watched.values():
+            watched.before_fork()
+
+    @guarded
+    def begin_anew(self) -> None:
+        """Count anew, over connections of its own: this process was forked from another."""
+        for tally in self.tallies.values():
+            tally.clear()
+        for watched in self._watched.values():
+            watched.begin_anew()
+
+    @guarded
+    def reopen(self) -> None:
+        """Export from now on."""
+        for watched in self._watched.values():
+            watched.reopen()
 
     @guarded
     def restore(self) -> None:

@@ -57,6 +57,11 @@ class Sets:
         self._folded: set[Tags] = set()
         self._owned: Counter[str] = Counter()
 
+    def clear(self) -> None:
+        """Begin with none."""
+        for kept in (self._kept, self._folded, self._owned):
+            kept.clear()
+
     def fitting(self, attributes: dict[str, Any], user_id: str) -> dict[str, Any]:
         """Return the attributes, or where a new set has no room, those without models."""
         tags = tuple(attributes.items())

@@ -54,6 +54,11 @@ class Groups:
         """Look up on the running loop from now on: threads have none of their own."""
         self._loop = asyncio.get_running_loop()
 
+    def forget_loop(self) -> None:
+        """Leave the loop, and what runs on it, to the process that this one was forked from."""
+        self._loop = None
+        self._running = {}
+
     def expect(self, user_id: str) -> None:
         """Start a lookup if what is known of the user is missing or ageing.
 

@@ -167,6 +167,10 @@ class Habits:
         """Name the directory of the file; :meth:`sync` reads and writes it from now on."""
         self._path = directory / FILE_NAME
 
+    def leave(self) -> None:
+        """Leave the writing of what is new to the process that this one was forked from."""
+        self._dirty = False
+
     def sync(self) -> None:
         """Take in what others have learned, and write what we have. Does I/O: for a thread.
 

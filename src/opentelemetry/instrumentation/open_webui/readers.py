@@ -49,8 +49,50 @@ def exporters(provider: object) -> Iterator[tuple[Any, Any]]:
     for reader in _readers(provider):
         if hasattr(reader, "_exporter"):
             yield reader._exporter, None
+    for processor in _processors(provider):
+        yield from _processors_exporters(processor)
+
+
+def resources(providers: Iterable[Any]) -> Iterator[Any]:
+    """Return the resources that providers of any signal describe themselves by."""
+    for provider in providers:
+        for holder, name in ((provider, "_resource"), (_config(provider), "resource")):
+            resource = getattr(holder, name, None)
+            if hasattr(resource, "attributes"):
+                yield resource
+
+
+def storages(providers: Iterable[Any]) -> Iterator[Any]:
+    """Return what keeps the sums of synchronous instruments, for each reader."""
+    for provider in providers:
+        consumer = getattr(provider, "_measurement_consumer", None)
+        for storage in tuple(getattr(consumer, "_reader_storages", {}).values()):
+            if hasattr(storage, "_instrument_view_instrument_matches"):
+                yield storage
+
+
+def parts(providers: Iterable[Any]) -> Iterator[Any]:
+    """Return all parts of providers that may have locks."""
+    known = list(providers)
+    yield from storages(known)
+    for provider in known:
+        yield provider
+        yield getattr(provider, "_measurement_consumer", None)
+        yield from _readers(provider)
+        yield from tuple(getattr(provider, "_meters", {}).values())
+        yield from _processors(provider)
+        for exporter, _ in exporters(provider):
+            yield exporter
+
+
+def _processors(provider: object) -> Iterator[Any]:
     for attribute in ("_active_span_processor", "_multi_log_record_processor"):
-        yield from _processors_exporters(getattr(provider, attribute, None))
+        if hasattr(provider, attribute):
+            yield getattr(provider, attribute)
+
+
+def _config(provider: Any) -> Any:
+    return getattr(provider, "_sdk_config", None)
 
 
 def _processors_exporters(processor: Any) -> Iterator[tuple[Any, Any]]:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from . import bounds, deferred
+from . import bounds, deferred, forking
 from .accounting import Accountant
 from .asking import UsageFilter
 from .call import Asked, ModelCall
@@ -45,6 +45,7 @@ class Runtime:
         self._calls: set[ModelCall] = set()
         self.habits = Habits()
         self._warned: set[tuple[str | None, str]] = set()
+        forking.follow(self)
 
     def start_call(
         self,
@@ -111,6 +112,17 @@ class Runtime:
                 UNKNOWN_TASK,
             )
         return caller
+
+    def begin_anew(self) -> None:
+        """Leave to the parent what is the parent's: this process was forked from it."""
+        deferred.forget()
+        for call in self._calls:
+            call.leave()
+        self._calls.clear()
+        self.groups.forget_loop()
+        self.connections.forget_loop()
+        self.habits.leave()
+        self.telemetry.begin_anew()
 
     def finish(self) -> None:
         """End what is under way with what is known, then export all: the process ends."""

@@ -24,7 +24,7 @@ from opentelemetry.trace import (
 
 from opentelemetry import _logs, metrics, trace
 
-from . import client_metrics, exporting, folding, names, readers
+from . import client_metrics, exporting, folding, forking, names, readers
 from .bounds import text_or_none
 from .call import ModelCall
 from .caller import Caller
@@ -115,6 +115,8 @@ class Telemetry:
         self._tuned_to: object = None
         self.exports = exporting.Exports()
         self._used = False
+        self._serves = False
+        self._silent = False
         self.totals = Totals(
             idle=settings.idle_seconds,
             limit=settings.series_limit,
@@ -299,7 +301,14 @@ class Telemetry:
             (meter.create_observable_counter, names.EXPORT_FAILURES, self._export_failures),
             (meter.create_observable_counter, names.EXPORT_DROPPED, self._export_drops),
         ):
-            create(metric.name, [_reading(read)], metric.unit, metric.description)
+            create(
+                metric.name, [_reading(self._unless_silent(read))], metric.unit, metric.description
+            )
+
+    def _unless_silent(
+        self, read: Callable[[], list[Observation]]
+    ) -> Callable[[], list[Observation]]:
+        return lambda: [] if self._silent else read()
 
     def _export_failures(self) -> list[Observation]:
         return [
@@ -343,13 +352,18 @@ class Telemetry:
         self.totals.shard_size = size = readers.shard_size(provider)
         # Each set is one of two types of tokens.
         self._sets.limit = self._work_sets.limit = max(1, size // 2)
-        for signal, exporting_provider in self._providers().items():
-            self.exports.watch(signal, exporting_provider)
+        self._watch()
+        self.exports.reopen()
+        self._silent = False
         if hasattr(provider, "force_flush"):
             self._tuned_to = provider
             # The SDK shuts its providers down at exit, and what is registered last runs first.
             atexit.unregister(self.finish)
             atexit.register(self.finish)
+
+    def _watch(self) -> None:
+        for signal, provider in self._providers().items():
+            self.exports.watch(signal, provider)
 
     def _providers(self) -> dict[str, Any]:
         return {
@@ -361,8 +375,32 @@ class Telemetry:
     @guarded
     def begin(self) -> None:
         """Export from now on; the providers may have been set since."""
+        self._serves = True
         self._tune()
         self.exports.go_on()
+
+    # Forks
+
+    @guarded
+    def before_fork(self) -> None:
+        """Be ready for a fork, if this process serves nobody yet, and silent until it does."""
+        if not (self._serves or self._used):
+            self._watch()
+            self.exports.before_fork()
+            self._rest()
+
+    @guarded
+    def begin_anew(self) -> None:
+        """Begin with nothing, and be silent until it serves: this process was forked."""
+        self._serves = self._used = False
+        self._rest()
+        self._sets.clear()
+        self.totals.clear()
+        self.exports.begin_anew()
+        forking.begin_anew(self._providers().values())
+
+    def _rest(self) -> None:
+        self._silent, self._tuned_to = True, None
 
     def providers(self) -> Iterator[tuple[bool, bool]]:
         """Of spans, metrics and events: was their provider given, and does it export?"""

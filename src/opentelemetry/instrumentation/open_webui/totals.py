@@ -259,6 +259,16 @@ class Totals:
                     for row in rows:
                         row.release()
 
+    def clear(self) -> None:
+        """Begin with nothing, and a lock of its own: this process was forked from another."""
+        self._lock = threading.Lock()
+        for kept in (self._accounts, self._series, self._owned, self._members):
+            kept.clear()
+        for metric, shards in self._shards.items():
+            self._room[metric] = self.shard_size
+            for rows in shards:
+                rows.clear()
+
     def _place(self, owner: Tags, what: Tags, other: Tags, share: int) -> tuple[Place, Tags]:
         """Return the first account that is there or may be opened."""
         if self._has_room(owner, share):

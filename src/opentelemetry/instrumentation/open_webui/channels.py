@@ -1,0 +1,64 @@
+"""What exporters hold that a fork does not survive: gRPC channels and pooled HTTP connections.
+
+gRPC's core does not work in a process forked from one that uses it, whoever opens the channel. But
+it ends with its last channel, and begins anew in each process. So a process that forks before it
+serves closes its channels first, and whoever serves opens them.
+
+An HTTP connection is one socket for both processes; the forked one lets go of it.
+
+Everything here knows the insides of the OTLP exporters; an exporter that has other ones is left as
+it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+_CHANNEL: Final = ("_client", "_channel", "_credentials")
+"""What of an exporter keeps gRPC's core alive."""
+
+
+def is_grpc(exporter: Any) -> bool:
+    """Whether an exporter has a gRPC channel, open or closed."""
+    return hasattr(exporter, "_initialize_channel_and_stub")
+
+
+def close(exporter: Any) -> None:
+    """Close the channel of a gRPC exporter; what is being exported fails."""
+    exporter._channel.close()
+    for name in _CHANNEL:
+        setattr(exporter, name, None)
+
+
+def reopen(exporter: Any) -> None:
+    """Open a channel like the one that was closed."""
+    # The constructor knows best what becomes of variables and files with certificates.
+    like_it = type(exporter)(
+        endpoint=exporter._endpoint,
+        insecure=exporter._insecure,
+        headers=exporter._headers,
+        timeout=exporter._timeout,
+        compression=exporter._compression,
+    )
+    for name in _CHANNEL:
+        setattr(exporter, name, getattr(like_it, name))
+
+
+def let_go(exporter: Any) -> None:
+    """Let go of the HTTP connections that belong to another process as well."""
+    for session in _sessions(exporter):
+        for adapter in session.adapters.values():
+            adapter.init_poolmanager(
+                adapter._pool_connections, adapter._pool_maxsize, block=adapter._pool_block
+            )
+
+
+def _sessions(exporter: Any) -> Iterator[Any]:
+    holders: list[Any] = [exporter]
+    for name in ("_client", "_transport"):
+        holders.append(getattr(holders[-1], name, None))
+    for holder in holders:
+        session = getattr(holder, "_session", None)
+        if hasattr(session, "adapters"):
+            yield session
