@@ -23,12 +23,24 @@ _KEPT_FREE: Final = 1
 _SLACK_FACTOR: Final = 1.5
 _MOST_SLACK: Final = 10.0
 
+_PULLED: Final = "opentelemetry.exporter.prometheus"
+
 
 def hold_seconds(provider: object) -> float:
     """Return the time in which each reader collects once: the longest interval, and slack."""
     readers = _readers(provider)
     longest = max((_interval(reader) for reader in readers), default=_default_interval()) / 1000
     return min(longest * _SLACK_FACTOR, longest + _MOST_SLACK)
+
+
+def are_pulled(provider: object) -> bool:
+    """Whether all readers wait to be read by others, who do not say when they come again."""
+    readers = _readers(provider)
+    return bool(readers) and all(_is_pulled(reader) for reader in readers)
+
+
+def _is_pulled(reader: object) -> bool:
+    return any(cls.__module__.startswith(_PULLED) for cls in type(reader).__mro__)
 
 
 def shard_size(provider: object) -> int:

@@ -31,6 +31,7 @@ from .caller import Caller
 from .guard import guarded, report
 from .parents import placed
 from .providers import PIPE
+from .rhythm import Rhythm
 from .settings import Settings
 from .totals import Entry, Tags, Totals
 from .usage import Usage
@@ -297,13 +298,19 @@ class Telemetry:
             names.SCOPE, __version__, self._meter_provider, schema_url=names.SCHEMA_URL
         )
         for create, metric, read in (
-            (meter.create_observable_gauge, names.ACTIVE, lambda: [Observation(1)]),
+            (meter.create_observable_gauge, names.ACTIVE, self._active),
             (meter.create_observable_counter, names.EXPORT_FAILURES, self._export_failures),
             (meter.create_observable_counter, names.EXPORT_DROPPED, self._export_drops),
         ):
             create(
                 metric.name, [_reading(self._unless_silent(read))], metric.unit, metric.description
             )
+
+    def _active(self) -> list[Observation]:
+        """Tell that it is there; called once for each collection."""
+        if self._rhythm is not None:
+            self.totals.hold = self._rhythm.read()
+        return [Observation(1)]
 
     def _unless_silent(
         self, read: Callable[[], list[Observation]]
@@ -348,7 +355,10 @@ class Telemetry:
     def _tune(self) -> None:
         """Fit the totals to the readers, once there is a provider that has any."""
         provider = self._meter_provider or metrics.get_meter_provider()
-        self.totals.hold = self._settings.announce_seconds or readers.hold_seconds(provider)
+        pulled = readers.are_pulled(provider) and not self._settings.announce_seconds
+        self._rhythm = Rhythm() if pulled else None
+        hold = 0.0 if pulled else readers.hold_seconds(provider)
+        self.totals.hold = self._settings.announce_seconds or hold
         self.totals.shard_size = size = readers.shard_size(provider)
         # Each set is one of two types of tokens.
         self._sets.limit = self._work_sets.limit = max(1, size // 2)

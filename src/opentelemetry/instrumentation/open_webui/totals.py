@@ -4,7 +4,7 @@ Knows nothing of OpenTelemetry. A *series* is one metric with one set of tags, a
 ever grows. What the table shows of a series at a moment follows three rules:
 
 * Announced before it moves: a series that is new, or was idle, shows its old total for ``hold``
-  seconds, so that every reader sees where it starts from.
+  seconds, and until it was read, so that every reader sees where it starts from.
 * Silent when idle: a series that has not moved for ``idle`` seconds is not shown.
 * Folded at the limit: once ``limit`` series of a kind exist (of users, of groups), or one owner has
   more than its share of them, new accounts tell less of what they are for, or belong to somebody
@@ -70,7 +70,7 @@ class Series:
         """Add to the total; a series that was silent is announced first."""
         if now - self.last_moved > idle:
             self._announced, self._held_until = self.total, now + hold
-            self.unseen = until_read and hold > 0
+            self.unseen = until_read
             self.shard.add(self)
         self.last_moved = now
         total = self.total + amount
@@ -252,7 +252,7 @@ class Totals:
     def release(self) -> None:
         """Show all totals from now on: the process ends."""
         with self._lock:
-            self._announcing = False
+            self._announcing = self.until_read = False
             self.hold = 0.0
             for shards in self._shards.values():
                 for rows in shards:
