@@ -17,6 +17,7 @@ import pytest
 
 from e2e.servers import PREFIX, instrumented, otlp
 from e2e.truth import USAGE_REQUESTS, USAGE_TOKENS, Expectation, Truth, assert_equal, reported
+from harness import collectors
 from harness.habits import teach
 from harness.openwebui import HOST, OpenWebUI, free_port
 from harness.otlp import Receiver
@@ -178,6 +179,34 @@ def test_beside_open_webuis_own_telemetry(provider: Provider, receiver: Receiver
         [line] = what_is_on(server)
         assert f"traces to {receiver.endpoint}/v1/traces (http, by Open WebUI)" in line
         assert_no_client_hides_its_calls(server, receiver)
+
+
+def test_open_webuis_own_telemetry_by_grpc_says_what_it_lacks(
+    provider: Provider, receiver: Receiver
+) -> None:
+    own = {f"ENABLE_OTEL{part}": "true" for part in ("", "_TRACES", "_METRICS", "_LOGS")}
+    with collectors.slow("grpc", receiver, 0.0) as endpoint:
+        own |= {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+            "OTEL_LOGS_EXPORTER_OTLP_INSECURE": "true",
+            "OTEL_METRICS_EXPORTER_OTLP_INSECURE": "true",
+        }
+        with instrumented(provider, receiver, own) as server:
+            server.chat("alice", "gpt-std", "case=one")
+            receiver.wait_for(lambda r: any(e.name == "open_webui.usage" for e in r.events))
+            log = server.log_text()
+            assert "set OTEL_EXPORTER_OTLP_INSECURE=true" in log
+            assert "set OTEL_METRICS_EXPORTER_OTLP_INSECURE" not in log
+            assert receiver.spans == []
+
+
+def test_a_protocol_that_is_none_is_named_and_costs_nothing(
+    provider: Provider, receiver: Receiver
+) -> None:
+    env = {"OTEL_EXPORTER_OTLP_PROTOCOL": "http"}
+    with instrumented(provider, receiver, env) as server:
+        assert "OTEL_EXPORTER_OTLP_PROTOCOL='http' is not allowed" in server.log_text()
+        assert_equal(receiver, use(server, provider))
 
 
 def assert_no_client_hides_its_calls(server: OpenWebUI, receiver: Receiver) -> None:

@@ -136,6 +136,20 @@ def test_each_process_has_an_instance_id() -> None:
     assert module.instance_id() == f"pod-7-{os.getpid()}"
 
 
+def test_what_cannot_be_meant_is_told_and_put_right(caplog: pytest.LogCaptureFixture) -> None:
+    os.environ["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http"
+    os.environ["OTEL_TRACES_EXPORTER"] = "otlp_http"
+    os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://c:4318/v1/traces"
+    module._set_defaults()
+    module._check_exporters()
+    module._check_protocols()
+    assert os.environ["OTEL_EXPORTER_OTLP_PROTOCOL"] == "http/protobuf"
+    assert os.environ["OTEL_TRACES_EXPORTER"] == "otlp"
+    assert "OTEL_EXPORTER_OTLP_PROTOCOL='http' is not allowed" in caplog.text
+    assert "OTEL_TRACES_EXPORTER='otlp_http' is not allowed" in caplog.text
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT ends in a signal's path" in caplog.text
+
+
 def test_prometheus_that_is_not_installed_is_dropped_with_advice(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

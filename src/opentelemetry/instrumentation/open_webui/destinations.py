@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -12,11 +13,39 @@ SIGNALS: Final = ("traces", "metrics", "logs")
 
 _DEFAULT_PORTS: Final = {"grpc": 4317, "http/protobuf": 4318}
 _PROMETHEUS_PORT: Final = "9464"
-_BY_OPEN_WEBUI: Final = {
-    "traces": ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_OTLP_SPAN_EXPORTER"),
-    "metrics": ("OTEL_METRICS_EXPORTER_OTLP_ENDPOINT", "OTEL_METRICS_OTLP_SPAN_EXPORTER"),
-    "logs": ("OTEL_LOGS_EXPORTER_OTLP_ENDPOINT", "OTEL_LOGS_OTLP_SPAN_EXPORTER"),
+PROTOCOLS: Final = ("grpc", "http/protobuf")
+"""What ``OTEL_EXPORTER_OTLP_PROTOCOL`` may hold, of what the Python exporters speak."""
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The variables by which Open WebUI's own ``ENABLE_OTEL`` exports one signal."""
+
+    switch: str
+    endpoint: str
+    exporter: str
+    insecure: str
+    username: str
+    password: str
+
+
+def _own(signal: str, prefix: str) -> Own:
+    return Own(
+        switch=f"ENABLE_OTEL_{signal}",
+        endpoint=f"OTEL_{prefix}EXPORTER_OTLP_ENDPOINT",
+        exporter=f"OTEL_{prefix}OTLP_SPAN_EXPORTER",
+        insecure=f"OTEL_{prefix}EXPORTER_OTLP_INSECURE",
+        username=f"OTEL_{prefix}BASIC_AUTH_USERNAME",
+        password=f"OTEL_{prefix}BASIC_AUTH_PASSWORD",
+    )
+
+
+OWN: Final = {
+    "traces": _own("TRACES", ""),
+    "metrics": _own("METRICS", "METRICS_"),
+    "logs": _own("LOGS", "LOGS_"),
 }
+"""The span exporter's variables have no signal in their names, and the others default to them."""
 
 
 def destination(signal: str, environ: Mapping[str, str] = os.environ) -> str:
@@ -42,7 +71,7 @@ def endpoint_of(signal: str, environ: Mapping[str, str] = os.environ) -> str:
 
     Source: OpenTelemetry Protocol Exporter; Python's default protocol is gRPC.
     """
-    default = f"http://localhost:{_DEFAULT_PORTS.get(_protocol_of(signal, environ), 4317)}"
+    default = f"http://localhost:{_DEFAULT_PORTS.get(protocol_of(signal, environ)[1], 4317)}"
     own = environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT")
     endpoint = own or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or default
     return endpoint if "://" in endpoint else f"//{endpoint}"
@@ -64,15 +93,27 @@ def port_of(endpoint: str) -> int:
     return parts.port or {"https": 443, "http": 80}.get(parts.scheme, 4317)
 
 
-def _protocol_of(signal: str, environ: Mapping[str, str]) -> str:
-    own = environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL")
-    return own or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "grpc"
+def path_of(endpoint: str) -> str:
+    """Return the path of an address, without a slash at its end."""
+    try:
+        return urlsplit(endpoint).path.rstrip("/")
+    except ValueError:
+        return ""
+
+
+def protocol_of(signal: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return the variable that names the protocol of a signal, and what it says."""
+    names = (f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+    for name in names:
+        if environ.get(name):
+            return name, environ[name].strip()
+    return names[-1], PROTOCOLS[0]
 
 
 def _of_exporter(name: str, signal: str, variable: str, environ: Mapping[str, str]) -> str:
     if name == "otlp":
         address = without_secrets(endpoint_of(signal, environ))
-        return f"{address} ({_protocol_of(signal, environ)})"
+        return f"{address} ({protocol_of(signal, environ)[1]})"
     if name == "prometheus":
         port = environ.get("OTEL_EXPORTER_PROMETHEUS_PORT") or _PROMETHEUS_PORT
         return f"port {port}, for Prometheus"
@@ -80,10 +121,12 @@ def _of_exporter(name: str, signal: str, variable: str, environ: Mapping[str, st
 
 
 def _of_open_webui(signal: str) -> str:
-    switch, environment = f"ENABLE_OTEL_{signal.upper()}", _environment()
-    if not getattr(environment, switch, False):
-        return f"nowhere ({switch} is not true)"
-    endpoint, protocol = (str(getattr(environment, name, "")) for name in _BY_OPEN_WEBUI[signal])
+    own, environment = OWN[signal], _environment()
+    if not getattr(environment, own.switch, False):
+        return f"nowhere ({own.switch} is not true)"
+    endpoint, protocol = (
+        str(getattr(environment, name, "")) for name in (own.endpoint, own.exporter)
+    )
     address = endpoint if "://" in endpoint else f"//{endpoint}"
     return f"{without_secrets(address)} ({protocol}, by Open WebUI)"
 

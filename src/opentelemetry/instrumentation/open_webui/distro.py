@@ -33,6 +33,7 @@ from opentelemetry.instrumentation.environment_variables import (
     OTEL_PYTHON_DISTRO,
 )
 
+from . import variables
 from .forking import INSTANCE_ID
 from .guard import guarded
 from .settings import Settings
@@ -46,7 +47,11 @@ _DISTROS: Final = "opentelemetry_distro"
 _CONFIGURATORS: Final = "opentelemetry_configurator"
 # Imported before anything of Open WebUI that uses OpenTelemetry, and by nothing else.
 _ENVIRONMENT_MODULE: Final = "open_webui.env"
-_EXPORTERS: Final = (OTEL_TRACES_EXPORTER, OTEL_METRICS_EXPORTER, OTEL_LOGS_EXPORTER)
+_EXPORTERS: Final = {
+    OTEL_TRACES_EXPORTER: "opentelemetry_traces_exporter",
+    OTEL_METRICS_EXPORTER: "opentelemetry_metrics_exporter",
+    OTEL_LOGS_EXPORTER: "opentelemetry_logs_exporter",
+}
 _SERVICE_NAME: Final = "open-webui"
 _PROMETHEUS: Final = "prometheus"
 _WORKERS: Final = re.compile(r"(?<!\S)(?:--workers[ =]|-w[ =]?)(\d+)")
@@ -109,18 +114,8 @@ def _configure_for(environment: ModuleType, kwargs: dict[str, Any]) -> None:
 
 
 def _check_own_telemetry(environment: ModuleType) -> None:
-    for variable, lost in (
-        ("ENABLE_OTEL_TRACES", "spans"),
-        ("ENABLE_OTEL_METRICS", "usage metrics"),
-        ("ENABLE_OTEL_LOGS", "usage events"),
-    ):
-        if not getattr(environment, variable, False):
-            _logger.warning(
-                "ENABLE_OTEL=true makes Open WebUI export its own telemetry, and ours with it, but"
-                " %s is not true: %s go nowhere. Set it, or leave ENABLE_OTEL out.",
-                variable,
-                lost,
-            )
+    for problem in variables.own_problems(vars(environment)):
+        _logger.warning("Open WebUI instrumentation: %s", problem)
 
 
 @guarded
@@ -128,6 +123,8 @@ def _configure_sdk(kwargs: dict[str, Any]) -> None:
     from opentelemetry.sdk._configuration import _OTelSDKConfigurator
 
     _set_defaults()
+    _check_exporters()
+    _check_protocols()
     _check_prometheus()
     kwargs = {**kwargs, "resource_attributes": {INSTANCE_ID: instance_id()}}
     configurator: Any = _OTelSDKConfigurator  # not typed
@@ -168,6 +165,24 @@ def _set_defaults() -> None:
         os.environ.setdefault(exporter, default)
 
 
+def _check_exporters() -> None:
+    for variable, group in _EXPORTERS.items():
+        known = [entry_point.name for entry_point in entry_points(group=group)]
+        # Without the extra it is not there, which is told below.
+        problem = variables.exporter_problem(variable, os.environ[variable], (*known, _PROMETHEUS))
+        if problem is not None:
+            _logger.error("Open WebUI instrumentation: %s", problem)
+            os.environ[variable] = "otlp"
+
+
+def _check_protocols() -> None:
+    for name, problem in variables.protocol_problems(os.environ).items():
+        _logger.error("Open WebUI instrumentation: %s", problem)
+        os.environ[name] = variables.meant_protocol(os.environ[name])
+    for problem in variables.endpoint_problems(os.environ):
+        _logger.warning("Open WebUI instrumentation: %s", problem)
+
+
 def _has_endpoint() -> bool:
     return any(
         name.startswith("OTEL_EXPORTER_OTLP_") and name.endswith("ENDPOINT") for name in os.environ
@@ -181,7 +196,7 @@ def _metric_exporters() -> list[str]:
 def _check_prometheus() -> None:
     if _PROMETHEUS not in _metric_exporters():
         return
-    if not entry_points(group="opentelemetry_metrics_exporter", name=_PROMETHEUS):
+    if not entry_points(group=_EXPORTERS[OTEL_METRICS_EXPORTER], name=_PROMETHEUS):
         _drop_prometheus(
             "it is not installed"
             " (pip install 'opentelemetry-instrumentation-open-webui[prometheus]')"

@@ -131,7 +131,8 @@ class Settings:
     idle_seconds: float = _setting(900.0, _seconds(1, 86_400))
     """Silence after which a series is no longer exported."""
     announce_seconds: float = _setting(0.0, _seconds(0, 3600))
-    """How long a new series shows its old total; 0 takes the longest export interval."""
+    """How long a new series shows its old total; 0 takes the longest export interval, or where
+    Prometheus reads, until it has."""
     shutdown_seconds: float = _setting(2.0, _seconds(0.1, 600))
     """How long the end of the process waits for the last export."""
     load_others: bool = _setting(False, _boolean)
