@@ -405,6 +405,7 @@ class Telemetry:
         self._serves = self._used = False
         self._rest()
         self._sets.clear()
+        self._work_sets.clear()
         self.totals.clear()
         self.exports.begin_anew()
         forking.begin_anew(self._providers().values())
