@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import warnings
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from types import MappingProxyType
 from typing import Any, Final, cast
 
 from aiohttp import ClientError, ClientResponse, ClientResponseError, FormData, WSMsgType
@@ -25,7 +25,6 @@ from ..transport import Outgoing, carrying, json_payload, know_groups, outgoing
 from .bodies import payload_of
 
 _CLOSED: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
-_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 # Sound and pictures say nothing of themselves.
 _MUTE: Final = ("audio/", "image/", "video/")
 _BYTES: Final = "application/octet-stream"
@@ -282,11 +281,72 @@ class Voice:
             self._call.end()
 
 
+class _Pieces:
+    """Iterates over a body as aiohttp does, and watches each piece: no read is wrapped in another.
+
+    Args:
+        read: The method of the body that reads the next piece.
+        passage: What watches.
+    """
+
+    __slots__ = ("_passage", "_read")
+
+    def __init__(self, read: Callable[[], Awaitable[bytes]], passage: Passage) -> None:
+        self._read = read
+        self._passage = passage
+
+    def __aiter__(self) -> _Pieces:
+        return self
+
+    async def __anext__(self) -> bytes:
+        passage = self._passage
+        # An empty piece would read as the end of the body.
+        while True:
+            try:
+                piece = await self._read()
+            except BaseException as error:
+                passage.fail(error)
+                raise
+            kept = passage.piece(piece) if piece else passage.end()
+            if kept:
+                return kept
+            if not piece:
+                raise StopAsyncIteration
+
+
+class _Chunks:
+    """The same of the chunks of HTTP, each with whether it ends there."""
+
+    __slots__ = ("_passage", "_read")
+
+    def __init__(self, read: Callable[[], Awaitable[tuple[bytes, bool]]], passage: Passage) -> None:
+        self._read = read
+        self._passage = passage
+
+    def __aiter__(self) -> _Chunks:
+        return self
+
+    async def __anext__(self) -> tuple[bytes, bool]:
+        passage = self._passage
+        try:
+            piece, ends = await self._read()
+        except BaseException as error:
+            passage.fail(error)
+            raise
+        if piece:
+            kept = passage.piece(piece)
+            return kept, ends or not kept
+        # An empty piece may also be the end of an HTTP chunk.
+        kept = b"" if ends else passage.end()
+        if kept or ends:
+            return kept, ends
+        raise StopAsyncIteration
+
+
 class WatchedBody:
     """The body of a response, read as Open WebUI reads it, by whichever method that is.
 
-    Stands in for aiohttp's ``StreamReader``. It is read once for every chunk and more, so the
-    methods hand out the coroutine that reads and do not wait for it in one of their own.
+    Stands in for aiohttp's ``StreamReader``.
     """
 
     __slots__ = ("__weakref__", "passage", "stream")
@@ -303,65 +363,50 @@ class WatchedBody:
         """Whoever asks what it is gets the answer that would be true without us."""
         return StreamReader
 
-    # These come down to the methods below.
-    __aiter__ = StreamReader.__aiter__
-    iter_any = StreamReader.iter_any
-    iter_chunked = StreamReader.iter_chunked
-    iter_chunks = StreamReader.iter_chunks
+    def __aiter__(self) -> _Pieces:
+        return _Pieces(self.stream.readline, self.passage)
 
-    def readline(self, *args: Any, **options: Any) -> Awaitable[bytes]:
+    def iter_any(self) -> _Pieces:
+        """Watch ``StreamReader.iter_any``."""
+        return _Pieces(self.stream.readany, self.passage)
+
+    def iter_chunked(self, n: int) -> _Pieces:
+        """Watch ``StreamReader.iter_chunked``."""
+        return _Pieces(self.stream.iter_chunked(n).read_func, self.passage)
+
+    def iter_chunks(self) -> _Chunks:
+        """Watch ``StreamReader.iter_chunks``."""
+        return _Chunks(self.stream.readchunk, self.passage)
+
+    async def readline(self, *args: Any, **options: Any) -> bytes:
         """Watch ``StreamReader.readline``."""
-        return self._read(self.stream.readline, args, options)
+        return await self._read(self.stream.readline, *args, **options)
 
     async def read(self, n: int = -1) -> bytes:
         """Watch ``StreamReader.read``."""
-        kept = await self._read(self.stream.read, (n,))
+        kept = await self._read(self.stream.read, n)
         return kept + self.passage.end() if n < 0 else kept
 
-    def readany(self) -> Awaitable[bytes]:
+    async def readany(self) -> bytes:
         """Watch ``StreamReader.readany``."""
-        return self._read(self.stream.readany)
+        return await self._read(self.stream.readany)
 
-    def readuntil(self, *args: Any, **options: Any) -> Awaitable[bytes]:
+    async def readuntil(self, *args: Any, **options: Any) -> bytes:
         """Watch ``StreamReader.readuntil``."""
-        return self._read(self.stream.readuntil, args, options)
+        return await self._read(self.stream.readuntil, *args, **options)
 
-    def readexactly(self, n: int) -> Awaitable[bytes]:
+    async def readexactly(self, n: int) -> bytes:
         """Watch ``StreamReader.readexactly``."""
-        return self._read(self.stream.readexactly, (n,))
+        return await self._read(self.stream.readexactly, n)
 
     async def readchunk(self) -> tuple[bytes, bool]:
         """Watch ``StreamReader.readchunk``."""
-        passage = self.passage
-        try:
-            piece, ends = await self.stream.readchunk()
-        except BaseException as error:
-            passage.fail(error)
-            raise
-        if piece:
-            kept = passage.piece(piece)
-            return kept, ends or not kept
-        # An empty piece may also be the end of an HTTP chunk.
-        return (piece, ends) if ends else (passage.end(), ends)
+        return await anext(self.iter_chunks(), (b"", False))
 
-    async def _read(
-        self,
-        read: Callable[..., Awaitable[bytes]],
-        args: tuple[Any, ...] = (),
-        options: Mapping[str, Any] = _NONE,
-    ) -> bytes:
-        # An empty piece would read as the end of the body.
-        while True:
-            try:
-                piece = await read(*args, **options)
-            except BaseException as error:
-                self.passage.fail(error)
-                raise
-            if not piece:
-                return self.passage.end()
-            kept = self.passage.piece(piece)
-            if kept:
-                return kept
+    def _read(
+        self, read: Callable[..., Awaitable[bytes]], *args: Any, **options: Any
+    ) -> Awaitable[bytes]:
+        return anext(_Pieces(functools.partial(read, *args, **options), self.passage), b"")
 
     def set_exception(self, *args: Any, **options: Any) -> None:
         """Watch ``StreamReader.set_exception``: the response was closed, at its end or before."""
