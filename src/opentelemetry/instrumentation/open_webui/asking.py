@@ -86,7 +86,7 @@ class UsageFilter:
             if line.startswith(_DATA) and len(line) < len(piece) and line.find(b"\n") < 0:
                 if line.endswith(_NULL_AT_END[0]) and line.find(b"\r") < 0:
                     return piece if self._nulls else line[:-_NULL_SIZE] + b"}" + piece[len(line) :]
-                if line.endswith(_WHOLE) and line.find(_QUOTED) < 0:
+                if line.endswith(_WHOLE) and line.rfind(_QUOTED) < 0:
                     return piece
             elif piece.endswith(_EVENT_ENDS) and _QUOTED not in piece:
                 return piece

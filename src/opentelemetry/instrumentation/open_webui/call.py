@@ -302,19 +302,21 @@ class Passage:
     def __init__(self, call: ModelCall) -> None:
         self._call = call
         self._filter = call.usage_filter
-        self._read: Callable[[bytes], None] | None = None
+        self._read: Callable[[bytes], None] = self._begin
 
     def piece(self, piece: bytes) -> bytes:
         """Take a piece, and return what is to go on of it."""
         # Runs for every chunk, so what can fail is guarded here and not by a call more.
         try:
-            if self._read is None:
-                self._read = self._call.begin_answer(piece)
             self._read(piece)
             return piece if self._filter is None else self._filter.feed(piece)
         except Exception:
             report("the reading of an answer")
             return piece
+
+    def _begin(self, piece: bytes) -> None:
+        self._read = self._call.begin_answer(piece)
+        self._read(piece)
 
     def mute(self) -> None:
         """Take it that the answer is nothing to be read, as sound and pictures are."""

@@ -30,6 +30,11 @@ _OLLAMA_COUNTS: Final = re.compile(r'"(prompt_eval_count|eval_count)":\s*(\d{1,1
 _KEPT_LINES: Final = 32
 _LONGEST_KEPT: Final = 4096
 
+# Bytes that are read at once, and what a piece of them takes beside its own.
+_AT_ONCE: Final = 1 << 14
+_PER_PIECE: Final = 40
+_USAGE: Final = b'"usage"'
+
 _EVENT_STREAM: Final = "text/event-stream"
 _JSON: Final = "application/json"
 _LINES: Final = frozenset(("application/x-ndjson", "application/jsonl", "application/x-jsonlines"))
@@ -57,11 +62,13 @@ class StreamReader:
         "_kept",
         "_parted",
         "_parts",
+        "_pieces",
         "_rest",
         "_said",
         "_size",
         "_spread",
         "_started",
+        "_unread",
         "answer",
         "chunks",
         "wire",
@@ -72,6 +79,8 @@ class StreamReader:
         self.answer = Answer()
         self.chunks = 0
         """Lines that carried a message."""
+        self._pieces: list[bytes] = []
+        self._unread = 0
         self._rest: list[bytes] = []
         self._held = 0
         self._clipped = False
@@ -86,30 +95,15 @@ class StreamReader:
 
     def feed(self, piece: bytes) -> None:
         """Take the next piece."""
-        # Runs for every chunk, most of which are one quiet event and end here.
-        event = piece.rstrip(b"\r\n")
-        single = not self._rest and event.find(b"\n") < 0 and len(event) < len(piece)
-        if not single:
-            self._pieces(piece)
-        elif (
-            self._started
-            and event.endswith(self.wire.quiet)
-            and event.find(b'"usage"', 0, -USAGE_ENDING) < 0
-        ):
-            self.chunks += 1
-            # As in `_note`, which would cost a call.
-            self._said += 1
-            self._size += len(event)
-            if self._said <= _KEPT_LINES and len(event) <= _LONGEST_KEPT:
-                self._kept.append(event)
-        else:
-            self._line_or_end(event)
-            # The blank line has come in the same piece.
-            if self._parts and len(piece) - len(event) > _SHORTEST_LINE:
-                self._end_event()
+        # Runs for every chunk. Nobody asks what it says before the end, so many are read at once.
+        self._pieces.append(piece)
+        self._unread += len(piece) + _PER_PIECE
+        if self._unread > _AT_ONCE:
+            self._read()
 
     def finish(self) -> Answer:
         """Take the end of the stream: its last line may lack the newline."""
+        self._read()
         rest = b"".join(self._rest)
         self._rest.clear()
         self._line_or_end(rest)
@@ -121,23 +115,21 @@ class StreamReader:
             answer.text = streamed_text(self._kept, self._said, self._size)
         return answer
 
-    def _note(self, line: bytes) -> None:
-        """Count a line that may carry a piece of what is said, and keep the first ones."""
-        self._said += 1
-        self._size += len(line)
-        if self._said <= _KEPT_LINES and len(line) <= _LONGEST_KEPT:
-            self._kept.append(line)
-
-    def _pieces(self, piece: bytes) -> None:
-        if b"\n" not in piece:
-            self._hold(piece)
+    def _read(self) -> None:
+        """Read the pieces that have come."""
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        self._unread = 0
+        if b"\n" not in data:
+            self._hold(data)
             return
-        *lines, rest = b"".join((*self._rest, piece)).split(b"\n")
-        for line in lines:
-            self._line_or_end(line)
-            self._clipped = False
+        data = b"".join((*self._rest, data))
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n")
+        *lines, rest = data.split(b"\n")
         self._rest.clear()
         self._held = 0
+        self._read_lines(lines)
         if rest:
             self._hold(rest)
 
@@ -148,6 +140,44 @@ class StreamReader:
         if self._held > LONGEST_LINE:
             self._rest = [b"".join(self._rest)[-_KEPT_OF_LONG_LINE:]]
             self._held, self._clipped = _KEPT_OF_LONG_LINE, True
+
+    def _read_lines(self, lines: list[bytes]) -> None:
+        # Most lines of a stream are quiet, and stay in this loop.
+        quiet, plain, said = self.wire.quiet, self._is_plain(), []
+        for line in lines:
+            if not line:
+                if self._parts:
+                    self._end_event()
+            elif plain and line.endswith(quiet) and line.rfind(_USAGE, 0, -USAGE_ENDING) < 0:
+                said.append(line)
+            else:
+                self._note_quiet(said)
+                said.clear()
+                self._line_or_end(line)
+                self._clipped = False
+                plain = self._is_plain()
+        self._note_quiet(said)
+
+    def _is_plain(self) -> bool:
+        """Whether each line is a message, and the first was read."""
+        return self._started and not (self._failing or self._spread or self._parts or self._clipped)
+
+    def _note_quiet(self, lines: list[bytes]) -> None:
+        """Count lines of which each is a message that says nothing of itself."""
+        self.chunks += len(lines)
+        if self._said < _KEPT_LINES:
+            for line in lines:
+                self._note(line)
+        else:
+            self._said += len(lines)
+            self._size += sum(map(len, lines))
+
+    def _note(self, line: bytes) -> None:
+        """Count a line that may carry a piece of what is said, and keep the first ones."""
+        self._said += 1
+        self._size += len(line)
+        if self._said <= _KEPT_LINES and len(line) <= _LONGEST_KEPT:
+            self._kept.append(line)
 
     def _line_or_end(self, line: bytes) -> None:
         if len(line) >= _SHORTEST_LINE:
@@ -163,7 +193,7 @@ class StreamReader:
         if message is not None:
             self.chunks -= len(parts) - 1
             self._take_spread(message, whole)
-        elif b'"usage"' in whole:
+        elif _USAGE in whole:
             dropped("usage in a message that is no JSON", whole)
 
     def _take_spread(self, message: Message, whole: bytes) -> None:
@@ -217,7 +247,7 @@ class StreamReader:
         for sign in wire.signs:
             if sign in line:
                 return True
-        if b'"usage"' not in line:
+        if _USAGE not in line:
             return False
         for blank in wire.blank:
             if blank in line:
