@@ -1,7 +1,8 @@
 """``make stack``: the whole pipeline from local programs, with the demo's traffic flowing.
 
-Open WebUI with the library, the collector, Prometheus and Jaeger, on free loopback ports, until
-Ctrl-C or SIGTERM. What is where stands in ``.stack/env`` once all is ready; the data stays.
+Open WebUI with the library, the collector, Prometheus, Jaeger and a page with our dashboards on the live
+data, on free loopback ports, until Ctrl-C or SIGTERM. What is where stands in ``.stack/env`` once all is
+ready; the data stays.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import signal
 import sys
 import time
+import webbrowser
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +21,7 @@ import httpx
 from demo.servers import SETTING, RealProvider, Unusable, add_desk, real_provider
 from demo.traffic import the_day
 from harness.openwebui import OpenWebUI, RequestFailed, free_port
-from harness.programs import ROOT, Collector, Jaeger, Prometheus
+from harness.programs import ROOT, Collector, Jaeger, LivePage, Prometheus, Unavailable
 from harness.provider import Provider
 from harness.seed import seeded_server
 
@@ -30,6 +32,23 @@ PAUSE = 1.0
 INTERRUPTED = 130
 # Of the environment, what leads to another provider than the stand-in.
 ELSEWHERE = ("OPENAI_API_BASE_URL", "OPENAI_API_KEY", "OLLAMA_BASE_URL")
+# Exports come every 5 seconds; a scraping Prometheus would see them as often as it scrapes.
+PAGE_INTERVAL = 15
+# What says that there is a screen to open a page on.
+SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")
+# Prometheus and Jaeger are built from Go modules, which hold their programs and not their web pages.
+PLACES = """\
+  look here       {DASHBOARDS_URL}
+                  our dashboards on the live data; a click on a trace shows it
+  Open WebUI      {OPEN_WEBUI_URL}
+  Prometheus      {PROMETHEUS_URL}/api/v1/query?query=open_webui_usage_requests_total
+                  its API: the Go module that it is built from holds no web page
+  Jaeger          {JAEGER_URL}/api/traces?service=open-webui
+                  its API, likewise
+  OTLP by HTTP    {COLLECTOR_OTLP_URL}
+  ledger          {LEDGER_DIR}
+"""
+NO_PAGE = "(needs Node 20 and npm)"
 
 
 def main() -> int:
@@ -56,6 +75,7 @@ def run(running: ExitStack, *, traffic: bool) -> None:
     HOME.mkdir(mode=0o700, exist_ok=True)
     directory = HOME / time.strftime("%Y-%m-%dT%H%M%S")
     directory.mkdir(mode=0o700)
+    has_page = prepared_page()
     jaeger, port = Jaeger(directory), free_port()
     prometheus = Prometheus(directory, port)
     collector = Collector(directory, prometheus.url, jaeger.otlp, metrics_port=port)
@@ -68,8 +88,12 @@ def run(running: ExitStack, *, traffic: bool) -> None:
     server = running.enter_context(open_webui(provider, collector, directory, traffic=traffic))
     if real:
         add_desk(server, real)
+    page = LivePage(directory, prometheus.url, jaeger.url, interval=PAGE_INTERVAL)
+    if has_page:
+        running.enter_context(page)
     tell(
         {
+            **({"DASHBOARDS_URL": page.url} if has_page else {}),
             "OPEN_WEBUI_URL": server.base_url,
             "PROMETHEUS_URL": prometheus.url,
             "JAEGER_URL": jaeger.url,
@@ -77,6 +101,8 @@ def run(running: ExitStack, *, traffic: bool) -> None:
             "LEDGER_DIR": str(collector.ledger),
         }
     )
+    if has_page:
+        show(page.url)
     if traffic:
         admin = server.world.admin
         say(f"sign in to Open WebUI as {admin.email} with {admin.password}")
@@ -109,14 +135,30 @@ def open_webui(
     return seeded_server(provider, **options) if traffic else OpenWebUI(provider, **options)
 
 
+def prepared_page() -> bool:
+    """Whether the page with the dashboards is built, or can be."""
+    try:
+        LivePage.prepare()
+    except Unavailable as problem:
+        say(f"no page with the dashboards, which needs Node 20 and npm: {problem}")
+        return False
+    return True
+
+
+def show(url: str) -> None:
+    """Open a page where there is a screen."""
+    if sys.platform == "darwin" or any(os.environ.get(name) for name in SCREENS):
+        webbrowser.open(url)
+
+
 def tell(places: Mapping[str, str]) -> None:
     """Write what is where for programs, and print it for people."""
     text = "".join(f"{name}={value}\n" for name, value in places.items())
     unfinished = ENV_FILE.with_name("env.unfinished")
     unfinished.write_text(text)
     unfinished.replace(ENV_FILE)
-    say("all is ready; this stands in .stack/env, too:")
-    print(text, end="", flush=True)
+    say("all is ready (.stack/env says so to programs):")
+    print(PLACES.format_map({"DASHBOARDS_URL": NO_PAGE, **places}), end="", flush=True)
 
 
 def flow(server: OpenWebUI, real: RealProvider | None) -> None:

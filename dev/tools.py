@@ -15,6 +15,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ PROMETHEUS_VERSION = "v0.316.0"
 JAEGER = "github.com/jaegertracing/jaeger"
 JAEGER_VERSION = "v1.76.0"
 UNAVAILABLE = 3
+PROGRESS_SECONDS = 15
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ def module(name: str, *programs: str, version: str) -> None:
     go("get", "-tool", *(f"{program}@{version}" for program in programs), cwd=directory)
     go(
         "build",
+        "-v",
         "-tags",
         "remove_all_sd",
         "-ldflags",
@@ -135,15 +138,35 @@ def go(*arguments: str, cwd: Path = ROOT) -> None:
 
 
 def run(*command: str, cwd: Path, **environ: str) -> None:
-    """Run a command; where it fails, the program cannot be had."""
-    quiet = subprocess.run(
-        command, cwd=cwd, env={**os.environ, **environ}, check=False,
+    """Run a command, and say now and then how far it is; where it fails, the program cannot be had."""
+    process = subprocess.Popen(
+        command, cwd=cwd, env={**os.environ, **environ},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    if quiet.returncode:
-        say(quiet.stdout[-3000:])
+    lines: list[str] = []
+    reader = threading.Thread(target=collect, args=(process, lines))
+    reader.start()
+    began = time.monotonic()
+    while reader.is_alive():
+        reader.join(PROGRESS_SECONDS)
+        if reader.is_alive():
+            say(f"  {time.monotonic() - began:.0f} s{how_far(lines)}")
+    if process.wait():
+        say("".join(lines)[-3000:])
         say(f"failed: {' '.join(command)}")
         sys.exit(UNAVAILABLE)
+
+
+def collect(process: subprocess.Popen[str], lines: list[str]) -> None:
+    """Keep what a command prints, until it closes its output."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.append(line)  # noqa: PERF402 (others read it meanwhile)
+
+
+def how_far(lines: list[str]) -> str:
+    """What a command is at: Go prints a line for each package that it loads or compiles."""
+    return f", {len(lines)} packages, now {lines[-1].strip()}" if lines else ""
 
 
 def say(text: str) -> None:

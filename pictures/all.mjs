@@ -1,8 +1,9 @@
 // Draws all dashboards for `make pictures`, light and dark, wide and narrow, into out/.
-import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+
+import { prepare } from './prepare.mjs';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const ROOT = dirname(HERE);
@@ -13,16 +14,6 @@ const SHORTEST = 10 * 60_000;
 const NOWHERE = `There is no Prometheus to ask. Either
   - run \`make stack\` in another terminal, wait until it says that all is ready, and try again; or
   - name one with usage: PROMETHEUS_URL=http://… [JAEGER_URL=http://…] make pictures`;
-
-function install() {
-  const lock = join(HERE, 'package-lock.json');
-  // npm writes this file last, so it also tells whether an installation was finished.
-  const done = join(HERE, 'node_modules/.package-lock.json');
-  if (existsSync(done) && statSync(done).mtimeMs >= statSync(lock).mtimeMs) return;
-  console.log("installing Grafana's components into pictures/node_modules, about 500 MB");
-  const arguments_ = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
-  execFileSync('npm', arguments_, { cwd: HERE, stdio: 'inherit' });
-}
 
 function places() {
   const { PROMETHEUS_URL, JAEGER_URL } = process.env;
@@ -52,7 +43,7 @@ try {
   console.error(`Nothing answers at ${prometheus}.\n${NOWHERE}`);
   process.exit(2);
 }
-install();
+await prepare();
 const { draw } = await import('./draw.mjs');
 const directory = join(ROOT, 'dashboards/exact');
 const dashboards = readdirSync(directory).filter((name) => name.endsWith('.json')).sort();

@@ -1,6 +1,6 @@
 // Bundles src/ with Grafana's components into dist/, which the browser loads.
-import { cpSync, rmSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { cpSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { build as bundle } from 'esbuild';
@@ -15,12 +15,21 @@ const FONTS = {
     'roboto/L0xTDF4xlVMF-BfR8bXMIhJHg45mwgGEFl0_3vrtSM1J-gEPT5Ese6hmHSh0mQ.woff2',
 };
 
-export async function build() {
-  rmSync(join(HERE, 'dist'), { recursive: true, force: true });
+/** The package lacks an icon that its own time picker shows: make it of the one that is its mirror image. */
+function mirror(directory, from, to) {
+  const drawing = readFileSync(join(directory, `${from}.svg`), 'utf8');
+  const mirrored = drawing.replace('<path', '<path transform="matrix(-1 0 0 1 24 0)"');
+  writeFileSync(join(directory, `${to}.svg`), mirrored);
+}
+
+/** Make dist/ anew, with this file in it as a sign that all of it is there. */
+export async function build(stamp) {
+  const unfinished = join(HERE, `node_modules/.dist-${process.pid}`);
   await bundle({
     absWorkingDir: HERE,
-    entryPoints: ['src/main.jsx'],
-    outdir: 'dist',
+    entryPoints: ['src/picture.jsx', 'src/live.jsx'],
+    outdir: unfinished,
+    publicPath: '/',
     bundle: true,
     format: 'esm',
     splitting: true,
@@ -31,10 +40,14 @@ export async function build() {
     logLevel: 'warning',
   });
   // Icons are loaded when they are drawn, from where Grafana serves them.
-  cpSync(join(HERE, 'node_modules/@grafana/ui/dist/public/img'), join(HERE, 'dist/public/build/img'), {
+  cpSync(join(HERE, 'node_modules/@grafana/ui/dist/public/img'), join(unfinished, 'public/build/img'), {
     recursive: true,
   });
+  mirror(join(unfinished, 'public/build/img/icons/unicons'), 'angle-double-right', 'angle-double-left');
   for (const [from, to] of Object.entries(FONTS)) {
-    cpSync(join(HERE, 'node_modules/@fontsource', from), join(HERE, 'dist/public/fonts', to));
+    cpSync(join(HERE, 'node_modules/@fontsource', from), join(unfinished, 'public/fonts', to));
   }
+  writeFileSync(join(unfinished, basename(stamp)), '');
+  rmSync(join(HERE, 'dist'), { recursive: true, force: true });
+  renameSync(unfinished, join(HERE, 'dist'));
 }

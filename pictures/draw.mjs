@@ -1,11 +1,11 @@
 // Draws dashboards: node draw.mjs --prometheus URL --out DIRECTORY DASHBOARD.json…
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 import { openBrowser } from './browser.mjs';
-import { build } from './build.mjs';
+import { prepare } from './prepare.mjs';
 import { serve } from './serve.mjs';
 
 const USAGE = `node draw.mjs --prometheus URL --out DIRECTORY [options] DASHBOARD.json…
@@ -34,26 +34,26 @@ const WAIT = { timeout: 120_000, polling: 100 };
 
 /** Draw each dashboard in each theme and width; whether all went well. */
 export async function draw(dashboards, options) {
-  await build();
+  await prepare();
   mkdirSync(options.out, { recursive: true });
   const upstream = { prometheus: options.prometheus?.replace(/\/$/, '') };
   if (options.jaeger) upstream.jaeger = options.jaeger.replace(/\/$/, '');
-  const server = await serve(upstream, dashboards);
+  const server = await serve({ upstream, dashboards });
   const browser = await openBrowser();
   let good = true;
   try {
-    for (const [number, dashboard] of dashboards.entries()) {
+    for (const dashboard of dashboards) {
+      const { uid } = JSON.parse(readFileSync(dashboard));
       for (const theme of options.theme) {
         for (const width of options.width) {
           const file = join(options.out, `${basename(dashboard, '.json')}-${theme}-${width}.png`);
-          const query = new URLSearchParams({ number, theme, width });
+          const query = new URLSearchParams({ uid, theme, width });
           for (const name of ['from', 'to']) if (options[name]) query.set(name, options[name]);
-          if (upstream.jaeger) query.set('jaeger', '1');
           for (const chosen of options.var) {
             const [name, ...value] = chosen.split('=');
             query.append(`var-${name}`, value.join('='));
           }
-          const found = await picture(browser.context, `${server.url}/?${query}`, width, file);
+          const found = await picture(browser.context, `${server.url}/picture?${query}`, width, file);
           good = tell(file, found, options.full) && good;
         }
       }

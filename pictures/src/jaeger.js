@@ -10,6 +10,14 @@ export async function askJaeger(panel, { range, variables }) {
   return { frames, exemplars: [] };
 }
 
+export const askTrace = async (id) => (await jaeger(`/${id}`))[0];
+
+async function jaeger(what) {
+  const answer = await fetch(`/jaeger/api/traces${what}`);
+  if (!answer.ok) throw new Error(`Jaeger: ${(await answer.text()).slice(0, 200)}`);
+  return (await answer.json()).data ?? [];
+}
+
 async function search(target, range, variables) {
   const tags = {};
   for (const [, name, quoted, plain] of interpolate(target.tags, variables).matchAll(TAG)) {
@@ -23,11 +31,9 @@ async function search(target, range, variables) {
     end: range.to * 1000,
     lookback: 'custom',
   });
-  const answer = await fetch(`jaeger/api/traces?${query}`);
-  if (!answer.ok) throw new Error(`Jaeger: ${await answer.text()}`);
-  const traces = (await answer.json()).data.map(summary).sort((a, b) => b.start - a.start);
+  const traces = (await jaeger(`?${query}`)).map(summary).sort((a, b) => b.start - a.start);
   const column = (name) => traces.map((trace) => trace[name]);
-  const link = { title: 'Trace: ${__value.raw}', url: '/explore' };
+  const link = { title: 'Trace: ${__value.raw}', url: '/trace/${__value.raw}' };
   return createDataFrame({
     refId: target.refId,
     fields: [

@@ -5,13 +5,24 @@ import {
   getDisplayValueAlignmentFactors,
   getFieldDisplayValues,
   renderMarkdown,
+  textUtil,
 } from '@grafana/data';
-import { BarGauge, BigValue, EventsCanvas, TimeSeries, VizRepeater } from '@grafana/ui';
+import {
+  BarGauge,
+  BigValue,
+  DataLinksContextMenu,
+  EventsCanvas,
+  TimeSeries,
+  VizRepeater,
+} from '@grafana/ui';
 import { TableNG } from '@grafana/ui/unstable';
 import { pick } from 'lodash';
 import { useCallback, useEffect, useLayoutEffect, useRef } from 'react';
 
+import { Alerts } from './alerts.jsx';
+import { Nothing } from './nothing.jsx';
 import { forGrafana } from './time.js';
+import { Tooltip } from './tooltip.jsx';
 
 const BAR_SPACING = 10;
 const BAR_SIZES = { minVizWidth: 8, minVizHeight: 16, maxVizHeight: 300 };
@@ -32,9 +43,39 @@ function values({ panel, frames, theme, timeZone, replace }, sparkline) {
   });
 }
 
+/** What a value is drawn by, with a menu of its links if it has any. */
+function Linked({ value, children }) {
+  if (!value.hasLinks || !value.getLinks) return children({});
+  return (
+    <DataLinksContextMenu links={value.getLinks} style={{ display: 'block' }}>
+      {children}
+    </DataLinksContextMenu>
+  );
+}
+
 function Stat(props) {
   const { panel, frames, width, height, theme } = props;
   const { options } = panel;
+  const one = ({ value, alignmentFactors, width, height, count }) => (menu) => (
+    <BigValue
+      alignmentFactors={alignmentFactors}
+      className={menu.targetClassName}
+      colorMode={options.colorMode}
+      count={count}
+      disableWideLayout={!options.wideLayout}
+      graphMode={options.graphMode}
+      hasLinks={value.hasLinks}
+      height={height}
+      justifyMode={options.justifyMode}
+      onClick={menu.openMenu}
+      sparkline={value.sparkline}
+      text={options.text}
+      textMode={options.textMode}
+      theme={theme}
+      value={value.display}
+      width={width}
+    />
+  );
   return (
     <VizRepeater
       autoGrid
@@ -44,23 +85,7 @@ function Stat(props) {
       itemSpacing={3}
       orientation={orientation(options)}
       renderCounter={0}
-      renderValue={({ value, alignmentFactors, width, height, count }) => (
-        <BigValue
-          alignmentFactors={alignmentFactors}
-          colorMode={options.colorMode}
-          count={count}
-          disableWideLayout={!options.wideLayout}
-          graphMode={options.graphMode}
-          height={height}
-          justifyMode={options.justifyMode}
-          sparkline={value.sparkline}
-          text={options.text}
-          textMode={options.textMode}
-          theme={theme}
-          value={value.display}
-          width={width}
-        />
-      )}
+      renderValue={(drawn) => <Linked value={drawn.value}>{one(drawn)}</Linked>}
       source={frames}
       width={width}
     />
@@ -72,6 +97,30 @@ function Bars(props) {
   const { options } = panel;
   // Grafana heeds the sizes that a dashboard gives only when its sizing is manual.
   const given = options.sizing === 'manual' ? pick(options, Object.keys(BAR_SIZES)) : {};
+  const one = ({ value, alignmentFactors, orientation, width, height, count }) => (menu) => (
+    <BarGauge
+      alignmentFactors={alignmentFactors}
+      className={menu.targetClassName}
+      display={value.view?.getFieldDisplayProcessor(value.colIndex)}
+      displayMode={options.displayMode}
+      field={value.field}
+      height={height}
+      itemSpacing={BAR_SPACING}
+      lcdCellWidth={12}
+      namePlacement={options.namePlacement}
+      onClick={menu.openMenu}
+      orientation={orientation}
+      showUnfilled={options.showUnfilled}
+      text={options.text}
+      theme={theme}
+      // Of a single bar, Grafana leaves out the name unless it was given by hand.
+      value={
+        count === 1 && !value.field.displayName ? { ...value.display, title: undefined } : value.display
+      }
+      valueDisplayMode={options.valueMode}
+      width={width}
+    />
+  );
   return (
     <VizRepeater
       {...BAR_SIZES}
@@ -82,28 +131,7 @@ function Bars(props) {
       itemSpacing={BAR_SPACING}
       orientation={orientation(options)}
       renderCounter={0}
-      renderValue={({ value, alignmentFactors, orientation, width, height, count }) => (
-        <BarGauge
-          alignmentFactors={alignmentFactors}
-          display={value.view?.getFieldDisplayProcessor(value.colIndex)}
-          displayMode={options.displayMode}
-          field={value.field}
-          height={height}
-          itemSpacing={BAR_SPACING}
-          lcdCellWidth={12}
-          namePlacement={options.namePlacement}
-          orientation={orientation}
-          showUnfilled={options.showUnfilled}
-          text={options.text}
-          theme={theme}
-          // Of a single bar, Grafana leaves out the name unless it was given by hand.
-          value={
-            count === 1 && !value.field.displayName ? { ...value.display, title: undefined } : value.display
-          }
-          valueDisplayMode={options.valueMode}
-          width={width}
-        />
-      )}
+      renderValue={(drawn) => <Linked value={drawn.value}>{one(drawn)}</Linked>}
       source={frames}
       width={width}
     />
@@ -111,7 +139,7 @@ function Bars(props) {
 }
 
 function Series(props) {
-  const { panel, frames, exemplars, width, height, range, timeZone } = props;
+  const { panel, frames, exemplars, structureRev, width, height, range, timeZone } = props;
   const drawn = frames.filter(canBeDrawn).map(withoutNaN);
   if (!drawn.length) return <Nothing {...props} />;
   return (
@@ -120,12 +148,17 @@ function Series(props) {
       height={height}
       legend={panel.options.legend}
       options={panel.options}
-      structureRev={1}
+      structureRev={structureRev}
       timeRange={forGrafana(range)}
       timeZone={timeZone}
       width={width}
     >
-      {(config) => exemplars.length > 0 && <Exemplars config={config} exemplars={exemplars} {...props} />}
+      {(config, aligned) => (
+        <>
+          {exemplars.length > 0 && <Exemplars config={config} {...props} />}
+          {props.onZoom && <Tooltip config={config} frame={aligned} {...props} />}
+        </>
+      )}
     </TimeSeries>
   );
 }
@@ -144,11 +177,11 @@ function withoutNaN(frame) {
   return { ...frame, fields };
 }
 
-function Exemplars({ config, exemplars, theme }) {
+function Exemplars({ config, exemplars, hasJaeger, theme }) {
   const plot = useRef(null);
   useLayoutEffect(() => config.addHook('init', (made) => void (plot.current = made)), [config]);
   // Markers are placed when the plot is drawn, but not the first time: they are not there yet.
-  useEffect(() => plot.current?.redraw(), []);
+  useEffect(() => plot.current?.redraw(), [exemplars]);
   const place = useCallback(
     (_, index) => {
       const { scales, valToPos } = plot.current ?? {};
@@ -162,12 +195,21 @@ function Exemplars({ config, exemplars, theme }) {
     [exemplars],
   );
   const marker = useCallback(
-    () => (
-      <svg height={8} style={{ display: 'block' }} viewBox="0 0 10 10" width={8}>
-        <path d="M5 0 10 5 5 10 0 5Z" fill={theme.colors.primary.main} />
-      </svg>
-    ),
-    [theme],
+    (_, index) => {
+      const { trace } = exemplars[index];
+      const diamond = (
+        <svg height={8} style={{ display: 'block' }} viewBox="0 0 10 10" width={8}>
+          <path d="M5 0 10 5 5 10 0 5Z" fill={theme.colors.primary.main} />
+        </svg>
+      );
+      if (!trace || !hasJaeger) return diamond;
+      return (
+        <a href={`/trace/${trace}`} title={`Trace ${trace}`}>
+          {diamond}
+        </a>
+      );
+    },
+    [exemplars, hasJaeger, theme],
   );
   return (
     <EventsCanvas
@@ -181,7 +223,7 @@ function Exemplars({ config, exemplars, theme }) {
 }
 
 function Table(props) {
-  const { panel, frames, width, height } = props;
+  const { panel, frames, structureRev, width, height } = props;
   const { options } = panel;
   if (!frames.some(({ fields }) => fields.length)) return <Nothing {...props} />;
   return (
@@ -199,7 +241,7 @@ function Table(props) {
       resizable
       showTypeIcons={options.showTypeIcons}
       sortBy={options.sortBy}
-      structureRev={1}
+      structureRev={structureRev}
       width={width}
     />
   );
@@ -207,22 +249,17 @@ function Table(props) {
 
 function Text({ panel, replace }) {
   const { mode, content } = panel.options;
-  const html = mode === 'html' ? replace(content) : renderMarkdown(replace(content));
+  const html = mode === 'html' ? textUtil.sanitize(replace(content)) : renderMarkdown(replace(content));
   return <div className="markdown-html" dangerouslySetInnerHTML={{ __html: html }} />;
 }
 
-/** What a panel shows that has nothing to draw. */
-export function Nothing({ panel, message, theme }) {
-  const { secondary } = theme.colors.text;
-  return (
-    <div style={{ display: 'grid', placeItems: 'center', height: '100%' }}>
-      <div style={{ color: secondary, fontSize: theme.typography.size.lg }}>
-        {message ?? panel.fieldConfig?.defaults?.noValue ?? 'No data'}
-      </div>
-    </div>
-  );
-}
-
-export const KINDS = { bargauge: Bars, stat: Stat, table: Table, text: Text, timeseries: Series };
+export const KINDS = {
+  alertlist: Alerts,
+  bargauge: Bars,
+  stat: Stat,
+  table: Table,
+  text: Text,
+  timeseries: Series,
+};
 /** Kinds that fill the panel to its edge. */
 export const WITHOUT_PADDING = ['stat', 'table'];

@@ -4,12 +4,26 @@ import { FieldType, createDataFrame } from '@grafana/data';
 import { interpolate } from './interpolate.js';
 import { secondsOf, stepOf } from './time.js';
 
-/** The data source's setting timeInterval: how often Open WebUI exports. */
+/** Where nobody says how often Open WebUI exports: the data source's setting timeInterval, in seconds. */
 const EXPORT_INTERVAL = 60;
 
-export async function prometheus(path, parameters) {
-  const body = new URLSearchParams(parameters);
-  const answer = await fetch(`prometheus/api/v1/${path}`, { method: 'POST', body });
+export const prometheus = (path, parameters) =>
+  ask(path, { method: 'POST', body: new URLSearchParams(parameters) });
+
+/** The values of a label, in the series of a selector if there is one. */
+export const askLabels = (label, selector, { from, to }) =>
+  ask(
+    `label/${label}/values?${new URLSearchParams({
+      start: from / 1000,
+      end: to / 1000,
+      ...(selector && { 'match[]': selector.trim() }),
+    })}`,
+  );
+
+export const askAlerts = async () => (await ask('alerts')).alerts;
+
+async function ask(path, options) {
+  const answer = await fetch(`/prometheus/api/v1/${path}`, options);
   const text = await answer.text();
   let result;
   try {
@@ -22,13 +36,13 @@ export async function prometheus(path, parameters) {
 }
 
 /** The frames of all queries of a panel, and the exemplars of those that want them. */
-export async function askPrometheus(panel, { range, variables, width }) {
+export async function askPrometheus(panel, { interval: exported, range, variables, width }) {
   const targets = panel.targets.filter((target) => !target.hide && target.expr);
   const tables = targets.filter((target) => target.format === 'table');
   const answers = await Promise.all(
     targets.map(async (target) => {
       const interval = interpolate(target.interval || panel.interval, variables);
-      const least = secondsOf(interval) || EXPORT_INTERVAL;
+      const least = secondsOf(interval) || exported || EXPORT_INTERVAL;
       const { step, builtin } = stepOf(range, { least, points: panel.maxDataPoints, width });
       const expr = interpolate(target.expr, variables, { builtin, format: 'promql' });
       const series = await run(target, expr, range, step);
@@ -117,7 +131,11 @@ async function exemplars(query, range, step) {
     end: range.to / 1000,
   });
   const all = found.flatMap((series) =>
-    series.exemplars.map(({ timestamp, value }) => ({ time: timestamp * 1000, value: number(value) })),
+    series.exemplars.map(({ labels, timestamp, value }) => ({
+      time: timestamp * 1000,
+      trace: labels.trace_id,
+      value: number(value),
+    })),
   );
   return sample(all, step * 1000);
 }

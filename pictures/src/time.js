@@ -8,11 +8,24 @@ const LEAST_WIDTH = 100;
 export function parseRange(from, to) {
   const at = (text, roundUp) =>
     +(/^\d+$/.test(text) ? dateTime(Number(text)) : dateMath.parse(text, roundUp));
-  return { from: at(from, false), to: at(to, true) };
+  const range = { from: at(from, false), to: at(to, true) };
+  if (!(range.from < range.to)) throw new Error(`there is no time from ${from} to ${to}`);
+  return range;
 }
 
-/** The range that a panel with a time shift has: a shift like 1M/M also rounds it, to a whole month. */
-export function shiftRange(range, shift) {
+/** The range that a panel asks for: its own beginning, and its shift, which (1M/M) may also round it. */
+export function rangeOf(panel, range, raw) {
+  return shiftRange(beginAt(panel.timeFrom, range, raw), panel.timeShift);
+}
+
+/** A panel's own beginning holds where the dashboard's is told from now, too. */
+function beginAt(beginning, range, raw) {
+  if (!beginning || !rangeUtil.isRelativeTime(raw.from)) return range;
+  const own = rangeUtil.describeTextRange(beginning);
+  return parseRange(own.from, own.to);
+}
+
+function shiftRange(range, shift) {
   if (!shift) return range;
   return {
     from: +dateMath.parseDateMath(`-${shift}`, dateTime(range.from), false),
@@ -20,14 +33,15 @@ export function shiftRange(range, shift) {
   };
 }
 
-export function forGrafana({ from, to }) {
+/** A range as Grafana's components take it; `raw` is what a person chose, such as now-7d. */
+export function forGrafana({ from, to }, raw) {
   const range = { from: dateTime(from), to: dateTime(to) };
-  return { ...range, raw: range };
+  return { ...range, raw: raw ?? range };
 }
 
 export function rangeBuiltins({ from, to }) {
   const seconds = Math.round((to - from) / 1000);
-  return { __range: `${seconds}s`, __range_s: seconds, __range_ms: seconds * 1000 };
+  return { __from: from, __to: to, __range: `${seconds}s`, __range_s: seconds, __range_ms: seconds * 1000 };
 }
 
 /** How the Prometheus data source chooses the step of a query, in seconds, and what depends on it. */

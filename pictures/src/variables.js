@@ -1,6 +1,6 @@
 // The dropdowns: which options there are, and what is chosen.
 import { interpolate } from './interpolate.js';
-import { prometheus } from './prometheus.js';
+import { askLabels, prometheus } from './prometheus.js';
 import { rangeBuiltins } from './time.js';
 
 const ALL = '$__all';
@@ -14,18 +14,21 @@ const SORTS = {
 };
 const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
 
+/** Kinds of variables that are chosen from a list. */
 const OPTIONS = {
   custom: (variable) => pairs(variable.query),
   datasource: () => [{ text: 'default', value: 'default' }],
   query: asked,
 };
 
+export const LISTED = Object.keys(OPTIONS);
+
 /** All variables of a dashboard, in order: one may depend on those before it. */
 export async function loadVariables(list, range, chosen) {
   const variables = {};
   for (const variable of list) {
     const options = (await OPTIONS[variable.type]?.(variable, variables, range)) ?? [];
-    variables[variable.name] = { ...variable, ...choose(variable, options, chosen[variable.name]) };
+    variables[variable.name] = { ...variable, options, ...choose(variable, options, chosen[variable.name]) };
   }
   return variables;
 }
@@ -40,7 +43,9 @@ function choose(variable, options, wanted) {
     return { values: [value], text: value };
   }
   const found = options.filter(({ value }) => current.includes(value));
-  const picked = found.length ? found : options.slice(0, 1);
+  // What an address asks for is taken, also where it is not (or no longer) on the list.
+  const wished = [wanted ?? []].flat().map((value) => ({ text: value, value }));
+  const [picked] = [found, wished, options.slice(0, 1)].filter(({ length }) => length).concat([[]]);
   return {
     values: picked.map(({ value }) => value),
     text: picked.map(({ text }) => text).join(' + ') || 'None',
@@ -59,12 +64,20 @@ async function asked(variable, variables, range) {
     builtin: rangeBuiltins(range),
     format: 'promql',
   });
-  const result = /^query_result\((.+)\)\s*$/s.exec(query);
-  if (!result) throw new Error(`only query_result(…) is known, not ${query}`);
-  const { result: series } = await prometheus('query', { query: result[1], time: range.to / 1000 });
-  const options = series.map(asText).flatMap((text) => matched(text, variable.regex));
+  const options = (await texts(query, range)).flatMap((text) => matched(text, variable.regex));
   const distinct = [...new Map(options.reverse().map((o) => [o.value, o])).values()].reverse();
   return SORTS[variable.sort] ? distinct.sort(SORTS[variable.sort]) : distinct;
+}
+
+async function texts(query, range) {
+  const result = /^query_result\((.+)\)\s*$/s.exec(query);
+  if (result) {
+    const { result: series } = await prometheus('query', { query: result[1], time: range.to / 1000 });
+    return series.map(asText);
+  }
+  const labels = /^label_values\((?:(.+),)?\s*(\w+)\s*\)\s*$/s.exec(query);
+  if (labels) return askLabels(labels[2], labels[1], range);
+  throw new Error(`only query_result(…) and label_values(…) are known, not ${query}`);
 }
 
 /** What Grafana makes of a result before the regex looks at it. Quotes in it are not escaped. */

@@ -1,4 +1,4 @@
-"""The real programs of the pipeline, on free loopback ports: collector, Prometheus, Jaeger."""
+"""The real programs of the pipeline, on free loopback ports: collector, Prometheus, Jaeger, a page."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ START_TIMEOUT = 60.0
 STOP_TIMEOUT = 30.0
 LOG_TAIL = 3000
 SERVICE = "open-webui"
+LIVE = ROOT / "pictures" / "live.mjs"
 
 
 def tool(name: str) -> Path:
@@ -288,3 +289,55 @@ class Agent(Collector):
     def files(self) -> Sequence[str]:
         """Its one configuration."""
         return ("agent",)
+
+
+class Unavailable(Exception):
+    """A program cannot be had here."""
+
+
+class LivePage(Program):
+    """Our dashboards in a browser, drawn by Grafana's components from what Prometheus answers now."""
+
+    name = "page"
+
+    def __init__(
+        self, directory: Path, prometheus_url: str, jaeger_url: str, *, interval: int
+    ) -> None:
+        """``interval`` is how often Open WebUI exports, in seconds."""
+        super().__init__(directory)
+        self.port = free_port()
+        self._options = {
+            "prometheus": prometheus_url,
+            "jaeger": jaeger_url,
+            "interval": str(interval),
+            "port": str(self.port),
+        }
+
+    @staticmethod
+    def prepare() -> None:
+        """Install and build what is missing: a minute, once.
+
+        Raises:
+            Unavailable: There is no Node, it is too old, or its packages cannot be had.
+        """
+        for program in ("node", "npm"):
+            if shutil.which(program) is None:
+                raise Unavailable(f"there is no {program}")
+        done = subprocess.run(
+            ["node", str(LIVE), "--prepare"], stderr=subprocess.PIPE, text=True, check=False
+        )
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or [f"node ended with {done.returncode}"]
+            raise Unavailable(lines[-1])
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def ready_url(self) -> str:
+        return f"{self.url}/settings.json"
+
+    def command(self) -> Sequence[str]:
+        options = [part for name, value in self._options.items() for part in (f"--{name}", value)]
+        return ["node", str(LIVE), *options]
