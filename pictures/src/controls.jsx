@@ -77,13 +77,16 @@ function rawForGrafana({ from, to }) {
 function Variable({ variable, go }) {
   const Chosen = variable.multi ? Several : One;
   const Kind = LISTED.includes(variable.type) ? Chosen : Text;
-  const name = variable.label || variable.name;
-  const choose = (values) => go({ [`var-${variable.name}`]: values });
+  const id = `var-${variable.name}`;
   return (
-    <label style={{ display: 'flex', alignItems: 'center', gap: 6 }}>
-      {hasLabel(variable) && <span style={{ fontWeight: 500, fontSize: 12 }}>{name}</span>}
-      <Kind choose={choose} name={name} variable={variable} />
-    </label>
+    <span style={{ display: 'flex', alignItems: 'center', gap: 6 }}>
+      {hasLabel(variable) && (
+        <label htmlFor={id} style={{ fontWeight: 500, fontSize: 12 }}>
+          {variable.label || variable.name}
+        </label>
+      )}
+      <Kind choose={(values) => go({ [id]: values })} id={id} variable={variable} />
+    </span>
   );
 }
 
@@ -97,10 +100,10 @@ const optionsOf = ({ options, includeAll, all, values }) => {
   ];
 };
 
-function One({ variable, name, choose }) {
+function One({ variable, id, choose }) {
   return (
     <Combobox
-      aria-label={name}
+      id={id}
       maxWidth={40}
       minWidth={10}
       onChange={({ value }) => choose(value)}
@@ -111,7 +114,7 @@ function One({ variable, name, choose }) {
   );
 }
 
-function Several({ variable, name, choose }) {
+function Several({ variable, id, choose }) {
   const chosen = variable.all ? [ALL] : variable.values;
   const change = (picked) => {
     const values = picked.map(({ value }) => value);
@@ -121,7 +124,7 @@ function Several({ variable, name, choose }) {
   };
   return (
     <MultiCombobox
-      aria-label={name}
+      id={id}
       maxWidth={40}
       minWidth={14}
       onChange={change}
@@ -132,11 +135,11 @@ function Several({ variable, name, choose }) {
   );
 }
 
-function Text({ variable, name, choose }) {
+function Text({ variable, id, choose }) {
   const [text, setText] = useState(variable.text);
   return (
     <Input
-      aria-label={name}
+      id={id}
       onBlur={() => text !== variable.text && choose(text)}
       onChange={({ currentTarget }) => setText(currentTarget.value)}
       onKeyDown={({ key }) => key === 'Enter' && choose(text)}

@@ -57,16 +57,24 @@ class Browser:
         self._chromium.close()
         self._playwright.stop()
 
+    def tab(self, base_url: str) -> Page:
+        """An empty page that reaches the host of an address and no other."""
+        return self._context(base_url).new_page()
+
     def sign_in(self, base_url: str, token: str) -> App:
         """Open the app as the user of a session token, apart from all other users."""
-        context = self._chromium.new_context(viewport={"width": 1280, "height": 900})
-        context.route(lambda url: urlsplit(url).hostname != urlsplit(base_url).hostname, forbid)
+        context = self._context(base_url)
         context.add_init_script(f"localStorage.setItem('token', {json.dumps(token)})")
         return App(context, base_url)
 
+    def _context(self, base_url: str) -> BrowserContext:
+        context = self._chromium.new_context(viewport={"width": 1280, "height": 900})
+        context.route(lambda url: urlsplit(url).hostname != urlsplit(base_url).hostname, forbid)
+        return context
+
 
 def forbid(route: Route) -> None:
-    """The app asks foreign hosts for pictures; tests stay on loopback."""
+    """Apps ask foreign hosts for pictures; tests stay on loopback."""
     route.abort()
 
 
