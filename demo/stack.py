@@ -1,8 +1,8 @@
 """``make stack``: the whole pipeline from local programs, with the demo's traffic flowing.
 
-Open WebUI with the library, the collector, Prometheus, Jaeger and a page with our dashboards on the live
-data, on free loopback ports, until Ctrl-C or SIGTERM. What is where stands in ``.stack/env`` once all is
-ready; the data stays.
+Open WebUI with the library, the collector, Prometheus, Jaeger and a page that shows our dashboards
+on the live data, on free loopback ports, until Ctrl-C or SIGTERM. What is where stands in
+``.stack/env`` once all is ready; the data stays.
 """
 
 from __future__ import annotations
@@ -36,9 +36,8 @@ ELSEWHERE = ("OPENAI_API_BASE_URL", "OPENAI_API_KEY", "OLLAMA_BASE_URL")
 PAGE_INTERVAL = 15
 # What says that there is a screen to open a page on.
 SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")
-# Prometheus and Jaeger are built from Go modules, which hold their programs and not their web pages.
 PLACES = """\
-  look here       {DASHBOARDS_URL}
+  dashboards      {DASHBOARDS_URL}
                   our dashboards on the live data; a click on a trace shows it
   Open WebUI      {OPEN_WEBUI_URL}
   Prometheus      {PROMETHEUS_URL}/api/v1/query?query=open_webui_usage_requests_total

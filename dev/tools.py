@@ -138,7 +138,7 @@ def go(*arguments: str, cwd: Path = ROOT) -> None:
 
 
 def run(*command: str, cwd: Path, **environ: str) -> None:
-    """Run a command, and say now and then how far it is; where it fails, the program cannot be had."""
+    """Run a command and say how far it is; where it fails, the program cannot be had."""
     process = subprocess.Popen(
         command, cwd=cwd, env={**os.environ, **environ},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -158,10 +158,10 @@ def run(*command: str, cwd: Path, **environ: str) -> None:
 
 
 def collect(process: subprocess.Popen[str], lines: list[str]) -> None:
-    """Keep what a command prints, until it closes its output."""
+    """Keep each line that a command prints, as it comes."""
     assert process.stdout is not None
     for line in process.stdout:
-        lines.append(line)  # noqa: PERF402 (others read it meanwhile)
+        lines.append(line)
 
 
 def how_far(lines: list[str]) -> str:

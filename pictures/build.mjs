@@ -8,6 +8,7 @@ import { build as bundle } from 'esbuild';
 const HERE = dirname(fileURLToPath(import.meta.url));
 const FONTS = {
   'inter/files/inter-latin-400-normal.woff2': 'inter/Inter-Regular.woff2',
+  'inter/files/inter-latin-400-italic.woff2': 'inter/Inter-Italic.woff2',
   'inter/files/inter-latin-500-normal.woff2': 'inter/Inter-Medium.woff2',
   'inter/files/inter-latin-600-normal.woff2': 'inter/Inter-SemiBold.woff2',
   // Grafana's stylesheet asks for its monospaced font by this name.

@@ -60,7 +60,10 @@ export async function serve({ upstream, dashboards, settings = {}, home = '/', p
     trace: () => ({ body: page('live') }),
     picture: () => ({ body: page('picture') }),
     'settings.json': () => ({ type: JSON_TYPE, body: told }),
-    dashboards: async ([uid]) => ({ type: JSON_TYPE, body: await readFile(files.get(uid) ?? '') }),
+    dashboards: async ([uid]) => {
+      if (!files.has(uid)) throw new Refusal(404, `there is no dashboard ${uid}`);
+      return { type: JSON_TYPE, body: await readFile(files.get(uid)) };
+    },
     prometheus: (rest, request, url) => ask('prometheus', rest, request, url),
     jaeger: (rest, request, url) => ask('jaeger', rest, request, url),
   };

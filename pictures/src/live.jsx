@@ -21,7 +21,7 @@ const DARK = matchMedia('(prefers-color-scheme: dark)');
 
 async function json(path) {
   const answer = await fetch(path);
-  if (!answer.ok) throw new Error(`${path}: ${await answer.text()}`);
+  if (!answer.ok) throw new Error(await answer.text());
   return answer.json();
 }
 
@@ -92,7 +92,12 @@ function Page({ uid, settings, place, go, theme }) {
   const [problem, setProblem] = useState();
   const width = useWatched(window, 'resize', widthNow);
   useEffect(() => {
-    json(`/dashboards/${uid}`).then(setDashboard).catch((error) => setProblem(error.message));
+    json(`/dashboards/${uid}`)
+      .then(setDashboard)
+      .catch((error) => {
+        newReport().failed(error);
+        setProblem(error.message);
+      });
   }, [uid]);
   useEffect(() => void (dashboard && (document.title = dashboard.title)), [dashboard]);
   const onZoom = useCallback((from, to) => go({ from: Math.round(from), to: Math.round(to) }), [go]);

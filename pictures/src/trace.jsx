@@ -8,7 +8,9 @@ import { askTrace } from './jaeger.js';
 import { newReport } from './report.js';
 
 const NAMES = 360;
+const DURATIONS = 100;
 const INDENT = 16;
+const COLUMN = { boxSizing: 'border-box', flexShrink: 0, overflow: 'hidden', whiteSpace: 'nowrap' };
 
 const duration = (microseconds) => formattedValueToString(getValueFormat('µs')(microseconds, 2));
 
@@ -70,10 +72,8 @@ function Span({ span, start, whole, theme }) {
   return (
     <div style={{ borderBottom: `1px solid ${colors.border.weak}` }}>
       <button aria-expanded={isOpen} onClick={() => setOpen(!isOpen)} style={line}>
-        <span style={{ width: NAMES, paddingLeft: span.depth * INDENT, overflow: 'hidden', whiteSpace: 'nowrap' }}>
-          {span.operationName}
-        </span>
-        <span style={{ width: 90, color: colors.text.secondary }}>{duration(span.duration)}</span>
+        <span style={{ ...COLUMN, width: NAMES, paddingLeft: span.depth * INDENT }}>{span.operationName}</span>
+        <span style={{ ...COLUMN, width: DURATIONS, color: colors.text.secondary }}>{duration(span.duration)}</span>
         <span style={{ flex: 1, position: 'relative' }}>
           <span style={bar} />
         </span>

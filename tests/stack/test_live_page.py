@@ -155,7 +155,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("path, headers, status", REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(("path", "headers", "status"), REFUSED.values(), ids=REFUSED)
 def test_it_refuses(page: LivePage, path: str, headers: dict[str, str], status: int) -> None:
     # As typed: a client would tidy the path.
     url = httpx.URL(page.url).copy_with(raw_path=path.encode())
