@@ -8,11 +8,12 @@ NEWEST := .venv-newest/bin
 OF_OPENTELEMETRY := $(addprefix tests/e2e/test_,calls.py doctor.py identity.py start.py stop.py turns.py)
 # What reads and bounds whatever comes from outside.
 PROPERTIES := $(addprefix tests/unit/test_,asking.py billed.py bounds.py errors.py estimates.py forms.py reports.py stream.py)
+TWINE := twine==7.0.0
 # The newest patch of each minor version of Open WebUI that we know.
 VERSIONS ?= 0.12.4 0.11.4 0.10.2 0.9.6 0.8.12 0.7.2 0.6.43
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-matrix lint types unit e2e pipeline fuzz hostile scale soak demo dashboards pictures tools stack bench bench-dashboards clean
+.PHONY: help setup test test-matrix lint types unit e2e pipeline fuzz hostile scale soak demo dist dashboards pictures tools stack bench bench-dashboards clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -65,6 +66,15 @@ soak: setup ## 50,000 calls (CALLS=) with the OTLP exporters on: memory has to s
 demo: ## Watch a real Open WebUI report a small day of traffic (ONCE=1: print, check and end)
 	@$(PYTHON) dev/setup.py pins
 	@PYTHONPATH=tests:. $(PINS)/python -m demo $(if $(ONCE),--once) $(if $(PROVIDER_URL),--provider-url $(PROVIDER_URL)) $(foreach model,$(MODEL),--model $(model))
+
+# The links of the page that an index shows, and all that is in the wheel and the sdist.
+dist: ## Build the wheel and the sdist into dist/, and check them: what a release uploads
+	@$(PYTHON) dev/setup.py pins
+	@rm -rf dist
+	$(PINS)/uv build --quiet --out-dir dist
+	$(PINS)/uvx --quiet $(TWINE) check --strict dist/*.whl dist/*.tar.gz
+	DIST=dist $(PINS)/python -m pytest -q tests/e2e/test_dist.py
+	@ls dist/*
 
 dashboards: setup ## Make dashboards and rules anew from dashboards/*.py
 	@PYTHONPATH=. $(PINS)/python -m dashboards

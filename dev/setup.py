@@ -5,7 +5,8 @@
     python3 dev/setup.py 0.10.2    that version of Open WebUI, into .venv-0.10.2
     python3 dev/setup.py chromium  Debian's browser, where we may install it
 
-Needs nothing but Python. What is there and up to date is left alone.
+Needs nothing but Python, and finds one that Open WebUI runs on if this is none. What is there and
+up to date is left alone.
 """
 
 from __future__ import annotations
@@ -16,11 +17,16 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+from interpreter import fitting
 
 ROOT = Path(__file__).resolve().parent.parent
 OPEN_WEBUI = os.environ.get("OPEN_WEBUI_VERSION", "0.12.4")
 UV = "uv==0.9.11"
+# Seconds of silence after which a step says that it is still at it.
+BEAT = 10
 CORE = (
     "opentelemetry-api",
     "opentelemetry-sdk",
@@ -79,11 +85,11 @@ def pins() -> None:
         return
     environment.create()
     environment.install_open_webui()
-    environment.install("--editable", ".[prometheus]", *TESTED)
-    environment.install("--group", "lint")
-    environment.install("--no-deps", "--group", "tokenizer", "--group", "conventions")
-    environment.install("--group", "compose")
-    environment.install("--group", "dashboards")
+    environment.install_ours(".[prometheus]")
+    environment.install("linters", "--group", "lint")
+    environment.install_data()
+    environment.install("the specification of compose", "--group", "compose")
+    environment.install("what makes dashboards", "--group", "dashboards")
     environment.finish()
 
 
@@ -94,12 +100,12 @@ def newest() -> None:
         return
     environment.create()
     environment.install_open_webui()
-    environment.install("--editable", ".", *TESTED)
+    environment.install_ours()
     upgrade = ("--prerelease", "allow", "--upgrade")
-    environment.install(*upgrade, *CORE)
+    environment.install("the newest OpenTelemetry", *upgrade, *CORE)
     # Not all of them are released each time, and each demands one release of the core.
-    environment.install(*upgrade, "--no-deps", *INSTRUMENTATIONS)
-    environment.install("--no-deps", "--group", "tokenizer", "--group", "conventions")
+    environment.install("its instrumentations", *upgrade, "--no-deps", *INSTRUMENTATIONS)
+    environment.install_data()
     environment.finish()
 
 
@@ -110,7 +116,7 @@ def version(number: str) -> None:
         return
     environment.create()
     environment.install_open_webui()
-    environment.install("--editable", ".", *TESTED)
+    environment.install_ours()
     environment.finish()
 
 
@@ -122,12 +128,10 @@ def chromium() -> None:
         say("no Chromium and no right to install it: the browser tests will be skipped")
         return
     say("installing Chromium")
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (
-        ["apt-get", "update", "-qq"],
-        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"],
-    ):
-        subprocess.run(command, env=quiet, check=False, stdout=subprocess.DEVNULL)
+    apt = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq")
+    wait_for(*apt, "update", stdout=subprocess.DEVNULL)
+    install = ("install", "-y", "--no-install-recommends", "chromium")
+    wait_for(*apt, *install, stdout=subprocess.DEVNULL)
 
 
 class Environment:
@@ -145,19 +149,30 @@ class Environment:
 
     def create(self) -> None:
         """Begin anew."""
-        say(f"making {self.path.name}: Open WebUI {self.version}, {self.kind} OpenTelemetry")
+        python = fitting()
+        say(
+            f"making {self.path.name}: Open WebUI {self.version}, {self.kind} OpenTelemetry, with"
+            f" {python}: about 1 GB, in one to five minutes"
+        )
         shutil.rmtree(self.path, ignore_errors=True)
-        run(sys.executable, "-m", "venv", str(self.path))
+        run(python, "-m", "venv", str(self.path))
         run(str(self.python), "-m", "pip", "install", "--quiet", UV)
 
     def install_open_webui(self) -> None:
         """Install the wheel without its torch, and what its slim image holds."""
-        self.install("--no-deps", f"open-webui=={self.version}")
+        self.install(f"Open WebUI {self.version}", "--no-deps", f"open-webui=={self.version}")
         slim = list(self.path.glob("lib/python*/site-packages/requirements-slim.txt"))
-        if slim:
-            self.install("--requirement", str(slim[0]))
-        else:
-            self.install(*self._requirements())
+        required = ["--requirement", str(slim[0])] if slim else self._requirements()
+        self.install("what it requires, without torch", *required)
+
+    def install_ours(self, package: str = ".") -> None:
+        """Install this package, so that its source can be changed, and what tests need."""
+        self.install("this package, and what its tests need", "--editable", package, *TESTED)
+
+    def install_data(self) -> None:
+        """Install what tests read, without what it would move: a tokenizer's data, conventions."""
+        groups = ("--group", "tokenizer", "--group", "conventions")
+        self.install("a tokenizer's data and the GenAI conventions", "--no-deps", *groups)
 
     def _requirements(self) -> list[str]:
         """What a version without a slim variant requires, but for what is left out."""
@@ -166,17 +181,11 @@ class Environment:
         kept = [f"{name}{pin}".replace(" ", "") for name, pin in found if name not in LEFT_OUT]
         return [*kept, *BROUGHT]
 
-    def install(self, *what: str) -> None:
-        """Install with uv."""
-        run(
-            str(self.path / "bin" / "uv"),
-            "pip",
-            "install",
-            "--quiet",
-            "--python",
-            str(self.python),
-            *what,
-        )
+    def install(self, title: str, *what: str) -> None:
+        """Install with uv, and say what."""
+        say(f"  {title}")
+        uv = str(self.path / "bin" / "uv")
+        run(uv, "pip", "install", "--quiet", "--python", str(self.python), *what)
 
     def finish(self) -> None:
         """Note that all went well."""
@@ -190,8 +199,19 @@ class Environment:
 
 def run(*command: str) -> None:
     """Run a command in the project's directory; its failure is ours."""
-    if subprocess.run(command, cwd=ROOT, check=False).returncode:
+    if wait_for(*command):
         sys.exit(f"failed: {' '.join(command)}")
+
+
+def wait_for(*command: str, stdout: int | None = None) -> int:
+    """Run a command in the project's directory, with a sign of life now and then; its exit code."""
+    started = time.monotonic()
+    with subprocess.Popen(command, cwd=ROOT, stdout=stdout) as process:
+        while True:
+            try:
+                return process.wait(timeout=BEAT)
+            except subprocess.TimeoutExpired:
+                say(f"    … {time.monotonic() - started:.0f} s")
 
 
 def say(text: str) -> None:
