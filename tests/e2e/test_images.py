@@ -25,7 +25,11 @@ from harness.seed import seeded_data_dir
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 ALLOWED_INTO_THE_BUILD = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.M)
 # What is installed here that Open WebUI's image lacks.
-LACKING = ("genai_prices", "opentelemetry_instrumentation_open_webui", "_editable_impl_opentelemetry")
+LACKING = (
+    "genai_prices",
+    "opentelemetry_instrumentation_open_webui",
+    "_editable_impl_opentelemetry",
+)
 MOUNT = "/otel-auto-instrumentation-python"
 
 

@@ -109,7 +109,7 @@ def variable_of(item: Field[Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings in force. ``README.md`` has the table for people."""
+    """The settings in force. ``docs/settings.md`` has the table for people."""
 
     # A misspelt identity must not show the names that it was meant to hide.
     user_identity: str = _setting("name", _one_of(*IDENTITIES), fallback="none")
