@@ -61,6 +61,13 @@ def refusing(protocol: str) -> Iterator[str]:
 
 
 @contextmanager
+def answering(protocol: str, status: int, code: str) -> Iterator[str]:
+    """Answers everything with one status, or one code of gRPC's."""
+    with _serving(protocol, lambda _path, _body: status, code=grpc.StatusCode[code]) as port:
+        yield f"http://{HOST}:{port}"
+
+
+@contextmanager
 def untrusted(protocol: str) -> Iterator[str]:
     """Has a certificate that nobody has signed."""
     with (
@@ -85,9 +92,14 @@ def slow(protocol: str, receiver: Receiver, seconds: float) -> Iterator[str]:
 
 
 def _serving(
-    protocol: str, answer: Answer, certificate: Path | None = None
+    protocol: str,
+    answer: Answer,
+    certificate: Path | None = None,
+    code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE,
 ) -> AbstractContextManager[int]:
-    return (_grpc if protocol == "grpc" else _http)(answer, certificate)
+    if protocol == "grpc":
+        return _grpc(answer, certificate, code)
+    return _http(answer, certificate)
 
 
 @contextmanager
@@ -123,8 +135,9 @@ def _http(answer: Answer, certificate: Path | None) -> Iterator[int]:
 class _Services(grpc.GenericRpcHandler):  # type: ignore[misc]
     """All services of OTLP, as bytes."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, code: grpc.StatusCode) -> None:
         self._answer = answer
+        self._code = code
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         # /opentelemetry.proto.collector.metrics.v1.MetricsService/Export
@@ -132,15 +145,15 @@ class _Services(grpc.GenericRpcHandler):  # type: ignore[misc]
 
         def handle(body: bytes, context: grpc.ServicerContext) -> bytes:
             if self._answer(path, body) != 200:
-                context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+                context.abort(self._code, "not now")
             return b""
 
         return grpc.unary_unary_rpc_method_handler(handle)
 
 
 @contextmanager
-def _grpc(answer: Answer, certificate: Path | None) -> Iterator[int]:
-    server = grpc.server(ThreadPoolExecutor(8), handlers=[_Services(answer)])
+def _grpc(answer: Answer, certificate: Path | None, code: grpc.StatusCode) -> Iterator[int]:
+    server = grpc.server(ThreadPoolExecutor(8), handlers=[_Services(answer, code)])
     if certificate is None:
         port = server.add_insecure_port(f"{HOST}:0")
     else:

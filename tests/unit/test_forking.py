@@ -197,7 +197,7 @@ def test_a_channel_is_opened_as_it_was() -> None:
 def test_connections_of_the_parent_are_not_used() -> None:
     exporter = HttpSpanExporter("http://127.0.0.1:1")
     assert not channels.is_grpc(exporter)
-    [session] = channels._sessions(exporter)
+    [session] = channels.sessions(exporter)
     assert isinstance(session, requests.Session)
     pools = [adapter.poolmanager for adapter in session.adapters.values()]
     channels.let_go(exporter)

@@ -45,6 +45,7 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
     BaseInstrumentor,
 )
 
+from . import complaints
 from .settings import SettingError, Settings
 from .version import __version__
 
@@ -74,6 +75,7 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         return ()
 
     def _instrument(self, **kwargs: Any) -> None:
+        complaints.listen()
         # A process that never imports Open WebUI should not load what only it needs.
         from .patching import Patcher
         from .surfaces import TARGETS
@@ -122,6 +124,7 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             self._runtime.active = False
             self._runtime.close()
         self._patcher = self._runtime = None
+        complaints.stop()
 
 
 def _price_file(path: str, *, strict: bool) -> PriceFile | None:

@@ -13,12 +13,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="opentelemetry-open-webui")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    commands.add_parser("doctor", help="say what works here; made for pasting into a bug report")
-    parser.parse_args()
+    doctor = commands.add_parser(
+        "doctor", help="say what works here and what is to be mended; made for a bug report"
+    )
+    doctor.add_argument("--all", action="store_true", help="print each line, also what is well")
+    doctor.add_argument("--pid", type=int, help="look at the server with this process only")
+    doctor.add_argument("--url", help="look at the server at this address only")
+    doctor.add_argument(
+        "--seconds", type=float, default=9, help="how long it may take (default: %(default)s)"
+    )
+    given = parser.parse_args()
 
-    from .doctor import examine  # It imports Open WebUI, which takes seconds.
+    from .doctor import Options, examine  # It imports what exports telemetry.
 
-    return examine()
+    return examine(Options(given.all, given.pid, given.url, given.seconds))
 
 
 if __name__ == "__main__":

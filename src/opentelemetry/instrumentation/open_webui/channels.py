@@ -47,14 +47,15 @@ def reopen(exporter: Any) -> None:
 
 def let_go(exporter: Any) -> None:
     """Let go of the HTTP connections that belong to another process as well."""
-    for session in _sessions(exporter):
+    for session in sessions(exporter):
         for adapter in session.adapters.values():
             adapter.init_poolmanager(
                 adapter._pool_connections, adapter._pool_maxsize, block=adapter._pool_block
             )
 
 
-def _sessions(exporter: Any) -> Iterator[Any]:
+def sessions(exporter: Any) -> Iterator[Any]:
+    """Yield the sessions of `requests` that an exporter sends by."""
     holders: list[Any] = [exporter]
     for name in ("_client", "_transport"):
         holders.append(getattr(holders[-1], name, None))

@@ -57,11 +57,17 @@ class Tally:
 
     def __init__(self, signal: str) -> None:
         self.signal = signal
+        self.exports = 0
         self.failures = 0
         self.dropped: Counter[str] = Counter()
         self._lost = 0
         self._failing = 0
         self._lock = threading.Lock()
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last export failed."""
+        return self._failing > 0
 
     def exported(self, failed_items: int, failed: bool) -> None:
         """Count one export, and tell of an outage when it begins and when it is over."""
@@ -69,6 +75,7 @@ class Tally:
             outage, lost = self._failing, self._lost
             self._failing = outage + 1 if failed else 0
             self._lost = lost + failed_items if failed else 0
+            self.exports += 1
             self.failures += failed
             self.dropped[EXPORT_FAILED] += failed_items
         if failed and not outage:
@@ -90,7 +97,7 @@ class Tally:
     def clear(self) -> None:
         """Begin anew, with a lock of its own: this process was forked from another."""
         self._lock = threading.Lock()
-        self.failures = self._lost = self._failing = 0
+        self.exports = self.failures = self._lost = self._failing = 0
         self.dropped.clear()
 
     def drop_queued(self, items: int) -> None:

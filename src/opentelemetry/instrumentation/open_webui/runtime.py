@@ -16,6 +16,7 @@ from .groups import Groups
 from .guard import guarded
 from .habits import Habits
 from .names import CANCELLED, UNKNOWN_TASK
+from .presence import Presence
 from .settings import Settings
 from .telemetry import Telemetry
 
@@ -44,6 +45,7 @@ class Runtime:
         self.accountant = accountant
         self._calls: set[ModelCall] = set()
         self.habits = Habits()
+        self.presence = Presence()
         self._warned: set[tuple[str | None, str]] = set()
         forking.follow(self)
 
@@ -122,6 +124,7 @@ class Runtime:
         self.groups.forget_loop()
         self.connections.forget_loop()
         self.habits.leave()
+        self.presence.forget()
         self.telemetry.begin_anew()
 
     def finish(self) -> None:
@@ -139,6 +142,11 @@ class Runtime:
         for call in list(self._calls):
             call.end(CANCELLED)
         self._keep_habits()
+        self._leave()
+
+    @guarded
+    def _leave(self) -> None:
+        self.presence.remove()
 
     @guarded
     def _keep_habits(self) -> None:

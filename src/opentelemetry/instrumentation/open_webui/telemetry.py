@@ -115,7 +115,8 @@ class Telemetry:
         self._group_share = folding.share_of_group(settings.series_limit)
         self._tuned_to: object = None
         self.exports = exporting.Exports()
-        self._used = False
+        self.recorded = 0
+        """Calls so far."""
         self._serves = False
         self._silent = False
         self.totals = Totals(
@@ -215,7 +216,7 @@ class Telemetry:
         """Turn an ended call into all that is told of it; each part fails alone."""
         if self._tuned_to is None:
             self._tune()
-        self._used = True
+        self.recorded += 1
         outcome = _outcome_attributes(call)
         self._end_span(call, outcome)
         context = set_span_in_context(call.span)
@@ -389,12 +390,18 @@ class Telemetry:
         self._tune()
         self.exports.go_on()
 
+    def instance_id(self) -> str:
+        """Return the ``service.instance.id`` of this process; empty if it has none."""
+        resources = readers.resources(self._providers().values())
+        found = (resource.attributes.get(forking.INSTANCE_ID) for resource in resources)
+        return next((str(name) for name in found if name), "")
+
     # Forks
 
     @guarded
     def before_fork(self) -> None:
         """Be ready for a fork, if this process serves nobody yet, and silent until it does."""
-        if not (self._serves or self._used):
+        if not (self._serves or self.recorded):
             self._watch()
             self.exports.before_fork()
             self._rest()
@@ -402,7 +409,7 @@ class Telemetry:
     @guarded
     def begin_anew(self) -> None:
         """Begin with nothing, and be silent until it serves: this process was forked."""
-        self._serves = self._used = False
+        self._serves, self.recorded = False, 0
         self._rest()
         self._sets.clear()
         self._work_sets.clear()
@@ -437,7 +444,7 @@ class Telemetry:
     def finish(self) -> None:
         """Export everything; the process ends, and neither we nor the SDK may delay that."""
         # Beside its workers there is a process that serves nobody and has nothing to tell.
-        hurry = None if self._used else self._settings.shutdown_seconds / 10
+        hurry = None if self.recorded else self._settings.shutdown_seconds / 10
         if not self.flush(hurry):
             for provider in self._providers().values():
                 if hasattr(provider, "shutdown"):

@@ -7,15 +7,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from . import compat, deferred, pricing
+from . import compat, deferred, pricing, startup
 from .guard import report
 
 if TYPE_CHECKING:
+    from .patching import Patcher
     from .runtime import Runtime
 
 _PRICES_SECONDS: Final = 10.0
 _HABITS_SECONDS: Final = 10.0
 _HOSTS_SECONDS: Final = 60.0
+_NOTE_SECONDS: Final = 5.0
 
 
 @asynccontextmanager
@@ -28,6 +30,7 @@ async def keeping_up(runtime: Runtime) -> AsyncIterator[None]:
         runtime.habits.keep_in(directory)
     await _attempt(lambda: asyncio.to_thread(runtime.habits.sync), "the reading of what is learned")
     await runtime.connections.load()
+    await _attempt(lambda: asyncio.to_thread(_leave_note, runtime), "the note for the doctor")
     await _attempt(compat.load_own_hosts, "the lookup of Open WebUI's own address")
     await _attempt(lambda: asyncio.to_thread(pricing.load), "the loading of list prices")
     prices, groups = runtime.accountant.prices.file, runtime.settings.groups_cache_seconds
@@ -36,6 +39,7 @@ async def keeping_up(runtime: Runtime) -> AsyncIterator[None]:
         asyncio.create_task(
             _every(_HABITS_SECONDS, lambda: asyncio.to_thread(runtime.habits.sync))
         ),
+        asyncio.create_task(_every(_NOTE_SECONDS, lambda: asyncio.to_thread(_leave_note, runtime))),
         asyncio.create_task(_every(_HOSTS_SECONDS, compat.load_own_hosts)),
         asyncio.create_task(_every(groups / 2, lambda: _update_members(runtime))),
     ]
@@ -44,6 +48,14 @@ async def keeping_up(runtime: Runtime) -> AsyncIterator[None]:
     finally:
         for task in tasks:
             task.cancel()
+
+
+def _leave_note(runtime: Runtime) -> None:
+    from . import OpenWebUIInstrumentor
+
+    patcher: Patcher | None = OpenWebUIInstrumentor()._patcher
+    if patcher is not None and runtime.active:
+        runtime.presence.write(startup.note(patcher.states(), runtime.telemetry))
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
