@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 
@@ -29,6 +30,30 @@ def validate(*files: str, salt: str = SALT) -> subprocess.CompletedProcess[str]:
 def test_the_gateway_with_every_choice_of_switches(switches: tuple[str, ...]) -> None:
     done = validate("gateway", *switches)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environ", "address"),
+    [
+        ({}, "http://127.0.0.1:9090/api/v1/otlp"),
+        ({"PROMETHEUS_URL": "https://prometheus"}, "https://prometheus/api/v1/otlp"),
+        (
+            {"PROMETHEUS_URL": "http://mimir:8080", "PROMETHEUS_OTLP_PATH": "/otlp"},
+            "http://mimir:8080/otlp",
+        ),
+        (
+            {"PROMETHEUS_URL": "http://vm:8428", "PROMETHEUS_OTLP_PATH": "/opentelemetry"},
+            "http://vm:8428/opentelemetry",
+        ),
+    ],
+)
+def test_metrics_go_to_the_path_of_whoever_takes_them(
+    environ: dict[str, str], address: str
+) -> None:
+    command = [tool("otelcol"), "print-config", f"--config={CONFIGS / 'gateway.yaml'}"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    exporter = yaml.safe_load(done.stdout)["exporters"]["otlp_http/prometheus"]
+    assert exporter["endpoint"] == address
 
 
 def test_the_agent() -> None:
@@ -155,6 +180,10 @@ def test_the_compose_file_keeps_to_its_rules() -> None:
                 assert (ROOT / volume.split(":")[0]).exists(), volume
     for variable in set(re.findall(r"\$\{(\w+)", text)):
         assert re.search(rf"^{variable}=", example, re.M), variable
+    # The image works as it stands there, and is of a version of Open WebUI that is tested.
+    [image] = re.findall(r"^OPEN_WEBUI_IMAGE=(.*)$", example, re.M)
+    assert re.fullmatch(r"[a-z-]+/[a-z-]+:[\d.]+", image)
+    assert image.rpartition(":")[2] == version("open-webui")
     secrets = re.findall(r"^(\w*(?:KEY|PASSWORD|SALT))=(.*)$", example, re.M)
     assert len(secrets) >= 4
     assert all(value == "" for _, value in secrets)
