@@ -32,6 +32,7 @@ JAEGER = "github.com/jaegertracing/jaeger"
 JAEGER_VERSION = "v1.76.0"
 UNAVAILABLE = 3
 PROGRESS_SECONDS = 15
+SHOWN = 80
 
 
 @dataclass(frozen=True)
@@ -165,8 +166,8 @@ def collect(process: subprocess.Popen[str], lines: list[str]) -> None:
 
 
 def how_far(lines: list[str]) -> str:
-    """What a command is at: Go prints a line for each package that it loads or compiles."""
-    return f", {len(lines)} packages, now {lines[-1].strip()}" if lines else ""
+    """The line that a command is at: Go prints one for each package that it compiles."""
+    return f", line {len(lines)}: {lines[-1].strip()[-SHOWN:]}" if lines else ""
 
 
 def say(text: str) -> None:
