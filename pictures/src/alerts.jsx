@@ -9,8 +9,9 @@ const COLOURS = { firing: 'red', pending: 'orange' };
 export function Alerts({ panel, alerts = [], theme, timeZone, ...others }) {
   const wanted = panel.options.stateFilter ?? { firing: true, pending: true };
   const shown = alerts
-    .filter(({ state }) => wanted[state] ?? false)
-    .sort((a, b) => a.labels.alertname.localeCompare(b.labels.alertname));
+    .filter(({ state, labels }) => wanted[state] && labels.alertname.includes(panel.options.alertName ?? ''))
+    .sort((a, b) => a.labels.alertname.localeCompare(b.labels.alertname))
+    .slice(0, panel.options.maxItems);
   if (!shown.length) return <Nothing panel={panel} message="No alerts" theme={theme} {...others} />;
   return (
     <div style={{ height: '100%', overflow: 'auto' }}>

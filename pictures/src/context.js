@@ -1,4 +1,5 @@
 // What all panels of a dashboard are drawn with: range, variables, and what replaces them in texts.
+import { askAnnotations } from './annotations.js';
 import { interpolate } from './interpolate.js';
 import { parseRange, rangeBuiltins } from './time.js';
 import { loadVariables } from './variables.js';
@@ -8,6 +9,7 @@ export async function contextOf(dashboard, query, report, still) {
   const raw = rawRange(dashboard, query);
   const range = parseRange(raw.from, raw.to);
   const variables = await loadVariables(dashboard.templating?.list ?? [], range, chosen(query));
+  const annotations = await annotationsOf(dashboard, range, variables, report);
   const texts = {
     ...rangeBuiltins(range),
     __from: range.from,
@@ -17,6 +19,7 @@ export async function contextOf(dashboard, query, report, still) {
   };
   return {
     ...still,
+    annotations,
     raw,
     range,
     report,
@@ -24,6 +27,16 @@ export async function contextOf(dashboard, query, report, still) {
     replace: (text, scope, format = 'text') =>
       interpolate(text, variables, { builtin: texts, scope, format }),
   };
+}
+
+/** Without them, a dashboard is still one. */
+async function annotationsOf(dashboard, range, variables, report) {
+  try {
+    return await askAnnotations(dashboard, range, variables);
+  } catch (problem) {
+    report.error(`annotations: ${problem.message}`);
+    return [];
+  }
 }
 
 export const rawRange = (dashboard, query) => ({
@@ -41,7 +54,3 @@ function chosen(query) {
   const names = [...query.keys()].filter((key) => key.startsWith('var-'));
   return Object.fromEntries(names.map((key) => [key.slice(4), query.getAll(key)]));
 }
-
-/** Panels that ask, those of collapsed rows among them. */
-export const panelsOf = (dashboard) =>
-  dashboard.panels.flatMap((panel) => (panel.type === 'row' ? [panel, ...(panel.panels ?? [])] : [panel]));

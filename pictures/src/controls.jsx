@@ -32,7 +32,7 @@ export function Controls({ dashboard, dashboards, context, place, go, refresh })
             <Variable key={variable.name} variable={variable} go={go} />
           ))}
         <span style={{ flex: 1 }} />
-        {linksOf(dashboard, dashboards, context, place).map(({ title, icon, href, target }) => (
+        {linksOf(dashboard, dashboards, context).map(({ title, icon, href, target }) => (
           <LinkButton
             fill="outline"
             href={href}
@@ -150,7 +150,7 @@ function Text({ variable, id, choose }) {
 }
 
 /** The dashboard's links, those by tag as one for each dashboard that has it. */
-function linksOf(dashboard, dashboards, context, { query }) {
+function linksOf(dashboard, dashboards, context) {
   const tagged = ({ tags }) =>
     dashboards.filter((other) => other.uid !== dashboard.uid && tags.every((tag) => other.tags.includes(tag)));
   const flat = (link) =>
@@ -160,17 +160,15 @@ function linksOf(dashboard, dashboards, context, { query }) {
   return (dashboard.links ?? []).flatMap(flat).map((link) => ({
     title: context.replace(link.title),
     icon: link.url.startsWith('/d/') ? 'apps' : 'external-link-alt',
-    href: withChoices(link, context, query),
+    href: withChoices(link, context),
     target: link.targetBlank ? '_blank' : undefined,
   }));
 }
 
-function withChoices({ url, keepTime, includeVars }, { raw, variables, replace }, query) {
-  const refresh = query.get('refresh');
+function withChoices({ url, keepTime, includeVars }, { raw, variables, replace }) {
   const added = [
     keepTime && String(new URLSearchParams(raw)),
     includeVars && addressOf(variables),
-    url.startsWith('/d/') && refresh && `refresh=${refresh}`,
   ].filter(Boolean);
   const address = replace(url, {}, 'uriencode');
   return added.length ? `${address}${address.includes('?') ? '&' : '?'}${added.join('&')}` : address;

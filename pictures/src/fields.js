@@ -48,7 +48,7 @@ const property = (path, isCustom) => ({
   path,
   name: path,
   isCustom,
-  settings: {},
+  settings: { expandTemplateVars: path === 'displayName' },
   shouldApply: (field) => path !== 'axisLabel' || field.type === FieldType.number,
   process: (!isCustom && PROCESSORS[path]) || identityOverrideProcessor,
   editor: () => null,
@@ -112,6 +112,10 @@ export function configure(panel, frames, { theme, timeZone, replace }) {
   defaults.color ??= { mode: panel.type === 'timeseries' ? 'palette-classic' : 'thresholds' };
   defaults.thresholds ??= THRESHOLDS;
   const properties = overrides.flatMap((override) => override.properties);
+  // Tables called it so before Grafana 12, which tells them anew when it loads them.
+  for (const setting of properties.filter(({ id }) => id === 'custom.hidden')) {
+    Object.assign(setting, { id: 'custom.hideFrom', value: { viz: setting.value } });
+  }
   const thresholds = properties.filter(({ id }) => id === 'thresholds').map(({ value }) => value);
   for (const { steps } of [defaults.thresholds, ...thresholds]) {
     // JSON has no infinity: the lowest step has null in its place.

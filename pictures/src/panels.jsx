@@ -11,15 +11,14 @@ import {
   BarGauge,
   BigValue,
   DataLinksContextMenu,
-  EventsCanvas,
   TimeSeries,
   VizRepeater,
 } from '@grafana/ui';
 import { TableNG } from '@grafana/ui/unstable';
 import { pick } from 'lodash';
-import { useCallback, useEffect, useLayoutEffect, useRef } from 'react';
 
 import { Alerts } from './alerts.jsx';
+import { Annotations, Exemplars } from './marks.jsx';
 import { Nothing } from './nothing.jsx';
 import { forGrafana } from './time.js';
 import { Tooltip } from './tooltip.jsx';
@@ -156,6 +155,7 @@ function Series(props) {
       {(config, aligned) => (
         <>
           {exemplars.length > 0 && <Exemplars config={config} {...props} />}
+          {props.annotations.length > 0 && <Annotations config={config} {...props} />}
           {props.onZoom && <Tooltip config={config} frame={aligned} {...props} />}
         </>
       )}
@@ -175,51 +175,6 @@ function withoutNaN(frame) {
     field.type === FieldType.number ? { ...field, values: field.values.map(finite) } : field,
   );
   return { ...frame, fields };
-}
-
-function Exemplars({ config, exemplars, hasJaeger, theme }) {
-  const plot = useRef(null);
-  useLayoutEffect(() => config.addHook('init', (made) => void (plot.current = made)), [config]);
-  // Markers are placed when the plot is drawn, but not the first time: they are not there yet.
-  useEffect(() => plot.current?.redraw(), [exemplars]);
-  const place = useCallback(
-    (_, index) => {
-      const { scales, valToPos } = plot.current ?? {};
-      const name = Object.keys(scales ?? {}).find((key) => key !== 'x' && key !== 'y');
-      if (!name) return undefined;
-      const { min, max } = scales[name];
-      const { time, value } = exemplars[index];
-      // Those beyond the axis are drawn at its edge.
-      return { x: valToPos(time, 'x'), y: valToPos(Math.min(max, Math.max(min, value)), name) };
-    },
-    [exemplars],
-  );
-  const marker = useCallback(
-    (_, index) => {
-      const { trace } = exemplars[index];
-      const diamond = (
-        <svg height={8} style={{ display: 'block' }} viewBox="0 0 10 10" width={8}>
-          <path d="M5 0 10 5 5 10 0 5Z" fill={theme.colors.primary.main} />
-        </svg>
-      );
-      if (!trace || !hasJaeger) return diamond;
-      return (
-        <a href={`/trace/${trace}`} title={`Trace ${trace}`}>
-          {diamond}
-        </a>
-      );
-    },
-    [exemplars, hasJaeger, theme],
-  );
-  return (
-    <EventsCanvas
-      config={config}
-      events={[exemplars]}
-      id="exemplars"
-      mapEventToXYCoords={place}
-      renderEventMarker={marker}
-    />
-  );
 }
 
 function Table(props) {

@@ -12,7 +12,7 @@ export function usePlace() {
       const link = event.target.closest?.('a[href]');
       if (!link || !isOurs(link) || isSpecial(event)) return;
       event.preventDefault();
-      history.pushState(null, '', link.href);
+      history.pushState(null, '', withRefresh(link.href));
       scrollTo(0, 0);
       update();
     };
@@ -33,6 +33,14 @@ export function usePlace() {
     setPlace(here());
   }, []);
   return [place, go];
+}
+
+/** Whoever looks at what comes in goes on to do so on the next page. */
+function withRefresh(href) {
+  const url = new URL(href);
+  const refresh = new URLSearchParams(location.search).get('refresh');
+  if (refresh && !url.searchParams.has('refresh')) url.searchParams.set('refresh', refresh);
+  return url;
 }
 
 const isOurs = ({ href, target }) =>

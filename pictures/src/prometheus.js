@@ -58,17 +58,19 @@ export async function askPrometheus(panel, { interval: exported, range, variable
   };
 }
 
-async function run(target, query, range, step) {
+const run = (target, query, range, step) =>
+  target.instant && !target.range ? runInstant(query, range) : runRange(query, range, step);
+
+const runInstant = async (query, { to }) => seriesOf(await prometheus('query', { query, time: to / 1000 }));
+
+/** The series of a query over time, at whole steps as Grafana asks for them. */
+export async function runRange(query, { from, to }, step) {
   const aligned = (time) => Math.floor(time / 1000 / step) * step;
-  const { resultType, result } =
-    target.instant && !target.range
-      ? await prometheus('query', { query, time: range.to / 1000 })
-      : await prometheus('query_range', {
-          query,
-          start: aligned(range.from),
-          end: aligned(range.to),
-          step,
-        });
+  const range = { start: aligned(from), end: aligned(to), step };
+  return seriesOf(await prometheus('query_range', { query, ...range }));
+}
+
+function seriesOf({ resultType, result }) {
   const series = resultType === 'scalar' ? [{ metric: {}, value: result }] : result;
   return series.map(({ metric, values, value }) => ({
     labels: metric,
