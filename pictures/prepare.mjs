@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -16,7 +16,7 @@ export async function prepare() {
     throw new Error(`Node ${OLDEST_NODE} or newer is needed; this is ${process.versions.node}`);
   }
   await install();
-  const stamp = join(HERE, 'dist', `.${digest()}`);
+  const stamp = join(HERE, 'dist', `.${digest(['build.mjs', 'package-lock.json', ...sources()])}`);
   if (existsSync(stamp)) return;
   console.log('building the page that draws dashboards');
   const { build } = await import('./build.mjs');
@@ -24,25 +24,25 @@ export async function prepare() {
 }
 
 async function install() {
-  const lock = join(HERE, 'package-lock.json');
-  // npm writes this file last, so it also tells whether an installation was finished.
-  const done = join(HERE, 'node_modules/.package-lock.json');
-  if (existsSync(done) && statSync(done).mtimeMs >= statSync(lock).mtimeMs) return;
+  // npm ci begins with an empty node_modules, so this tells whether it was finished, and of what.
+  const done = join(HERE, 'node_modules', `.installed-${digest(['package-lock.json'])}`);
+  if (existsSync(done)) return;
   console.log("installing Grafana's components into pictures/node_modules, about 500 MB, once");
   const began = Date.now();
   const progress = setInterval(() => {
     console.log(`  ${Math.round((Date.now() - began) / 1000)} s`);
   }, PROGRESS);
   const arguments_ = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
-  const [code] = await once(spawn('npm', arguments_, { cwd: HERE, stdio: 'inherit' }), 'exit');
-  clearInterval(progress);
+  const npm = spawn('npm', arguments_, { cwd: HERE, stdio: 'inherit' });
+  const [code] = await once(npm, 'exit').finally(() => clearInterval(progress));
   if (code !== 0) throw new Error('npm could not install what pictures/package-lock.json names');
+  writeFileSync(done, '');
 }
 
-function digest() {
+const sources = () => readdirSync(join(HERE, 'src')).sort().map((name) => `src/${name}`);
+
+function digest(names) {
   const hash = createHash('sha256');
-  const sources = readdirSync(join(HERE, 'src')).sort();
-  const names = ['build.mjs', 'package-lock.json', ...sources.map((name) => `src/${name}`)];
   for (const name of names) hash.update(name).update(readFileSync(join(HERE, name)));
   return hash.digest('hex').slice(0, 12);
 }
