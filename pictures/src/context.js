@@ -12,8 +12,6 @@ export async function contextOf(dashboard, query, report, still) {
   const annotations = await annotationsOf(dashboard, range, variables, report);
   const texts = {
     ...rangeBuiltins(range),
-    __from: range.from,
-    __to: range.to,
     __url_time_range: String(new URLSearchParams(raw)),
     __all_variables: addressOf(variables),
   };

@@ -73,7 +73,8 @@ const inAddress = (value, format) =>
   ['uriencode', 'percentencode'].includes(format) ? encodeURIComponent(value) : String(value);
 
 function ofRow({ frame, rowIndex }, path) {
-  const [, name] = /^fields(?:\.(.+)|\["?([^"\]]+)"?\])$/.exec(path)?.filter((part) => part !== undefined) ?? [];
+  const [, plain, quoted] = /^fields(?:\.(.+)|\["?([^"\]]+)"?\])$/.exec(path) ?? [];
+  const name = plain ?? quoted;
   const value = name && rowIndex !== undefined && getFieldDisplayValuesProxy({ frame, rowIndex })[name];
   return value ? formattedValueToString(value) : undefined;
 }
@@ -81,6 +82,10 @@ function ofRow({ frame, rowIndex }, path) {
 function ofValue({ field, rowIndex, calculatedValue }, path = 'raw') {
   const raw = field.values[rowIndex];
   const shown = calculatedValue ?? field.display?.(raw);
-  const known = { raw: raw ?? calculatedValue?.numeric, numeric: shown?.numeric, text: shown && formattedValueToString(shown) };
+  const known = {
+    raw: raw ?? calculatedValue?.numeric,
+    numeric: shown?.numeric,
+    text: shown && formattedValueToString(shown),
+  };
   return known[path];
 }

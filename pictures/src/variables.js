@@ -44,7 +44,8 @@ function choose(variable, options, wanted) {
   }
   const found = options.filter(({ value }) => current.includes(value));
   // What an address asks for is taken, also where it is not (or no longer) on the list.
-  const wished = [wanted ?? []].flat().map((value) => ({ text: value, value }));
+  const wishes = [wanted ?? []].flat().filter((value) => value && value !== ALL);
+  const wished = wishes.map((value) => ({ text: value, value }));
   const [picked] = [found, wished, options.slice(0, 1)].filter(({ length }) => length).concat([[]]);
   return {
     values: picked.map(({ value }) => value),
