@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -296,6 +297,11 @@ ALL: list[Path] = [
     # Functions, and what they call behind Open WebUI's back.
     *pipes(),
 ]  # fmt: skip
-PATHS = [
+HERE = [
     path for path in ALL if path.since <= VERSION and serves((path.body or {}).get("model", ""))
 ]
+# ROWS="speech image": these alone, while working on them.
+CHOSEN = os.environ.get("ROWS", "").split() or [path.name for path in HERE]
+PATHS = [path for path in HERE if path.name in CHOSEN]
+UNKNOWN = set(CHOSEN) - {path.name for path in HERE}
+assert not UNKNOWN, f"no such rows: {UNKNOWN}"

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+
+from opentelemetry.instrumentation.open_webui.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob(".github/**/*.md")])
@@ -59,6 +63,26 @@ def test_every_relative_link_leads_somewhere(path: Path) -> None:
 def test_every_make_target_that_is_named_exists(path: Path) -> None:
     named = set(re.findall(r"(?:`|^)make ([a-z-]+)", path.read_text(), re.M))
     assert named <= TARGETS
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_piece_of_yaml_is_yaml(path: Path) -> None:
+    for token in tokens(path):
+        if token.type == "fence" and token.info == "yaml":
+            assert list(yaml.safe_load_all(token.content)), token.content
+
+
+def test_every_setting_is_told_with_its_default() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text()
+    table = dict(re.findall(r"^\| `(\w+)` \|\s*(.*?)\s*\|", page, re.M))
+    ours = {item.name.upper(): in_words(item.default) for item in fields(Settings)}
+    assert table.items() <= ours.items()
+    assert [name for name in ours if name not in page] == []
+
+
+def in_words(default: object) -> str:
+    text = str(default).lower() if isinstance(default, bool) else str(default).removesuffix(".0")
+    return f"`{text}`" if text else ""
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
