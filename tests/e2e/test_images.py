@@ -54,15 +54,15 @@ def image(tmp_path: Path) -> Path:
     return programs
 
 
-def build(image: Path, stage: str, root: Path) -> None:
+def build(image: Path, stage: str, root: Path, extras: str = "") -> None:
     """Run a stage's commands as if `root` were the root of the image's file system."""
     package = root / "tmp" / "package"
     package.mkdir(parents=True)
     for name in ALLOWED_INTO_THE_BUILD:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, package / name)
-    script = re.sub(r"(?<= )(?=/tmp/|/autoinstrumentation)", str(root), commands(stage))
-    environment = {"PATH": f"{image}:/usr/bin:/bin", "HOME": str(root)}
+    script = re.sub(r"(?<=[ \"])(?=/tmp/|/autoinstrumentation)", str(root), commands(stage))
+    environment = {"PATH": f"{image}:/usr/bin:/bin", "HOME": str(root), "EXTRAS": extras}
     subprocess.run(["sh", "-ec", script], env=environment, check=True)
 
 
@@ -126,7 +126,9 @@ def test_what_the_operator_injects_counts_all_calls(
 
 
 def test_the_image_with_us_in_it_has_our_commands(image: Path, tmp_path: Path) -> None:
-    build(image, "", tmp_path)
+    build(image, "", tmp_path, extras="[prometheus]")
     doctor = [image / "opentelemetry-open-webui", "doctor", "--help"]
     assert subprocess.run(doctor, check=False, capture_output=True).returncode == 0
+    asked = [image / "python", "-c", "import opentelemetry.exporter.prometheus"]
+    assert subprocess.run(asked, check=False, capture_output=True).returncode == 0
     assert not (tmp_path / "tmp" / "package").exists()
