@@ -18,8 +18,8 @@ _OPTION: Final = '"stream_options":{"include_usage":true}'
 _NAME: Final = "usage"
 _QUOTED: Final = b'"usage"'
 _DATA: Final = b"data:"
-# How a line ends that holds all of its message, or the end mark.
-_WHOLE: Final = (b"}", b"]")
+# How a line ends that holds all of its message, or the end mark; the blank line may have come, too.
+_WHOLE_LINES: Final = (b"}\n", b"}\n\n", b"]\n", b"]\n\n")
 # Bytes of an event that are held back; one that only reports usage has a few hundred.
 _LONGEST_EVENT: Final = 1 << 16
 # Fields that say something of the event whose data follows.
@@ -28,6 +28,7 @@ _EVENT_ENDS: Final = (b"\n\n", b"\r\n\r\n")
 # The last brace of a message is its own, so what stands before it is no part of something inside.
 _NULL_AT_END: Final = (b',"usage":null}', b', "usage": null}')
 _NULL_SIZE: Final = len(_NULL_AT_END[0])
+_NULL_LINES: Final = (_NULL_AT_END[0] + b"\n", _NULL_AT_END[0] + b"\n\n")
 # What all chunks of a stream say, and what is said of its cost: nothing that a reader waits for.
 _ENVELOPE: Final = frozenset((
     "id", "object", "created", "model", "provider", "system_fingerprint", "service_tier",
@@ -65,7 +66,9 @@ class UsageFilter:
         nulls: Whether chunks say ``"usage": null`` unasked, too.
     """
 
-    __slots__ = ("_dropped", "_fields", "_held", "_nulls", "_size", "_spread", "_spread_size")
+    __slots__ = (
+        "_dropped", "_fields", "_held", "_nulls", "_size", "_spread", "_spread_size", "_waits",
+    )  # fmt: skip
 
     def __init__(self, nulls: bool = False) -> None:
         self._nulls = nulls
@@ -75,21 +78,28 @@ class UsageFilter:
         self._spread: list[bytes] = []
         self._spread_size = 0
         self._dropped = False
+        self._waits = False
+        """Whether what comes next is looked at in the light of what has come."""
 
     def feed(self, piece: bytes) -> bytes:
         """Return what of the stream may go on, now that this piece has come."""
         # Runs for every chunk, most of which are one message without the word, or with its null.
-        if not (self._held or self._fields or self._spread or self._dropped):
-            line = piece.rstrip(b"\r\n")
-            if not line:
-                return piece
-            if line.startswith(_DATA) and len(line) < len(piece) and line.find(b"\n") < 0:
-                if line.endswith(_NULL_AT_END[0]) and line.find(b"\r") < 0:
-                    return piece if self._nulls else line[:-_NULL_SIZE] + b"}" + piece[len(line) :]
-                if line.endswith(_WHOLE) and line.rfind(_QUOTED) < 0:
+        # (`in` would cost three times what `find` does.)
+        if not self._waits:
+            end = piece.find(b"\n")
+            if end < len(piece) - 2 or not piece.startswith(_DATA):
+                if piece == b"\n" or (piece.endswith(_EVENT_ENDS) and _says_none(piece)):
                     return piece
-            elif piece.endswith(_EVENT_ENDS) and _QUOTED not in piece:
+            elif piece.endswith(_NULL_LINES) and piece.find(b"\r") < 0:
+                return piece if self._nulls else piece[: end - _NULL_SIZE] + b"}" + piece[end:]
+            elif piece.endswith(_WHOLE_LINES) and _says_none(piece):
                 return piece
+        self._waits = True
+        kept = self._feed(piece)
+        self._waits = bool(self._held or self._fields or self._spread or self._dropped)
+        return kept
+
+    def _feed(self, piece: bytes) -> bytes:
         if b"\n" not in piece and b"\r" not in piece:
             return self._hold(piece)
         data = b"".join((*self._held, piece))
@@ -161,6 +171,10 @@ class UsageFilter:
         if self._nulls and message[_NAME] is None:
             return line
         return _cut(line, instead="null" if self._nulls else None)
+
+
+def _says_none(piece: bytes) -> bool:
+    return piece.rfind(_QUOTED) < 0
 
 
 def only_reports(message: Mapping[str, Any]) -> bool:

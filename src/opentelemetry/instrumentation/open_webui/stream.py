@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final
 
@@ -362,19 +363,19 @@ def shows_itself(beginning: bytes) -> bool:
 
 def begins_with_error(wire: Wire, beginning: bytes) -> bool:
     """Whether a stream has an error before any word, or a body is one."""
-    answer = Answer()
-    messages = _first_messages(beginning)
-    for message in messages:
+    answer, message = Answer(), None
+    for message in _first_messages(beginning):
         wire.read(message, answer)
         if answer.error is not None:
             return True
         if any(spoken(message)):
             return False
-    return bool(messages) and _ERROR_EVENT.match(beginning) is not None
+    return message is not None and _ERROR_EVENT.match(beginning) is not None
 
 
-def _first_messages(beginning: bytes) -> list[Message]:
-    return [one for one in map(message_of, beginning.splitlines()) if one is not None]
+def _first_messages(beginning: bytes) -> Iterator[Message]:
+    # Each is read when it is asked for: very many may have come at once.
+    return (one for one in map(message_of, beginning.splitlines()) if one is not None)
 
 
 def parsed(text: bytes) -> Message | None:
