@@ -35,6 +35,7 @@ class Sdk:
         self,
         readers: Sequence[MetricReader] | None = None,
         views: Sequence[View] = (),
+        price_file_of: PriceFile | None = None,
         **settings: Any,
     ) -> None:
         self.reader = InMemoryMetricReader()
@@ -44,7 +45,7 @@ class Sdk:
         self.loggers.add_log_record_processor(SimpleLogRecordProcessor(self.logs))
         self.meters = MeterProvider(readers or [self.reader], views=views)
         self.telemetry = Telemetry(
-            Settings.load(settings, {}), self.tracers, self.meters, self.loggers
+            Settings.load(settings, {}), self.tracers, self.meters, self.loggers, price_file_of
         )
 
     def call(self, *, groups: tuple[str, ...] = (), model: str = "m", **caller: Any) -> ModelCall:

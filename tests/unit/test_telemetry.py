@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from opentelemetry.sdk.metrics.view import View
 from opentelemetry.trace import SpanKind, StatusCode
 
 from opentelemetry.instrumentation.open_webui import exporting, names
+from opentelemetry.instrumentation.open_webui.price_file import PriceFile
 from opentelemetry.instrumentation.open_webui.readers import hold_seconds, shard_size
 from unit.sdk import OVERFLOW, Sdk, answer, points, values
 
@@ -109,6 +112,27 @@ def test_a_failed_call_says_so_everywhere() -> None:
 def test_a_process_says_that_it_is_there_before_its_first_call() -> None:
     [point] = points(Sdk().reader.get_metrics_data(), "open_webui.instrumentation.active")
     assert (point.value, dict(point.attributes)) == (1, {})
+
+
+def test_when_the_prices_in_force_were_changed_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "prices.yaml"
+    name = "open_webui.price_file.modified"
+
+    def told(at: int, text: str) -> list[float]:
+        path.write_text(text)
+        os.utime(path, (at, at))
+        file.refresh()
+        return [point.value for point in points(sdk.reader.get_metrics_data(), name)]
+
+    file = PriceFile(str(path))
+    sdk = Sdk(price_file_of=file)
+    assert points(sdk.reader.get_metrics_data(), name) == []
+    good = "currency: USD\nprices: [{model: m, per_request: 1}]\n"
+    assert told(1_700_000_000, good) == [1_700_000_000]
+    # Bad prices are not in force.
+    assert told(1_700_000_100, "prices: 7") == [1_700_000_000]
+    assert told(1_700_000_200, good) == [1_700_000_200]
+    assert points(Sdk().reader.get_metrics_data(), name) == []
 
 
 def test_when_each_user_was_last_seen_is_told() -> None:

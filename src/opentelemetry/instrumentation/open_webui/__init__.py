@@ -105,6 +105,7 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
                 kwargs.get("tracer_provider"),
                 kwargs.get("meter_provider"),
                 kwargs.get("logger_provider"),
+                prices,
             ),
             Groups(
                 lambda user_ids: group_names(user_ids, settings.inherited_groups),

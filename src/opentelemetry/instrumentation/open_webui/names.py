@@ -249,3 +249,8 @@ EXPORT_DROPPED: Final = Metric(
 ACTIVE: Final = Metric(
     "open_webui.instrumentation.active", "{process}", "1 for each process that reports."
 )
+PRICES_MODIFIED: Final = Metric(
+    "open_webui.price_file.modified",
+    "s",
+    "When the price file in force was last changed: Unix time.",
+)

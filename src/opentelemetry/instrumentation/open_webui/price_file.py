@@ -135,11 +135,13 @@ class PriceFile:
 
     def __init__(self, path: str = "") -> None:
         self._path = path
-        self._seen: object = None
+        self._seen: tuple[int, int, int] | None = None
         self._found: dict[tuple[str, ...], Entry | None] = {}
         self.entries: tuple[Entry, ...] = ()
         self.usable = True
         """Whether the file was ever good; a price is not taken from elsewhere before."""
+        self.modified: float | None = None
+        """When the file was last changed whose prices are in force: Unix time, in seconds."""
 
     def load(self) -> None:
         """Read the file now."""
@@ -151,6 +153,7 @@ class PriceFile:
                 self.usable = bool(self.entries)
                 raise
             self.usable = True
+            self.modified = self._seen[0] / 1e9 if self._seen else None
 
     def refresh(self) -> None:
         """Read the file if it has changed; if it is bad now, say so and keep what was."""
@@ -196,7 +199,7 @@ class PriceFile:
                 return entry
         return None
 
-    def _state(self) -> object:
+    def _state(self) -> tuple[int, int, int] | None:
         try:
             found = os.stat(self._path)
         except OSError:

@@ -30,6 +30,7 @@ from .call import ModelCall
 from .caller import Caller
 from .guard import guarded, report
 from .parents import placed
+from .price_file import PriceFile
 from .providers import PIPE
 from .rhythm import Rhythm
 from .settings import Settings
@@ -83,6 +84,7 @@ class Telemetry:
             that is set later.
         meter_provider: Where metrics go.
         logger_provider: Where events go.
+        price_file: The operator's own prices, to tell when they were changed.
     """
 
     def __init__(
@@ -91,8 +93,10 @@ class Telemetry:
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
         logger_provider: LoggerProvider | None = None,
+        price_file: PriceFile | None = None,
     ) -> None:
         self._settings = settings
+        self._price_file = price_file
         self._tracer_provider = tracer_provider
         self._meter_provider = meter_provider
         self._logger_provider = logger_provider
@@ -300,6 +304,7 @@ class Telemetry:
         )
         for create, metric, read in (
             (meter.create_observable_gauge, names.ACTIVE, self._active),
+            (meter.create_observable_gauge, names.PRICES_MODIFIED, self._prices_modified),
             (meter.create_observable_counter, names.EXPORT_FAILURES, self._export_failures),
             (meter.create_observable_counter, names.EXPORT_DROPPED, self._export_drops),
         ):
@@ -317,6 +322,10 @@ class Telemetry:
         self, read: Callable[[], list[Observation]]
     ) -> Callable[[], list[Observation]]:
         return lambda: [] if self._silent else read()
+
+    def _prices_modified(self) -> list[Observation]:
+        at = self._price_file.modified if self._price_file else None
+        return [] if at is None else [Observation(at)]
 
     def _export_failures(self) -> list[Observation]:
         return [
