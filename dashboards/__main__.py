@@ -6,16 +6,18 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from . import groups, health, models, rules, usage, user, users
+from . import budgets, groups, health, models, rules, sharing, usage, user, users
 from .frame import PAGES, RECORDED_PAGES
-from .promql import Exact, Portable, Recorded
+from .promql import Beside, Exact, Portable, Reading, Recorded
 from .queries import Queries
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+BUDGETS = ROOT / "prometheus" / "budgets.yaml"
 PAGE = {
     "usage": usage.build,
     "users": users.build,
@@ -27,19 +29,39 @@ PAGE = {
 
 
 def files() -> Iterator[tuple[Path, str]]:
-    """Every file that is made, and its content."""
-    for reading in (Exact(), Portable(), Recorded()):
-        for page in RECORDED_PAGES if isinstance(reading, Recorded) else PAGES:
-            board = PAGE[page](Queries(reading)).dashboard.build()
-            text = json.dumps(board, cls=JSONEncoder, indent=1, ensure_ascii=False, sort_keys=True)
-            yield HERE / reading.key / f"{page}.json", f"{text}\n"
-    for path, text in rules.files():
+    """Every file that is made, and its content.
+
+    Raises:
+        BudgetError: The file with the budgets holds what it may not.
+    """
+    of = budgets.parse(BUDGETS.read_text(encoding="utf-8"), str(BUDGETS.relative_to(ROOT)))
+    for path, text in rules.files(of):
         yield ROOT / path, text
+    for reading in (Exact(), Portable(), Recorded()):
+        for page in PAGES:
+            built = PAGE[page](Queries(_of(page, reading))).dashboard.build()
+            board = json.loads(JSONEncoder().encode(built))
+            yield HERE / reading.key / f"{page}.json", _text(board)
+            yield HERE / "import" / reading.key / f"{page}.json", _text(sharing.shared(board))
+
+
+def _text(board: dict[str, Any]) -> str:
+    return f"{json.dumps(board, indent=1, ensure_ascii=False, sort_keys=True)}\n"
+
+
+def _of(page: str, reading: Reading) -> Reading:
+    """How a page of a set reads totals: not all is recorded."""
+    return Beside() if isinstance(reading, Recorded) and page not in RECORDED_PAGES else reading
 
 
 def main(arguments: list[str]) -> int:
     """Write or check; the status to exit with."""
-    old = [(path, text) for path, text in files() if not path.exists() or path.read_text() != text]
+    try:
+        made = list(files())
+    except budgets.BudgetError as error:
+        print(error, file=sys.stderr)
+        return 2
+    old = [(path, text) for path, text in made if not path.exists() or path.read_text() != text]
     if "--check" in arguments:
         for path, _ in old:
             print(f"out of date: {path.relative_to(ROOT)} (make dashboards)")

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from grafana_foundation_sdk.builders import bargauge, timeseries
+from grafana_foundation_sdk.builders import bargauge, stat, timeseries
 
 from opentelemetry.instrumentation.open_webui import names
 
 from . import panels
-from .frame import board
+from .frame import MONTHS, board, group_links, model_links
 from .panels import COUNT, SHARE, USD, Board, Column, Grid, Levels
-from .promql import GROUP, MODEL, STEP, Window
-from .queries import INPUT, OUTPUT, TOP, Queries
+from .promql import GROUP, MODEL, STEP, Month, Window
+from .queries import ALL, INPUT, OUTPUT, TOP, Queries
 
 _NOTE = (
     "**A user in two groups counts in both.** So groups do not add up to the total: the true total, each call "
-    "counted once, stands beside this. Costs are those of calls whose price is known. To export a table as CSV: "
-    "its menu ⋮, *Inspect*, *Data*, *Download CSV*."
+    "counted once, stands beside them. Costs are those of calls whose price is known. **Months are whole calendar "
+    "months of UTC**, by which providers bill, whatever the time range above: that in which it ends, and the three "
+    "before. To export a table as CSV: its menu ⋮, *Inspect*, *Data*, *Download CSV*."
 )
-_MONTHS = (("Last month", "1M/M"), ("The month before last", "2M/M"), ("Three months ago", "3M/M"))
+_TWICE = "Not to be added up over groups: a user in two groups counts in both. (none): users in no group."
+_NEAR, _SPENT = 0.8, 1
 
 
 def build(queries: Queries) -> Board:
@@ -25,91 +27,120 @@ def build(queries: Queries) -> Board:
     page = board(
         "groups", queries,
         "What each group used and what it costs: this calendar month to date, and the months before.",
-        "source", "group", "model", "task", "budget", since="now/M",
+        "months", "source", "group", "model", "task", since="now/M", timezone="utc",
     )  # fmt: skip
-    _head(page, queries)
-    page.row("Month to date (or the chosen time range)")
+    page.add(panels.note("How to read this", "What the numbers mean.", _NOTE))
+    for month in MONTHS:
+        _month(page, queries, month)
+    page.row("The chosen time range")
     page.add(
-        _groups(queries).build(), _budget(queries), _models(queries).build(), _per_day(queries)
+        _true_total(queries, "True total", ALL),
+        _groups(queries).build(),
+        _models(queries).build(),
+        _per_day(queries),
     )
-    for title, shift in _MONTHS:
-        page.row(f"{title}: the whole calendar month")
-        page.add(_groups(queries, title, shift).build(), _models(queries, title, shift).build())
     return page
 
 
-def _head(page: Board, q: Queries) -> None:
-    truth = "Each call counted once, whatever groups its user is in. Not narrowed by group."
+def _month(page: Board, q: Queries, month: Month) -> None:
+    name = f"${{{month.start}:text}}"
+    page.row(name if month.back else f"{name}, until now")
+    page.add(_true_total(q, f"{name}: true total", month.window), _bill(q, name, month).build())
+    if not month.back:
+        page.add(_budgets(q, name, month))
+    page.add(_models(q, f"{name}, by", month).build())
+
+
+def _true_total(q: Queries, title: str, window: Window) -> stat.Panel:
     tokens = names.USAGE_TOKENS
-    page.add(
-        panels.note("How to read this", "What the numbers mean.", _NOTE),
-        panels.tile("True total: requests", truth, {"Requests": q.true_total(names.USAGE_REQUESTS)}, COUNT, width=6),
-        panels.tile("True total: tokens in", truth, {"Tokens in": q.true_total(tokens, INPUT)}, COUNT, width=6),
-        panels.tile("True total: tokens out", truth, {"Tokens out": q.true_total(tokens, OUTPUT)}, COUNT, width=6),
-        panels.tile(
-            "True total: cost, USD", truth, {"Cost": q.true_total(names.USAGE_COST)}, USD,
-            decimals=2, empty="no priced usage", width=6,
-        ),
+    return panels.tile(
+        title, "Each call counted once, whatever groups its user is in. Not narrowed by group.",
+        {
+            "Cost, USD": q.true_total(names.USAGE_COST, window=window),
+            "Requests": q.true_total(names.USAGE_REQUESTS, window=window),
+            "Tokens in": q.true_total(tokens, INPUT, window=window),
+            "Tokens out": q.true_total(tokens, OUTPUT, window=window),
+        },
+        COUNT, width=24, height=3,
+    ).override_by_name(
+        "Cost, USD", [panels.setting("unit", USD), panels.setting("decimals", 2)]
     )  # fmt: skip
 
 
-def _columns(q: Queries, *by: str) -> list[Column]:
+def _columns(q: Queries, *by: str, window: Window = ALL) -> list[Column]:
+    tokens = names.GROUP_TOKENS
     return [
-        Column("Cost, USD", q.group(names.GROUP_COST, *by), USD, decimals=4, width=95),
-        Column("Requests", f"{q.group(names.GROUP_REQUESTS, *by)} > 0", width=85),
-        Column("Tokens in", q.group(names.GROUP_TOKENS, *by, only=[INPUT]), width=105),
-        Column("Tokens out", q.group(names.GROUP_TOKENS, *by, only=[OUTPUT]), width=105),
-    ]
+        Column("Cost, USD", q.group(names.GROUP_COST, *by, window=window), USD, decimals=4, width=100),
+        Column("Requests", f"{q.group(names.GROUP_REQUESTS, *by, window=window)} > 0", width=90),
+        Column("Tokens in", q.group(tokens, *by, only=[INPUT], window=window), width=115),
+        Column("Tokens out", q.group(tokens, *by, only=[OUTPUT], window=window), width=115),
+    ]  # fmt: skip
 
 
-def _groups(q: Queries, when: str = "", shift: str = "") -> Grid:
-    cost, *others = _columns(q, GROUP)
-    used = Column("Of budget", q.budget_used(), SHARE, decimals=1, width=95)
+def _bill(q: Queries, name: str, month: Month) -> Grid:
+    cost, *others = _columns(q, GROUP, window=month.window)
     return Grid(
-        title=f"{when}, by group" if when else "By group",
-        description="Not to be added up: a user in two groups counts in both. (none): users in no group.",
+        title=f"{name}, by group",
+        description=f"Used and Left: of the group's budget, which prometheus/budgets.yaml says. {_TWICE}",
         rows={GROUP: "Group"},
-        columns=[cost, used, *others],
+        columns=[
+            cost,
+            Column("Budget, USD", q.budget(month), USD, decimals=0, width=105),
+            Column("Used", q.budget_used(month), SHARE, decimals=1, width=80),
+            Column("Left, USD", q.budget_left(month), USD, decimals=2, width=100),
+            *others,
+        ],
         sort="Cost, USD",
-        levels={"Of budget": Levels(0.8, 1)},
+        levels={"Used": Levels(_NEAR, _SPENT)},
         required="Requests",
-        width=12,
-        height=7 if shift else 9,
-        shift=shift,
+        links={"Group": group_links(q, month)},
+        width=24 if month.back else 15,
+        height=8 if month.back else 11,
     )
 
 
-def _models(q: Queries, when: str = "", shift: str = "") -> Grid:
+def _groups(q: Queries) -> Grid:
     return Grid(
-        title=f"{when}, by group and model" if when else "By group and model",
-        description="Not to be added up over groups: a user in two groups counts in both.",
-        rows={GROUP: "Group", MODEL: "Model"},
-        columns=_columns(q, GROUP, MODEL),
+        title="By group",
+        description=_TWICE,
+        rows={GROUP: "Group"},
+        columns=_columns(q, GROUP),
         sort="Cost, USD",
         required="Requests",
-        width=12,
-        height=7 if shift else 9,
-        shift=shift,
+        links={"Group": group_links(q)},
+        width=11,
+        height=9,
     )
 
 
-def _budget(q: Queries) -> bargauge.Panel:
+def _models(q: Queries, title: str = "By", month: Month | None = None) -> Grid:
+    return Grid(
+        title=f"{title} group and model",
+        description=_TWICE,
+        rows={GROUP: "Group", MODEL: "Model"},
+        columns=_columns(q, GROUP, MODEL, window=month.window if month else ALL),
+        sort="Cost, USD",
+        required="Requests",
+        links={"Group": group_links(q, month), "Model": model_links(q, month)},
+        width=24 if month else 13,
+        height=8 if month else 9,
+    )
+
+
+def _budgets(q: Queries, name: str, month: Month) -> bargauge.Panel:
     panel = panels.ranking(
-        "How much of its budget has each group used?",
-        "Cost against the budget that you set above, for the ten groups that used most of it. 100 % is all of it.",
-        f"sort_desc(topk({TOP}, {q.budget_used()}))", GROUP, SHARE, decimals=1, width=12, height=9,
+        f"{name}: how much of its budget has each group used?",
+        "Cost against each group's own budget, for the ten groups that used most of it. 100 % is all of it.",
+        f"sort_desc(topk({TOP}, {q.budget_used(month)}))", GROUP, SHARE, decimals=1, width=9, height=11,
     )  # fmt: skip
-    return panel.max(1).thresholds(panels.thresholds(Levels(0.8, 1)))
+    return panel.max(1).thresholds(panels.thresholds(Levels(_NEAR, _SPENT)))
 
 
 def _per_day(q: Queries) -> timeseries.Panel:
-    by_day = q.group(names.GROUP_COST, GROUP, window=Window(STEP, after=True))
-    return panels.lines_over_time(
-        "Cost of each day against the budget, USD",
-        "Each point is the cost of the day that begins there, today's so far. Dashed: the budget of a group, divided by the days of the month.",
-        {panels.of(GROUP): by_day, "Budget of a day": q.budget_of_a_day()},
-        USD, step="1d", height=9,
-    ).min(0).override_by_name("Budget of a day", [
-        panels.fixed("red"),
-        panels.setting("custom.lineStyle", {"fill": "dash", "dash": [10, 10]}),
-    ])  # fmt: skip
+    day = Window(STEP, after=True)
+    return panels.bars_over_time(
+        "Cost of each day by group, USD",
+        "Each bar is the cost of the day (UTC) that begins there, today's so far: of the six groups that cost most in the time range, and of all others together.",
+        q.top_groups_over_time(names.GROUP_COST, day), GROUP, USD,
+        others=q.other_groups_over_time(names.GROUP_COST, day), step="1d", width=24, height=9,
+    )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import panels
-from .frame import board
+from .frame import board, model_links
 from .panels import COUNT, SECONDS, SHARE, Board, Column, Grid, Levels
 from .promql import MODEL, PROVIDER
 from .queries import Queries
@@ -20,6 +20,14 @@ def build(queries: Queries) -> Board:
         since="now-24h",
     )
     _truth(page, queries)
+    page.row("What is wrong now?")
+    page.add(
+        panels.alert_list(
+            "Alerts",
+            "Those of ours that fire, or are about to: docs/alerts.md says what to do. Needs the rules in prometheus/rules.",
+            "OpenWebUI",
+        )
+    )
     page.row("Which calls?")
     _tables(page, queries)
     page.row("From Open WebUI to the collector")
@@ -73,6 +81,7 @@ def _tables(page: Board, q: Queries) -> None:
                 Column("Calls without a price", q.unpriced_share(*by), SHARE, decimals=1),
             ],
             sort="Calls without a price",
+            links={"Model": model_links(q)},
             width=14,
         ).build(),
         Grid(
@@ -81,6 +90,7 @@ def _tables(page: Board, q: Queries) -> None:
             rows=rows,
             columns=[Column("Calls", f"{q.unknown_calls(*by)} > 0")],
             sort="Calls",
+            links={"Model": model_links(q)},
             empty="none",
             width=10,
         ).build(),

@@ -7,7 +7,7 @@ from grafana_foundation_sdk.builders import timeseries
 from opentelemetry.instrumentation.open_webui import names
 
 from . import panels
-from .frame import board
+from .frame import board, model_links
 from .panels import COUNT, SECONDS, SHARE, USD, Board, Column, Grid, Levels
 from .promql import ERROR, MODEL
 from .queries import Queries
@@ -60,11 +60,13 @@ def _table(q: Queries) -> Grid:
                 width=130,
             ),
             Column("Tokens per second", q.output_speed(), COUNT, decimals=0, width=150),
+            Column("Cost, USD", q.model_cost(), USD, decimals=4, width=100),
             Column("USD per 1,000 calls", q.cost_per_1000_requests(), USD, decimals=4, width=150),
             Column("Cached", q.cached_share(), SHARE, decimals=1, width=80),
         ],
-        sort="Requests",
+        sort="Cost, USD",
         required="Requests",
+        links={"Model": model_links(q)},
         levels={"Failed": Levels(0.05, 0.2)},
         height=9,
     )
@@ -110,6 +112,7 @@ def _errors(q: Queries) -> Grid:
         rows={MODEL: "Model", ERROR: "Error"},
         columns=[Column("Failed calls", q.errors())],
         sort="Failed calls",
+        links={"Model": model_links(q)},
         empty="no failed calls",
         width=12,
         height=8,

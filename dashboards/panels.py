@@ -28,6 +28,7 @@ from grafana_foundation_sdk.builders.dashboard import (
     Row,
     ThresholdsConfig,
 )
+from grafana_foundation_sdk.builders.dashboard import Panel as PanelBuilder
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.runtime import UnknownDataquery
 from grafana_foundation_sdk.cog.variants import Dataquery
@@ -68,6 +69,9 @@ COLOURS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """What values of a label look like, on all pages."""
 NEUTRAL: Final = "text"
+OTHERS: Final = "all others"
+GREY: Final = "#8e8e8e"
+BLUE: Final = "blue"
 GOOD, WARN, BAD = "green", "yellow", "red"
 EXPORT_INTERVAL: Final = "1m"
 REFS: Final = string.ascii_uppercase
@@ -82,6 +86,10 @@ class Column:
     unit: str = COUNT
     decimals: int | None = None
     width: int | None = None
+    shown: str = ""
+    """The heading that people see, where variables make it."""
+    bar: bool = False
+    """Whether a bar shows how large each value is beside the others."""
 
 
 @dataclass
@@ -124,9 +132,12 @@ def tile(
 
 def bars_over_time(
     title: str, description: str, expr: str, name: str, unit: str,
-    *, step: str = EXPORT_INTERVAL, width: int = 8, height: int = 8,
+    *, others: str = "", step: str = EXPORT_INTERVAL, width: int = 8, height: int = 8,
 ) -> timeseries.Panel:  # fmt: skip
-    """Amounts in time, one stacked bar for each step; `name` is the label that tells series apart."""
+    """Amounts in time, one stacked bar for each step; `name` is the label that tells series apart.
+
+    `others` is the sum of what `expr` leaves out, where they would be too many.
+    """
     panel = _over_time(title, description, unit, step, width, height)
     # Few enough to be seen one by one.
     panel = panel.max_data_points(80)
@@ -135,7 +146,11 @@ def bars_over_time(
     panel = panel.min(0)
     for value, colour in COLOURS.get(name, {}).items():
         panel = panel.override_by_name(value, [fixed(colour)])
-    return panel.with_target(target(expr, legend=of(name), instant=False).interval(step))
+    panel = panel.with_target(target(expr, legend=of(name), instant=False).interval(step))
+    if others:
+        panel = panel.with_target(target(others, "B", OTHERS, instant=False).interval(step))
+        panel = panel.override_by_name(OTHERS, [fixed(GREY)])
+    return panel
 
 
 def lines_over_time(
@@ -156,7 +171,7 @@ def lines_over_time(
 
 def ranking(
     title: str, description: str, expr: str, name: str, unit: str = COUNT,
-    *, decimals: int | None = None, width: int = 8, height: int = 10, links: Sequence[DashboardLink] = (),
+    *, decimals: int | None = None, width: int = 8, height: int = 10,
 ) -> bargauge.Panel:  # fmt: skip
     """The largest first, each with its bar; `name` is the label that tells them apart."""
     panel = bargauge.Panel().title(title).description(description).datasource(METRICS)
@@ -170,11 +185,9 @@ def ranking(
     panel = panel.display_name(f"${{__field.labels.{name}}}")
     panel = panel.text(common.VizTextDisplayOptions().value_size(16))
     panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-    panel = panel.thresholds(thresholds(None, base="blue")).color_scheme(by_thresholds())
+    panel = panel.thresholds(thresholds(None, base=BLUE)).color_scheme(by_thresholds())
     if decimals is not None:
         panel = panel.decimals(decimals)
-    if links:
-        panel = panel.data_links(list(links))
     return panel.with_target(target(expr, legend=of(name)))
 
 
@@ -200,7 +213,11 @@ class Grid:
     """Labels of which a row has several, with the headings of the columns that list them."""
     lists: Sequence[str] = ()
     """The queries that these labels come from."""
-    links: Mapping[str, DashboardLink] = field(default_factory=dict)
+    links: Mapping[str, Sequence[DashboardLink]] = field(default_factory=dict)
+    hidden: Sequence[str] = ()
+    """Headings that only links need."""
+    dropped: Sequence[str] = ()
+    """Labels of the answer that nobody needs."""
     widths: Mapping[str, int] = field(default_factory=dict)
     order: Sequence[str] = ()
     """Headings in another order than: rows, lists, columns."""
@@ -208,8 +225,6 @@ class Grid:
     height: int = 12
     empty: str = NO_USAGE
     """What is said in the place of rows."""
-    shift: str = ""
-    """Move the time range, such as ``1M/M``: the calendar month before."""
     levels: Mapping[str, Levels] = field(default_factory=dict)
 
     def build(self) -> table.Panel:
@@ -218,8 +233,6 @@ class Grid:
         panel = panel.unit(COUNT).no_value(self.empty).span(self.width).height(self.height)
         panel = panel.cell_height(shapes.TableCellHeight.SM).min_width(90)
         panel = panel.thresholds(thresholds(None)).color_scheme(by_thresholds())
-        if self.shift:
-            panel = panel.time_shift(self.shift)
         refs = self._refs()
         for ref, expr in zip(refs, [*self.lists, *(c.expr for c in self.columns)], strict=True):
             panel = panel.with_target(target(expr, ref).format(PromQueryFormat.TABLE))
@@ -256,7 +269,7 @@ class Grid:
         order = list(self.order) or list(headings.values())
         by_heading = {heading: name for name, heading in headings.items()}
         return {
-            "excludeByName": {"Time": True},
+            "excludeByName": dict.fromkeys(("Time", *self.dropped), True),
             "indexByName": {by_heading[heading]: place for place, heading in enumerate(order)},
             "renameByName": headings,
         }
@@ -265,8 +278,11 @@ class Grid:
         changes: dict[str, list[model.DynamicConfigValue]] = {}
         for column in self.columns:
             changes[column.title] = _column_properties(column)
-        for heading, link in self.links.items():
-            changes.setdefault(heading, []).append(setting("links", [link.build()]))
+        for heading, links in self.links.items():
+            built = [link.build() for link in links]
+            changes.setdefault(heading, []).append(setting("links", built))
+        for heading in self.hidden:
+            changes.setdefault(heading, []).append(setting("custom.hidden", True))
         for heading, width in self.widths.items():
             changes.setdefault(heading, []).append(setting("custom.width", width))
         for heading, levels in self.levels.items():
@@ -296,6 +312,21 @@ def traces(title: str, description: str, tags: str, *, height: int = 10) -> tabl
         "queryType": "search", "service": "${service}", "tags": tags, "limit": 50,
     }  # fmt: skip
     return panel.with_target(_Raw(search))
+
+
+def alert_list(title: str, description: str, name: str, *, height: int = 7) -> PanelBuilder:
+    """The alerts whose names have something in common, by Grafana's own list of alerts."""
+    panel = PanelBuilder().type("alertlist").title(title).description(description)
+    return panel.span(24).height(height).options(
+        {
+            "alertName": name, "viewMode": "list", "groupMode": "default", "groupBy": [],
+            "maxItems": 50, "sortOrder": 3, "dashboardAlerts": False, "alertInstanceLabelFilter": "",
+            "stateFilter": {
+                "firing": True, "pending": True, "recovering": True,
+                "noData": False, "normal": False, "error": True,
+            },
+        }
+    )  # fmt: skip
 
 
 class _Raw(Builder[Dataquery]):
@@ -375,7 +406,14 @@ def _column_properties(column: Column) -> list[model.DynamicConfigValue]:
         found.append(setting("decimals", column.decimals))
     if column.width is not None:
         found.append(setting("custom.width", column.width))
+    if column.shown:
+        found.append(setting("displayName", column.shown))
+    if column.bar:
+        found += [setting("custom.cellOptions", _BAR), setting("min", 0), fixed(BLUE)]
     return found
+
+
+_BAR: Final = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
 
 
 def _transformation(name: str, options: dict[str, Any]) -> model.DataTransformerConfig:

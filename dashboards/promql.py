@@ -59,8 +59,12 @@ COMING: Final = {
     names.FIRST_CHUNK: names.INFERENCE_FIRST_CHUNK,
 }
 """What client metrics are called where OTEL_SEMCONV_STABILITY_OPT_IN says so."""
+RANK: Final = "${rank:raw}"
+"""By what the dropdown "Rank by" ranks, as a part of the names of metrics."""
+RANKED: Final = Metric(f"open_webui.usage.{RANK}", "", "What users and models are ranked by.")
+RANKED_GROUP: Final = Metric(f"open_webui.group.{RANK}", "", "What groups are ranked by.")
 
-_GAUGES = (names.USER_GROUP, names.USER_LAST_SEEN, names.ACTIVE)
+_GAUGES = (names.USER_GROUP, names.USER_LAST_SEEN, names.ACTIVE, names.PRICES_MODIFIED)
 _UNITS = {"s": "_seconds"}
 
 
@@ -112,13 +116,62 @@ class Window:
     """Whether the same length of time before it is meant."""
     after: bool = False
     """Whether the time that begins at a point is meant, not that which ends there."""
+    end: str = ""
+    """When it ends, if not where it is asked for: Unix time in seconds, or ``end()``, that of the graph."""
 
     @property
-    def offset(self) -> str:
-        """The modifier that moves the window there."""
+    def place(self) -> str:
+        """The modifiers that move the window there."""
         if self.before:
-            return f" offset {self.length}"
-        return f" offset -{self.length}" if self.after else ""
+            return f"{self._pinned} offset {self.length}"
+        return f"{self._pinned} offset -{self.length}" if self.after else self._pinned
+
+    @property
+    def beginning(self) -> str:
+        """The modifiers that lead to the moment at which it begins, unless it is the time before."""
+        return self._pinned if self.after else f"{self._pinned} offset {self.length}"
+
+    @property
+    def _pinned(self) -> str:
+        return f" @ {self.end}" if self.end else ""
+
+
+@dataclass(frozen=True)
+class Month:
+    """A calendar month (UTC), told by variables of the dashboard: whatever its time range."""
+
+    back: int
+    """How many months before that in which the time range ends."""
+
+    @property
+    def start(self) -> str:
+        """The variable with the beginning, as Unix time in seconds. Its text is the month's name."""
+        return f"month_{self.back}"
+
+    @property
+    def end(self) -> str:
+        """The variable with the end, likewise."""
+        return f"month_{self.back - 1}" if self.back else "month_next"
+
+    @property
+    def days(self) -> str:
+        """The variable with the number of days."""
+        return f"days_{self.back}"
+
+    @property
+    def window(self) -> Window:
+        """The time from its beginning to its end."""
+        return Window(f"${{{self.days}:raw}}d", end=f"${{{self.end}:raw}}")
+
+
+def month_of(moment: str) -> str:
+    """When the calendar month (UTC) of a moment began, in Unix time.
+
+    Args:
+        moment: A scalar expression: Unix time in seconds.
+    """
+    midnight = f"{moment} - {moment} % 86400"
+    return f"({midnight} - 86400 * (day_of_month(vector({moment})) - 1))"
 
 
 class Reading(Protocol):
@@ -134,7 +187,7 @@ class Reading(Protocol):
     def total(self, metric: Metric, matchers: Matchers, window: Window, level: Level = FINE) -> str:
         """By how much each series grew in the window."""
 
-    def peak(self, metric: Metric, matchers: Matchers, window: Window, at: str = "") -> str:
+    def peak(self, metric: Metric, matchers: Matchers, window: Window) -> str:
         """The highest value of each gauge in the window."""
 
 
@@ -147,11 +200,13 @@ class Exact:
 
     def total(self, metric: Metric, matchers: Matchers, window: Window, level: Level = FINE) -> str:
         """By how much each series grew in the window."""
-        return f"increase({_selector(series(metric), matchers)}[{window.length}] anchored{window.offset})"
+        return f"increase({_selector(series(metric), matchers)}[{window.length}] anchored{window.place})"
 
-    def peak(self, metric: Metric, matchers: Matchers, window: Window, at: str = "") -> str:
+    def peak(self, metric: Metric, matchers: Matchers, window: Window) -> str:
         """The highest value of each gauge in the window."""
-        return f"max_over_time({_selector(series(metric), matchers)}[{window.length}]{at}{window.offset})"
+        return (
+            f"max_over_time({_selector(series(metric), matchers)}[{window.length}]{window.place})"
+        )
 
 
 class Portable(Exact):
@@ -168,11 +223,10 @@ class Portable(Exact):
     def total(self, metric: Metric, matchers: Matchers, window: Window, level: Level = FINE) -> str:
         """By how much each series grew in the window."""
         selected = _selector(series(metric), matchers)
-        last = f"max_over_time({selected}[{window.length}]{window.offset})"
-        first = f"min_over_time({selected}[{window.length}]{window.offset})"
+        last = f"max_over_time({selected}[{window.length}]{window.place})"
+        first = f"min_over_time({selected}[{window.length}]{window.place})"
         if not window.before:
-            start = "" if window.after else f" offset {window.length}"
-            first = f"({selected}{start} or {first})"
+            first = f"({selected}{window.beginning} or {first})"
         return f"({last} - {first})"
 
 
@@ -180,7 +234,7 @@ class Recorded:
     """Sums of what the recording rules have recorded for each hour or day: quick over months."""
 
     key = "recorded"
-    title = " (by the hour)"
+    title = " (over months)"
     coarse: Sequence[Level] = (BY_MODEL, BY_USER)
 
     def __init__(self, span: str = "$sums") -> None:
@@ -189,12 +243,18 @@ class Recorded:
     def total(self, metric: Metric, matchers: Matchers, window: Window, level: Level = FINE) -> str:
         """By how much each series grew in the hours or days whose records are in the window."""
         name = recorded(metric, self._span, level)
-        return f"sum_over_time({_selector(name, matchers)}[{window.length}]{window.offset})"
+        return f"sum_over_time({_selector(name, matchers)}[{window.length}]{window.place})"
 
-    def peak(self, metric: Metric, matchers: Matchers, window: Window, at: str = "") -> str:
+    def peak(self, metric: Metric, matchers: Matchers, window: Window) -> str:
         """The highest recorded value of each gauge."""
         name = recorded(metric, self._span)
-        return f"max_over_time({_selector(name, matchers)}[{window.length}]{at}{window.offset})"
+        return f"max_over_time({_selector(name, matchers)}[{window.length}]{window.place})"
+
+
+class Beside(Portable):
+    """Totals on the pages of the set ``recorded`` for which there are no records, in any PromQL."""
+
+    key, title = Recorded.key, Recorded.title
 
 
 def recorded(metric: Metric, span: str, level: Level = BY_USER) -> str:

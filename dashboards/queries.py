@@ -27,6 +27,8 @@ from .promql import (
     MODEL,
     NOT_METRICS,
     RANGE,
+    RANKED,
+    RANKED_GROUP,
     RATE,
     SIGNAL,
     SOURCE,
@@ -38,11 +40,13 @@ from .promql import (
     USER_NAME,
     Level,
     Matchers,
+    Month,
     Reading,
     Window,
     chosen,
     either,
     if_chosen,
+    month_of,
     of_collector,
     quotable,
     selector,
@@ -62,9 +66,17 @@ API: Final = f'{SOURCE}="api"'
 PEOPLE: Final = f'{USER_ID}!~"{names.SYSTEM_USER}|{names.FOLDED}"'
 ALL: Final = Window()
 BEFORE: Final = Window(before=True)
+BUDGET: Final = "open_webui:budget:usd_per_month"
+"""The record with the budgets of groups that have one of their own."""
+DEFAULT_BUDGET: Final = "open_webui:budget:default_usd_per_month"
+"""The record with the budget of every other group."""
 WHO: Final = "who"
 """The label with the name of a user or, where names are not shown, the id."""
 TOP: Final = 10
+LINES: Final = 6
+"""How many of many are told apart in a graph; the others are one."""
+WHOLE_RANGE: Final = Window(end="end()")
+"""The time range of a graph, the same at each of its points."""
 _Ask = Callable[[Sequence[str]], str]
 """A question that is put to the series that some more matchers select."""
 
@@ -129,13 +141,29 @@ class Queries:
         """By which share did it grow against the period before? Nothing where there was none."""
         return f"{now} / ({before} > 0) - 1"
 
+    def ranked(self, *by: str, window: Window = ALL) -> str:
+        """How much was used, of what is ranked by?"""
+        return summed(self.usage(RANKED, by=by, window=window), by)
+
     def top_users(self) -> str:
-        """Who used most tokens?"""
-        return self._named(f"topk({TOP}, {self.tokens(USER_ID)} > 0)")
+        """Who used most?"""
+        return self._named(f"topk({TOP}, {self.ranked(USER_ID)} > 0)")
 
     def top(self, of: str) -> str:
-        """Which models, tasks or sources used most tokens?"""
-        return f"sort_desc(topk({TOP}, {self.tokens(of)} > 0))"
+        """Which models, tasks or sources used most?"""
+        return f"sort_desc(topk({TOP}, {self.ranked(of)} > 0))"
+
+    def top_models_over_time(self) -> str:
+        """When did those models that used most use it?"""
+        return _largest(*self._ranked_models())
+
+    def other_models_over_time(self) -> str:
+        """When did all other models use it?"""
+        return _others(*self._ranked_models())
+
+    def _ranked_models(self) -> tuple[str, str, str]:
+        step, whole = (self.ranked(MODEL, window=one) for one in (Window(STEP), WHOLE_RANGE))
+        return MODEL, step, whole
 
     def share_of_top_users(self) -> str:
         """Which share of the tokens was used by the ten people who used most?"""
@@ -187,20 +215,46 @@ class Queries:
         return summed(self.reading.total(metric, (*OF_GROUP, *only), window, BY_GROUP), by)
 
     def top_groups(self) -> str:
-        """Which groups used most tokens?"""
-        return f"sort_desc(topk({TOP}, {self.group(names.GROUP_TOKENS, GROUP)} > 0))"
+        """Which groups used most?"""
+        return f"sort_desc(topk({TOP}, {self.group(RANKED_GROUP, GROUP)} > 0))"
 
-    def budget_used(self) -> str:
+    def top_groups_over_time(self, metric: Metric, step: Window) -> str:
+        """When did those groups that used most use it?"""
+        return _largest(*self._groups(metric, step))
+
+    def other_groups_over_time(self, metric: Metric, step: Window) -> str:
+        """When did all other groups use it?"""
+        return _others(*self._groups(metric, step))
+
+    def _groups(self, metric: Metric, step: Window) -> tuple[str, str, str]:
+        each, whole = (self.group(metric, GROUP, window=one) for one in (step, WHOLE_RANGE))
+        return GROUP, each, whole
+
+    def budget(self, month: Month) -> str:
+        """What may each group that cost something cost in a month? Its own budget, or else the default."""
+        own, default = (
+            f"last_over_time({record}[{month.window.length}]{month.window.place})"
+            for record in (BUDGET, DEFAULT_BUDGET)
+        )
+        nothing = f"0 * {self.group(names.GROUP_COST, GROUP, window=month.window)}"
+        return (
+            f"(max by ({GROUP}) ({own}) and on ({GROUP}) {nothing}"
+            f" or {nothing} + on () group_left () max({default}))"
+        )
+
+    def budget_used(self, month: Month) -> str:
         """Which share of its budget has each group used?"""
-        return f"{self.group(names.GROUP_COST, GROUP)} / ${{budget:raw}}"
+        used = self.group(names.GROUP_COST, GROUP, window=month.window)
+        return f"{used} / on ({GROUP}) {self.budget(month)}"
 
-    def budget_of_a_day(self) -> str:
-        """How much of the budget may go in a day of this month?"""
-        return "vector(${budget:raw}) / days_in_month()"
+    def budget_left(self, month: Month) -> str:
+        """How much of its budget has each group left? Less than 0: it has cost more."""
+        used = self.group(names.GROUP_COST, GROUP, window=month.window)
+        return f"{self.budget(month)} - on ({GROUP}) {used}"
 
-    def true_total(self, metric: Metric, *matchers: str) -> str:
+    def true_total(self, metric: Metric, *matchers: str, window: Window = ALL) -> str:
         """How much was used in all, each call counted once?"""
-        return summed(self.reading.total(metric, (*OF_CALL, *matchers), ALL, BY_MODEL))
+        return summed(self.reading.total(metric, (*OF_CALL, *matchers), window, BY_MODEL))
 
     # Models. Histograms know nothing of users or groups.
 
@@ -222,10 +276,13 @@ class Queries:
         window = Window(STEP)
         return f"{self.model_requests(ERROR, only=[FAILED], window=window)} > 0"
 
+    def model_cost(self) -> str:
+        """What did each model cost?"""
+        return summed(self.reading.total(names.USAGE_COST, OF_CALL, ALL), [MODEL])
+
     def cost_per_1000_requests(self) -> str:
         """What do 1,000 calls to each model cost, those that failed included?"""
-        cost = summed(self.reading.total(names.USAGE_COST, OF_CALL, ALL), [MODEL])
-        return f"1000 * {cost} / ({self.model_requests(MODEL)} > 0)"
+        return f"1000 * {self.model_cost()} / ({self.model_requests(MODEL)} > 0)"
 
     def cached_share(self) -> str:
         """Which share of each model's input tokens came from the provider's cache?"""
@@ -325,6 +382,23 @@ class Queries:
             for one in (f"{how}_{items}" for items in ("metric_points", "spans", "log_records"))
         )
 
+    def firing(self) -> str:
+        """Which of our alerts fire, or are about to?"""
+        return 'ALERTS{alertname=~"OpenWebUI.*"}'
+
+    # What happened meanwhile, as times in milliseconds.
+
+    def restarts(self) -> str:
+        """When was each process that began in the time range heard of first?"""
+        active = series(names.ACTIVE)
+        began = f"min by (job, instance) (min_over_time(timestamp({active})[{RANGE}:1m] @ end()))"
+        before = f"last_over_time({active}[1h] @ end() offset {RANGE})"
+        return f"1000 * {began} unless on (job, instance) {before}"
+
+    def price_changes(self) -> str:
+        """When was the price file changed, by the newest that is in force?"""
+        return f"1000 * max({series(names.PRICES_MODIFIED)})"
+
     # Dropdowns: only what was seen in the range.
 
     def seen_in_groups(self, of: str) -> str:
@@ -339,6 +413,25 @@ class Queries:
             ALL,
         )
         return f"{_newest_name(seen)} > time() - $__range_s"
+
+    # Hidden ones: calendar months, of UTC, back from that in which the time range ends. Where a range
+    # ends with a month, Grafana asks at the first moment of the next one, which is not in it.
+
+    def month(self, back: int) -> str:
+        """When did a month begin, and what is it called?"""
+        within = f"(${{{Month(back - 1).start}:raw}} - 1)" if back else "(time() - 1)"
+        number = f"100 * year(vector({within})) + month(vector({within}))"
+        name = f'label_replace(count_values("month", {number}), "month", "$1-$2", "month", "(....)(..)")'
+        return f"{name} * on () group_left () {month_of(within)}"
+
+    def days(self, back: int) -> str:
+        """How many days does a month have?"""
+        return f"days_in_month(vector(${{{Month(back).start}:raw}}))"
+
+    def next_month(self) -> str:
+        """When does the month after that in which the time range ends begin?"""
+        this = Month(0)
+        return f"vector(${{{this.start}:raw}} + 86400 * ${{{this.days}:raw}})"
 
     # How they are put together.
 
@@ -361,8 +454,7 @@ class Queries:
         members = self.reading.peak(
             names.USER_GROUP,
             [if_chosen("group"), chosen(GROUP, "group")],
-            Window(RANGE, window.before),
-            "" if window.length == RANGE else " @ end()",
+            window if window.length == RANGE else WHOLE_RANGE,
         )
         everybody, some = ask([unless_chosen("group")]), ask([if_chosen("group")])
         return f"({everybody} or ({some} and on ({USER_ID}) {members}))"
@@ -379,6 +471,18 @@ def _dropdowns_without(level: Level) -> list[str]:
     """The dropdowns whose choice a level cannot tell. Groups are those of users."""
     known = {*level.labels, *((GROUP,) if USER_ID in level.labels else ())}
     return [name for label, name in DROPDOWNS.items() if label not in known]
+
+
+def _largest(of: str, each: str, whole: str) -> str:
+    """Those that are largest over the whole range. 0 where they are none: else rare bars would be wider."""
+    largest = f"topk({LINES}, {whole} > 0)"
+    return f"{each} and on ({of}) {largest} or 0 * {largest}"
+
+
+def _others(of: str, each: str, whole: str) -> str:
+    """The sum of all others, if there are any."""
+    rest = f"sum({each} unless on ({of}) topk({LINES}, {whole} > 0)) or vector(0)"
+    return f"({rest}) and on () count({whole} > 0) > {LINES}"
 
 
 def _quantile(share: float, buckets: str) -> str:

@@ -14,6 +14,8 @@ import yaml
 from opentelemetry.instrumentation.open_webui import names
 from opentelemetry.instrumentation.open_webui.names import Metric
 
+from .budgets import Budgets
+from .frame import uid
 from .promql import (
     BY_GROUP,
     BY_MODEL,
@@ -38,12 +40,14 @@ from .promql import (
     Recorded,
     Window,
     either,
+    month_of,
     of_collector,
     recorded,
     selector,
     series,
     summed,
 )
+from .queries import BUDGET, DEFAULT_BUDGET, Queries
 
 Rule = dict[str, Any]
 
@@ -60,6 +64,8 @@ GAUGES: Final[Mapping[Metric, tuple[str, ...]]] = {
     names.USER_GROUP: (USER_ID, USER_NAME, GROUP),
     names.USER_LAST_SEEN: (USER_ID, USER_NAME),
 }
+MONTH_START: Final = "open_webui:month:start_seconds"
+COST_OF_MONTH: Final = "open_webui:month:group_cost_usd"
 NOT_CANCELLED: Final = f'{ERROR}!~"|{names.CANCELLED}"'
 
 THRESHOLDS: Final[Mapping[str, float]] = {
@@ -71,6 +77,7 @@ THRESHOLDS: Final[Mapping[str, float]] = {
     "times_own_week": 5,
     "user_tokens_per_day": 500_000,
     "user_cost_per_day_usd": 10,
+    "budget_share": 0.8,
     "unknown_calls": 0,
     "unpriced_share": 0.5,
     "estimated_share": 0.2,
@@ -100,8 +107,10 @@ class Alert:
     summary: str
     description: str
 
-    def rule(self) -> Rule:
-        """As Prometheus wants it."""
+    def rule(self, reading: Reading) -> Rule:
+        """As Prometheus wants it; it leads to the dashboards that read totals as it does."""
+        page, _, choice = self.page.partition("?")
+        path = f"/d/{uid(page, Queries(reading))}"
         return {
             "alert": self.name,
             "expr": self.expr,
@@ -110,7 +119,7 @@ class Alert:
             "annotations": {
                 "summary": self.summary,
                 "description": self.description,
-                "dashboard": f"/d/open-webui-{self.page}",
+                "dashboard": f"{path}?{choice}" if choice else path,
                 "runbook": f"docs/alerts.md#{self.name.lower()}",
             },
         }
@@ -137,6 +146,32 @@ def recording(reading: Reading) -> list[Rule]:
     ]
 
 
+def month() -> list[Rule]:
+    """What each group has cost in this calendar month (UTC), added up from hours: the latest may be missing."""
+    cost = recorded(names.GROUP_COST, HOUR, BY_GROUP)
+    hour = summed(f"sum_over_time({cost}[{HOUR}])", [GROUP])
+    of_this_month = f"vector(time()) > on () max(last_over_time({MONTH_START}[15m] @ end()))"
+    hours = f"sum_over_time(({hour} and on () ({of_this_month}))[31d:{HOUR}])"
+    return [
+        {"record": MONTH_START, "expr": month_of("time()")},
+        {"record": COST_OF_MONTH, "expr": summed(hours, [GROUP])},
+    ]
+
+
+def budgets(of: Budgets) -> list[Rule]:
+    """What each group may cost, and what it has cost so far."""
+    rules: list[Rule] = [
+        {"record": BUDGET, "expr": f"vector({amount:.15g})", "labels": {GROUP: name}}
+        for name, amount in of.groups.items()
+    ]
+    if of.default is not None:
+        rules.append({"record": DEFAULT_BUDGET, "expr": f"vector({of.default:.15g})"})
+    return [
+        {"name": "open_webui_budgets", "rules": rules},
+        {"name": "open_webui_month", "interval": "4m", "rules": month()},
+    ]
+
+
 def thresholds() -> list[Rule]:
     """The group with all thresholds: the one place to change them."""
     rules = [
@@ -149,10 +184,10 @@ def thresholds() -> list[Rule]:
 def alerts(reading: Reading) -> list[Rule]:
     """The groups of alerts."""
     rules = [
-        alert.rule()
+        alert.rule(reading)
         for alert in (*_of_models(reading), *_of_truth(reading), *_of_pipeline(reading))
     ]
-    slow = [alert.rule() for alert in _of_money(reading)]
+    slow = [alert.rule(reading) for alert in _of_money(reading)]
     return [
         {"name": "open_webui_alerts", "interval": "1m", "rules": rules},
         {"name": "open_webui_alerts_of_days", "interval": "15m", "rules": slow},
@@ -188,6 +223,15 @@ def _of_money(reading: Reading) -> Iterator[Alert]:
         "0s", "warning", "usage",
         "Models cost {{ $value | printf \"%.2f\" }} USD in 24 hours",
         "More than the threshold cost_per_day_usd. Calls without a known price come on top.",
+    )  # fmt: skip
+    own = f"max by ({GROUP}) ({BUDGET})"
+    default = f"0 * {COST_OF_MONTH} + on () group_left () max({DEFAULT_BUDGET})"
+    yield Alert(
+        "OpenWebUIBudget",
+        f"{COST_OF_MONTH} / on ({GROUP}) ({own} or on ({GROUP}) {default}) {threshold('budget_share')}",
+        "0s", "warning", f"groups?var-group={{{{ $labels.{GROUP} | urlquery }}}}",
+        f"{{{{ $labels.{GROUP} }}}} has used {{{{ $value | humanizePercentage }}}} of its budget",
+        "In this calendar month (UTC) so far. More than the threshold budget_share of what prometheus/budgets.yaml allows the group.",
     )  # fmt: skip
     for what, metric, least, unit in (
         ("Tokens", names.USAGE_TOKENS, "user_tokens_per_day", "tokens"),
@@ -280,12 +324,13 @@ def _of_pipeline(reading: Reading) -> Iterator[Alert]:
     )  # fmt: skip
 
 
-def files() -> Iterator[tuple[str, str]]:
+def files(of: Budgets) -> Iterator[tuple[str, str]]:
     """The path of each rule file in the repository, and its content."""
     for directory, reading in (("rules", Exact()), ("rules-portable", Portable())):
         for name, about, groups in (
             ("recording", _ABOUT_RECORDING, recording(reading)),
             ("thresholds", _ABOUT_THRESHOLDS, thresholds()),
+            ("budgets", _ABOUT_BUDGETS, budgets(of)),
             ("alerts", _ABOUT_ALERTS, alerts(reading)),
         ):
             text = yaml.safe_dump(
@@ -330,6 +375,10 @@ _ABOUT_RECORDING: Final = """\
 """
 _ABOUT_THRESHOLDS: Final = """\
 # From which values on the alerts fire: the one place to change them (docs/alerts.md says what each means).
+"""
+_ABOUT_BUDGETS: Final = """\
+# What each group may cost in a calendar month (UTC), in US dollars: made of prometheus/budgets.yaml, which is the
+# place to change it. Where that cannot be, here: one rule for a group, and one for all others (docs/alerts.md).
 """
 _ABOUT_ALERTS: Final = """\
 # Alerts, each with its runbook in docs/alerts.md. Their thresholds stand in thresholds.yml.

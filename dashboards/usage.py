@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Final
+
+from grafana_foundation_sdk.builders import table
+
 from . import panels
-from .frame import board, user_link
-from .panels import COUNT, SHARE, USD, Board
-from .promql import GROUP, MODEL, SOURCE, STEP, TASK, Window
+from .frame import bill_link, board, group_links, model_links, user_link
+from .panels import COUNT, SHARE, USD, Board, Column, Grid
+from .promql import GROUP, MODEL, RANKED_GROUP, SOURCE, STEP, TASK, USER_ID, USER_NAME, Window
 from .queries import BEFORE, INPUT, OUTPUT, WHO, Queries
 
 _NARROWED = "Narrowed by all dropdowns; a chosen group leaves only those who were its members."
@@ -16,13 +21,13 @@ def build(queries: Queries) -> Board:
     page = board(
         "usage", queries,
         "How much Open WebUI's users ask of models, who they are, and through which door they come.",
-        "source", "group", "user", "model", "task",
+        "rank", "source", "group", "user", "model", "task",
     )  # fmt: skip
     _tiles(page, queries)
-    page.row("When, and from where?")
-    _over_time(page, queries)
     page.row("Who, and what?")
     _rankings(page, queries)
+    page.row("When, and from where?")
+    _over_time(page, queries)
     return page
 
 
@@ -63,42 +68,70 @@ def _tiles(page: Board, q: Queries) -> None:
 
 
 def _over_time(page: Board, q: Queries) -> None:
-    step = Window(STEP)
-    smallest = "$sums" if q.reading.key == "recorded" else panels.EXPORT_INTERVAL
-    ends = "Each bar counts what came in the time that ends with it."
+    step, smallest = (
+        Window(STEP),
+        "$sums" if q.reading.key == "recorded" else panels.EXPORT_INTERVAL,
+    )
+    ends, bars = "Each bar counts what came in the time that ends with it.", panels.bars_over_time
+    page.add(
+        bars(
+            f"Over time: {_RANK} by model",
+            f"The six models with most in the time range, and all others together. {ends} {_NARROWED}",
+            q.top_models_over_time(), MODEL, COUNT, others=q.other_models_over_time(), step=smallest, width=12,
+        ),
+        bars(
+            f"Over time: {_RANK} by group",
+            f"The six groups with most in the time range, and all others together. A user in two groups counts in both. Not narrowed by user. {ends}",
+            q.top_groups_over_time(RANKED_GROUP, step), GROUP, COUNT,
+            others=q.other_groups_over_time(RANKED_GROUP, step), step=smallest, width=12,
+        ),
+    )  # fmt: skip
     for title, expr, unit in (
         ("Requests by source", q.requests(SOURCE, window=step), COUNT),
         ("Tokens by source", q.tokens(SOURCE, window=step), COUNT),
         ("Cost by source, USD", q.cost(SOURCE, window=step), USD),
     ):
-        page.add(
-            panels.bars_over_time(title, f"{ends} {_NARROWED}", expr, SOURCE, unit, step=smallest)
-        )
+        page.add(bars(title, f"{ends} {_NARROWED}", expr, SOURCE, unit, step=smallest))
 
 
 def _rankings(page: Board, q: Queries) -> None:
-    to_user = user_link(q, "${__field.labels.user_id}")
     page.add(
-        panels.ranking(
-            "Top users by tokens", f"Tokens in and out of the ten who used most. {_NARROWED}",
-            q.top_users(), WHO, links=[to_user],
+        _top(
+            "users", f"The ten who used most. Click a name for the user's own page. {_NARROWED}",
+            q.top_users(), {WHO: "User", USER_ID: "ID"},
+            links={"User": [user_link(q, "${__data.fields.ID}")]}, hidden=["ID"], dropped=[USER_NAME],
         ),
-        panels.ranking(
-            "Top groups by tokens",
-            "Tokens in and out. A user in two groups counts in both: groups do not add up to the total. Not narrowed by user.",
-            q.top_groups(), GROUP,
+        _top(
+            "groups",
+            "A user in two groups counts in both: groups do not add up to the total. Not narrowed by user.",
+            q.top_groups(), {GROUP: "Group"}, links={"Group": [bill_link(q), *group_links(q)]},
         ),
+        _top("models", _NARROWED, q.top(MODEL), {MODEL: "Model"}, links={"Model": model_links(q)}),
         panels.ranking(
-            "Top models by tokens", f"Tokens in and out. {_NARROWED}", q.top(MODEL), MODEL
-        ),
-        panels.ranking(
-            "What for? Tokens by task",
+            f"What for? {_RANK} by task",
             f"chat is what people asked for; the others are Open WebUI's own tasks. {_NARROWED}",
-            q.top(TASK), TASK, width=12, height=8,
+            q.top(TASK), TASK, decimals=_CENTS, width=12, height=8,
         ),
         panels.ranking(
-            "From where? Tokens by source",
+            f"From where? {_RANK} by source",
             f"ui: the browser app. api: any other client. background: nobody was waiting. {_NARROWED}",
-            q.top(SOURCE), SOURCE, width=12, height=8,
+            q.top(SOURCE), SOURCE, decimals=_CENTS, width=12, height=8,
         ),
     )  # fmt: skip
+
+
+def _top(
+    title: str, description: str, expr: str, rows: Mapping[str, str], **more: Any
+) -> table.Panel:
+    """The largest first, each with its bar, by what the dropdown "Rank by" says."""
+    ranked = Column("Amount", expr, decimals=_CENTS, shown=_RANK, bar=True)
+    return Grid(
+        title=f"Top {title} by {_RANK}", description=description, rows=rows, columns=[ranked],
+        sort="Amount", empty=_NOTHING, width=8, height=12, **more,
+    ).build()  # fmt: skip
+
+
+_RANK: Final = "${rank:text}"
+_CENTS: Final = 4
+"""Of costs; counts have none."""
+_NOTHING: Final = "no usage, or none with a known price"

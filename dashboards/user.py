@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from . import panels
-from .frame import board
+from .frame import board, model_links
 from .panels import AGO, COUNT, USD, Board, Column, Grid, Levels
 from .promql import ERROR, MODEL, SOURCE, TASK
 from .queries import INPUT, OUTPUT, Queries
@@ -68,8 +68,9 @@ def _table(q: Queries) -> Grid:
             Column("Tokens out", q.tokens(*by, only=[OUTPUT]), width=115),
             Column("Cost, USD", q.cost(*by), USD, decimals=4, width=100),
         ],
-        sort="Tokens in",
+        sort="Cost, USD",
         required="Requests",
+        links={"Model": model_links(q)},
         widths={"Source": 110},
         width=16,
         height=9,
@@ -83,6 +84,7 @@ def _errors(q: Queries) -> Grid:
         rows={MODEL: "Model", ERROR: "Error"},
         columns=[Column("Failed calls", q.failures(MODEL, ERROR))],
         sort="Failed calls",
+        links={"Model": model_links(q)},
         empty="no failed calls",
         width=8,
         height=9,

@@ -59,9 +59,9 @@ def _leaderboard(q: Queries) -> Grid:
             "User", "Groups", "Requests", "Tokens in", "Tokens out", "Cost, USD", "By API",
             "Last seen", "Change", _ID,
         ],
-        sort="Tokens in",
+        sort="Cost, USD",
         required="Requests",
-        links={"User": to_user, _ID: user_link(q, f"${{__data.fields.{_ID}}}")},
+        links={"User": [to_user], _ID: [to_user]},
         widths={"User": 170, "Groups": 165},
         height=22,
     )  # fmt: skip

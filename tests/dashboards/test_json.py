@@ -13,18 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dashboards.budgets import Budgets
+from dashboards.frame import RECORDED_PAGES
 from dashboards.promql import (
     ANYTHING,
     DETAIL,
     ERROR,
     ESTIMATED,
     PROVIDER,
+    RANK,
     SIGNAL,
     TOKEN_TYPE,
+    Reading,
     label,
 )
 from dashboards.promql import series as series_of
-from dashboards.queries import WHO, Queries
+from dashboards.queries import BUDGET, DEFAULT_BUDGET, WHO, Queries
 from grafana_foundation_sdk.cog import plugins
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.runtime import Runtime
@@ -36,17 +40,19 @@ from opentelemetry.instrumentation.open_webui import names, telemetry
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "dashboards").glob("*/*.json"))
+SHARED = sorted((ROOT / "dashboards" / "import").glob("*/*.json"))
 EACH = pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 UIDS = {
-    *(f"open-webui-{page}" for page in ("usage", "users", "user", "groups", "models", "health")),
-    *(f"open-webui-{page}-portable" for page in ("usage", "users", "user", "groups", "models", "health")),
-    *(f"open-webui-{page}-recorded" for page in ("usage", "users", "groups")),
-}  # fmt: skip
+    f"open-webui-{page}{which}"
+    for page in ("usage", "users", "user", "groups", "models", "health")
+    for which in ("", "-portable", "-recorded")
+}
 BUILT_IN = {"__range", "__range_s", "__interval", "__rate_interval", "__url_time_range"}
-BUILT_IN |= {"__data", "__field", "__all"}
+BUILT_IN |= {"__data", "__field", "__value", "__all"}
 # Of Grafana 10.4.
 TRANSFORMATIONS = {"merge", "groupBy", "filterByValue", "organize"}
-PANELS = {"row", "stat", "timeseries", "bargauge", "table", "text"}
+PANELS = {"row", "stat", "timeseries", "bargauge", "table", "text", "alertlist"}
+WITHOUT_QUERIES = {"text", "alertlist"}
 VARIABLE = re.compile(r"\$\{?(\w+)")
 plugins.register_default_plugins()
 
@@ -66,10 +72,11 @@ def expressions(path: Path) -> Iterator[str]:
     for variable in read(path)["templating"]["list"]:
         if variable["type"] == "query":
             yield variable["query"]["query"].removeprefix("query_result")
+    yield from (mark["expr"] for mark in read(path)["annotations"]["list"])
 
 
 def test_what_lies_here_is_what_is_made() -> None:
-    assert {path for path, _ in made.files() if path.suffix == ".json"} == set(FILES)
+    assert {path for path, _ in made.files() if path.suffix == ".json"} == {*FILES, *SHARED}
     for path, text in made.files():
         assert path.read_text() == text, f"{path.name} is out of date: make dashboards"
 
@@ -129,7 +136,7 @@ def lost(told: Any, kept: Any, where: str = "") -> Iterator[str]:
 def problems(json_of: dict[str, Any]) -> list[str]:
     loaded = Dashboard.from_json(json_of)
     kept = json.loads(json.dumps(loaded, cls=JSONEncoder))
-    known = {*Runtime().panelcfg_variants, "row"}
+    known = {*Runtime().panelcfg_variants, "row", "alertlist"}
     unknown = [p["type"] for p in json_of["panels"] if p["type"] not in known]
     return [*misfits(loaded), *lost(json_of, kept), *unknown]
 
@@ -159,7 +166,7 @@ def test_every_panel_explains_itself(path: Path) -> None:
         assert panel["title"].strip()
         assert len(panel["description"]) > 10
         assert panel["type"] in PANELS
-        if panel["type"] != "text":
+        if panel["type"] not in WITHOUT_QUERIES:
             assert panel["fieldConfig"]["defaults"]["unit"]
             assert panel["fieldConfig"]["defaults"]["noValue"]
         used = {one["id"] for one in panel.get("transformations", ())}
@@ -174,7 +181,7 @@ def test_sources_of_data_are_variables(path: Path) -> None:
     )
     for panel in panels(path):
         for one in (panel, *panel.get("targets", ())):
-            assert panel["type"] == "text" or one["datasource"] in allowed
+            assert panel["type"] in WITHOUT_QUERIES or one["datasource"] in allowed
     for variable in read(path)["templating"]["list"]:
         assert variable["type"] != "query" or variable["datasource"] in allowed
 
@@ -190,15 +197,91 @@ def test_it_can_be_imported_anywhere(path: Path) -> None:
     assert len(set(ids)) == len(ids)
 
 
+@pytest.mark.parametrize("path", SHARED, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_an_import_asks_for_its_data_sources(path: Path) -> None:
+    own, told = read(ROOT / "dashboards" / path.parent.name / path.name), read(path)
+    inputs, needs = told.pop("__inputs"), told.pop("__requires")
+    assert told.pop("__elements") == {}
+    assert problems(told) == []
+    # Grafana puts what was chosen in the place of these, wherever they stand.
+    asked = set(re.findall(r"\$\{(DS_\w+)\}", json.dumps(told)))
+    assert asked == {one["name"] for one in inputs}
+    assert {one["pluginId"] for one in inputs} <= {"prometheus", "jaeger"}
+    for variable in told["templating"]["list"]:
+        if variable["type"] == "datasource":
+            kind = variable["query"]
+            assert variable["current"]["value"] == f"${{DS_{kind.upper()}}}"
+            variable["current"] = {"text": "default", "value": "default"}
+            assert ("datasource", kind) in [(one["type"], one["id"]) for one in needs]
+    # All else is as it is provisioned.
+    assert told == own
+    assert {one["id"] for one in needs if one["type"] == "panel"} == {
+        panel["type"] for panel in own["panels"]
+    } - {"row"}
+    assert needs[0]["version"] == "10.4.0"
+
+
+@EACH
+def test_what_is_provisioned_asks_for_nothing(path: Path) -> None:
+    """Only *Import* fills in what is asked for."""
+    assert not {"__inputs", "__requires", "__elements"} & set(read(path))
+    assert "${DS_" not in path.read_text()
+
+
 def test_uids_are_stable_and_differ() -> None:
     assert sorted(read(path)["uid"] for path in FILES) == sorted(UIDS)
 
 
 @EACH
 def test_links_lead_to_dashboards(path: Path) -> None:
+    """To those of the same set: the others may not be there."""
     links = re.findall(r'"url": "/d/([\w-]+)', path.read_text())
-    assert set(links) <= UIDS
+    assert set(links) <= {read(one)["uid"] for one in path.parent.glob("*.json")}
     assert len(links) >= 4
+
+
+@EACH
+def test_names_are_encoded_in_addresses(path: Path) -> None:
+    """Of what Grafana 10 knows in links, only the value of the cell itself is; ids need it not."""
+    for url in re.findall(r'"url": "([^"]*)"', path.read_text()):
+        for reference in re.findall(r"\$\{[^}]*\}", url):
+            assert reference in {
+                "${__value.raw:percentencode}", "${__data.fields.ID}", "${__url_time_range}",
+                "${datasource:queryparam}", *MONTH_ENDS,
+            }, url  # fmt: skip
+
+
+MONTH_ENDS = {f"${{month_{which}:raw}}" for which in ("0", "1", "2", "3", "next")}
+
+
+@EACH
+def test_months_are_not_shifts_of_the_time_range(path: Path) -> None:
+    """A shift such as 1M/M moves the start of whatever range there is, and a link brings any."""
+    for panel in panels(path):
+        assert not {"timeShift", "timeFrom"} & set(panel), panel["title"]
+    for variable in read(path)["templating"]["list"]:
+        if variable["name"].startswith(("month_", "days_")):
+            # An address, such as a bookmark, must not bring an old month back.
+            assert variable["skipUrlSync"], variable["name"]
+            assert (variable["hide"], variable["refresh"]) == (2, 2)
+
+
+@EACH
+def test_graphs_share_their_crosshair_and_marks(path: Path) -> None:
+    found = read(path)
+    assert found["graphTooltip"] == 1
+    assert [mark["name"] for mark in found["annotations"]["list"]] == ["Restarts", "Prices"]
+
+
+@EACH
+def test_tables_begin_with_what_costs_most(path: Path) -> None:
+    for panel in panels(path):
+        if "Cost, USD" in json.dumps(panel.get("transformations", [])):
+            [by] = panel["options"]["sortBy"]
+            assert (by["displayName"], by["desc"]) == ("Cost, USD", True), panel["title"]
+    [rank] = [one for one in read(path)["templating"]["list"] if one["name"] == "rank"] or [None]
+    assert rank is None or rank["current"]["value"] == "cost"
+    assert (rank is not None) == (path.stem == "usage")
 
 
 @EACH
@@ -207,7 +290,7 @@ def test_every_variable_is_there(path: Path) -> None:
     used = set(VARIABLE.findall(path.read_text()))
     assert {one for one in used if not one.isdigit()} <= known
     # A dropdown that changes nothing misleads.
-    text = json.dumps(read(path)["panels"])
+    text = json.dumps([read(path)["panels"], read(path)["templating"]])
     for variable in read(path)["templating"]["list"]:
         assert re.search(rf"\$\{{?{variable['name']}\b", text) or path.stem == "health", variable[
             "name"
@@ -242,13 +325,14 @@ WORDS = {
     "sum", "count", "max", "topk", "by", "on", "group_left", "and", "or", "bool", "offset", "end", "time",
     "increase", "rate", "anchored", "max_over_time", "min_over_time", "last_over_time", "sum_over_time",
     "timestamp", "histogram_quantile", "label_replace", "sort_desc", "vector", "days_in_month", "le",
-    "__name__", "instance", "exporter", "data_type", "job", "Inf", "lost",
+    "__name__", "instance", "exporter", "data_type", "job", "Inf", "lost", "unless", "min", "year", "month",
+    "day_of_month", "count_values",
 }  # fmt: skip
 EMITTED = {
     series_of(metric, suffix)
     for metric in (
         *telemetry._COUNTERS, *telemetry._GAUGES, names.ACTIVE,
-        names.EXPORT_FAILURES, names.EXPORT_DROPPED,
+        names.EXPORT_FAILURES, names.EXPORT_DROPPED, names.PRICES_MODIFIED,
     )
     for suffix in ("",)
 } | {
@@ -262,7 +346,9 @@ RECORDED = {
     for group in rules.recording(made.Exact())
     for rule in group["rules"]
     for cut in (True, False)
-} | {f"open_webui:threshold:{name}" for name in rules.THRESHOLDS}
+} | {f"open_webui:threshold:{name}" for name in rules.THRESHOLDS} | {
+    BUDGET, DEFAULT_BUDGET, rules.MONTH_START, rules.COST_OF_MONTH,
+}  # fmt: skip
 LABELS = {
     *map(label, (names.USER_ID, names.USER_NAME, names.GROUP_NAME, names.REQUEST_MODEL, names.SOURCE)),
     label(names.TASK), label(names.OPERATION), TOKEN_TYPE, DETAIL, ERROR, ESTIMATED, PROVIDER,
@@ -272,9 +358,14 @@ OURS = {ANYTHING, WHO}
 """Labels that are meant not to be there, and that a query makes."""
 
 
+RANKS = ("cost", "tokens", "requests")
+
+
 def words(expression: str) -> set[str]:
+    if RANK in expression:
+        return set().union(*(words(expression.replace(RANK, one)) for one in RANKS))
     bare = re.sub(r'"(?:[^"\\]|\\.)*"|`[^`]*`', "", expression)
-    bare = re.sub(r"\$\{?\w+(?::\w+)?\}?", "", bare)
+    bare = re.sub(r"\$\{\w+(?::\w+)?\}d?|\$\w+", "", bare)
     return set(re.findall(r"(?<![\w.])[a-zA-Z_:][\w:]*", re.sub(r"\[[^\]]*\]", "", bare)))
 
 
@@ -286,17 +377,20 @@ def test_only_what_is_emitted_is_asked_for(path: Path) -> None:
 
 
 def test_rules_too_use_only_what_is_emitted() -> None:
-    for path, text in rules.files():
+    for path, text in rules.files(Budgets(100, {"research": 250})):
         for expression in re.findall(r"^    expr: (.*)$", text, re.M):
             unknown = words(expression) - WORDS - EMITTED - LABELS - RECORDED - {"1h", "d"}
             assert not unknown, (path, expression)
 
 
-def test_alerts_lead_to_dashboards() -> None:
-    for group in rules.alerts(made.Exact()):
+@pytest.mark.parametrize("reading", [made.Exact(), made.Portable()], ids=lambda r: r.key)
+def test_alerts_lead_to_dashboards(reading: Reading) -> None:
+    """Of the set that reads totals as the rules do."""
+    there = {read(path)["uid"] for path in FILES if path.parent.name == reading.key}
+    for group in rules.alerts(reading):
         for rule in group["rules"]:
             path, _, _ = rule["annotations"]["dashboard"].partition("?")
-            assert path.removeprefix("/d/") in UIDS
+            assert path.removeprefix("/d/") in there
 
 
 def test_what_dashboards_of_records_ask_for_is_recorded() -> None:
@@ -304,13 +398,16 @@ def test_what_dashboards_of_records_ask_for_is_recorded() -> None:
     for path in (path for path in FILES if path.parent.name == "recorded"):
         for expression in expressions(path):
             for span in ("1h", "1d"):
-                asked = set(
-                    re.findall(
-                        r"(?:user|group|model|user_model):open_webui[\w:]+",
-                        expression.replace("$sums", span),
-                    )
-                )
-                assert asked <= made_by_rules
+                for rank in RANKS:
+                    whole = expression.replace("$sums", span).replace(RANK, rank)
+                    asked = re.findall(r"(?:user|group|model|user_model):open_webui[\w:]+", whole)
+                    assert set(asked) <= made_by_rules
+
+
+def reads_anywhere(path: Path) -> bool:
+    """Whether a page reads totals in any PromQL, by the value just before a range."""
+    of_records = path.parent.name == "recorded" and path.stem not in RECORDED_PAGES
+    return of_records or path.parent.name == "portable"
 
 
 @EACH
@@ -322,7 +419,7 @@ def test_no_counter_is_read_but_over_a_range(path: Path) -> None:
                 rf"{name}(?:\{{[^}}]*(?:\}}:[^}}]*)*\}})?(.)",
                 re.sub(r"\$\{(\w+)(?::\w+)?\}", r"<\1>", expression),
             ):
-                assert after == "[" or path.parent.name == "portable", expression
+                assert after == "[" or reads_anywhere(path), expression
 
 
 def test_every_question_is_one() -> None:

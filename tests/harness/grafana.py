@@ -7,11 +7,13 @@ replace a Grafana, which could not be had; it lets every query be asked as a Gra
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from harness.programs import Prometheus
 
@@ -93,7 +95,9 @@ class View:
             current = variable["query"]
         elif kind == "query" and not variable.get("includeAll"):
             current = next((one.value for one in self.options[name]), "")
-        value = self.choices.get(name, current)
+        # What is left out of addresses is never taken from one.
+        given = {} if variable.get("skipUrlSync") else self.choices
+        value = given.get(name, current)
         self._values[name] = value if isinstance(value, str) else list(value or ())
 
     def _ask_for_options(self, variable: dict[str, Any]) -> list[Option]:
@@ -102,11 +106,13 @@ class View:
         assert inner, query
         pattern = re.compile(variable["regex"].strip("/").replace("(?<", "(?P<"))
         found: dict[str, Option] = {}
-        for labels, _ in self.prometheus.query(inner[1], at=self.until):
+        # Grafana asks for options at the whole second in which the range ends, or that after it.
+        at = math.ceil(self.until)
+        for labels, number in self.prometheus.query(inner[1], at=at):
             told = ",".join(f'{name}="{value}"' for name, value in labels.items())
-            match = pattern.search(f"{{{told}}} 1 1700000000000")
+            match = pattern.search(f"{{{told}}} {number:.15g} {at * 1000}")
             assert match, (told, variable["regex"])
-            groups = match.groupdict()
+            groups = match.groupdict() or {"text": match[1]}
             value = groups.get("value") or groups["text"]
             found.setdefault(value, Option(groups["text"] or value, value))
         return sorted(found.values(), key=lambda one: one.text.casefold())
@@ -144,7 +150,37 @@ class View:
             return escaped[0] if len(escaped) == 1 else f"({'|'.join(escaped)})"
         if form in ("raw", ""):
             return ",".join(chosen)
+        if form == "text":
+            return ",".join(one.text for one in self.options[name] if one.value in chosen)
         raise AssertionError(f"format {form} is not known here")
+
+    # Links of cells
+
+    def addresses(self, panel: str, heading: str, cell: str, **fields: str) -> list[str]:
+        """Where the links of a cell lead.
+
+        Args:
+            panel: The title of a table.
+            heading: Of the column.
+            cell: What the cell says.
+            fields: What the other cells of the row say, by heading.
+        """
+        overrides = self.panel(panel)["fieldConfig"]["overrides"]
+        [links] = [
+            one["value"]
+            for override in overrides
+            for one in override["properties"]
+            if (override["matcher"]["options"], one["id"]) == (heading, "links")
+        ]
+        return [self._address(link["url"], cell, fields) for link in links]
+
+    def _address(self, url: str, cell: str, fields: Mapping[str, str]) -> str:
+        url = url.replace("${__value.raw:percentencode}", quote(cell, safe=""))
+        for heading, value in fields.items():
+            url = url.replace(f"${{__data.fields.{heading}}}", value)
+        url = url.replace("${datasource:queryparam}", "var-datasource=default")
+        times = f"from={self.since * 1000:.0f}&to={self.until * 1000:.0f}"
+        return self.replaced(url.replace("${__url_time_range}", times))
 
     # Panels
 

@@ -53,10 +53,13 @@ EMPTY = {
     "Calls on unknown paths",  # the table: there were none
     "Change against the period before",  # not with every choice
     "Who uses how much?",  # its change, likewise
-    "Cost of each day against the budget, USD",  # there was no whole day
+    "Cost of each day by group, USD",  # there was no whole day
+    "Over time: ${rank:text} by model", "Over time: ${rank:text} by group",  # few enough: no others
     "Failed calls by error", "Failed calls by model and error", "Errors",  # not with every choice
 }  # fmt: skip
-EMPTY_SHIFTED = ("Last month", "The month before last", "Three months ago")
+BEFORE = ("${month_1:text}", "${month_2:text}", "${month_3:text}")
+"""How titles of what was before this month begin."""
+BUDGET = 100  # of each group: the default
 
 
 @dataclass
@@ -68,6 +71,7 @@ class Day:
     later: list[ServedCall]
     start: float
     middle: float
+    prices_changed: float
 
     @property
     def end(self) -> float:
@@ -106,7 +110,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
         later = calls_of(stack, LATER, automation=True)[len(earlier) :]
         # The range ends after all that is counted, so it begins as long before the middle.
         start = min(start, (2 * middle - time.time() - 5) // 1)
-        yield Day(stack, earlier, later, start, middle)
+        yield Day(stack, earlier, later, start, middle, prices.stat().st_mtime)
 
 
 def calls_of(
@@ -258,18 +262,52 @@ def test_usage_equals_the_providers_log(day: Day, choice: Choice, which: str) ->
     assert value(view, "Active users") == len({call.user_id for call in calls})
     by_api = [call for call in calls if source_of(call) == "api"]
     assert value(view, "Through the API") == pytest.approx(len(by_api) / len(calls))
-    tokens = lambda call: AMOUNTS["Tokens in"](call) + AMOUNTS["Tokens out"](call)  # noqa: E731
-    world = day.stack.server.world
+
+
+RANKS: Mapping[str, Callable[[ServedCall], float]] = {
+    "cost": AMOUNTS["Cost, USD"],
+    "tokens": lambda call: AMOUNTS["Tokens in"](call) + AMOUNTS["Tokens out"](call),
+    "requests": AMOUNTS["Requests"],
+}
+
+
+@pytest.mark.parametrize("which", SETS)
+@pytest.mark.parametrize("rank", RANKS)
+@pytest.mark.parametrize("choice", CHOICES.values(), ids=CHOICES)
+def test_rankings_equal_the_providers_log(day: Day, choice: Choice, rank: str, which: str) -> None:
+    world, keep = day.stack.server.world, choice.keeps(day.stack)
+    calls = [call for call in (*day.earlier, *day.later) if keep(call)]
+    view = day.view("usage", which, rank=rank, **choice.values(day.stack))
     for title, label, key in (
-        ("Top users by tokens", "who", lambda c: world.user_with_id(c.user_id).name),
-        ("Top models by tokens", "gen_ai_request_model", lambda c: c.model),
-        ("What for? Tokens by task", "open_webui_task", lambda c: c.task),
-        ("From where? Tokens by source", "open_webui_source", source_of),
+        ("Top users by ${rank:text}", "who", lambda c: world.user_with_id(c.user_id).name),
+        ("Top models by ${rank:text}", "gen_ai_request_model", lambda c: c.model),
+        ("What for? ${rank:text} by task", "open_webui_task", lambda c: c.task),
+        ("From where? ${rank:text} by source", "open_webui_source", source_of),
     ):
         [answer] = view.answers(title)
         told = {(row[label],): number for row, number in answer}
-        assert told == summed(calls, tokens, key), title
+        assert told == summed(calls, RANKS[rank], key), title
         assert [number for _, number in answer] == sorted(told.values(), reverse=True)
+    of_call = choice.keeps(day.stack, people=False)
+    counted = [
+        (group, call)
+        for call in filter(of_call, (*day.earlier, *day.later))
+        for group in groups_of(world.user_with_id(call.user_id))
+        if not choice.group or group in choice.group
+    ]
+    [answer] = view.answers("Top groups by ${rank:text}")
+    told = {(row["open_webui_group_name"],): number for row, number in answer}
+    assert told == summed(counted, lambda pair: RANKS[rank](pair[1]), lambda pair: pair[0])
+
+
+def test_cost_is_what_is_ranked_by_first(day: Day) -> None:
+    """Who costs us most through the API? Two clicks: Source, API."""
+    view = day.view("usage", source="api")
+    calls = [call for call in (*day.earlier, *day.later) if source_of(call) == "api"]
+    costs = summed(calls, cost_of, lambda call: call.user_id)
+    [answer] = view.answers("Top users by ${rank:text}")
+    assert {(row["user_id"],): number for row, number in answer} == costs
+    assert view.replaced("Top users by ${rank:text}") == "Top users by cost in USD"
 
 
 @pytest.mark.parametrize("which", SETS)
@@ -291,16 +329,23 @@ def people(calls: list[ServedCall]) -> int:
 def test_bars_over_time_add_up_to_the_total(day: Day, which: str) -> None:
     """Each bar counts what came in its step, and no call falls between two of them."""
     view = day.view("usage", which)
-    for title, amount in (("Requests by source", "Requests"), ("Cost by source, USD", "Cost, USD")):
-        [target] = view.panel(title)["targets"]
+    model, tokens = (lambda call: call.model), RANKS["tokens"]
+    for title, label, amount, key in (
+        ("Requests by source", "open_webui_source", AMOUNTS["Requests"], source_of),
+        ("Cost by source, USD", "open_webui_source", cost_of, source_of),
+        ("Tokens by source", "open_webui_source", tokens, source_of),
+        ("Over time: ${rank:text} by model", "gen_ai_request_model", cost_of, model),
+    ):
+        target, *_ = view.panel(title)["targets"]
         # The range is cut to whole steps: make it large enough that nothing is cut off.
         wide = View(view.path, view.prometheus, view.since - 600, view.until + 600)
         bars = {
-            labels["open_webui_source"]: sum(v for _, v in points)
+            labels[label]: total
             for labels, points in wide.graph(target)
+            if (total := sum(v for _, v in points))
         }
         calls = [*day.earlier, *day.later]
-        assert bars == {k[0]: v for k, v in summed(calls, AMOUNTS[amount], source_of).items()}
+        assert bars == {k[0]: v for k, v in summed(calls, amount, key).items()}, title
 
 
 @pytest.mark.parametrize("which", SETS)
@@ -373,13 +418,16 @@ def test_the_latest_calls_of_a_user_are_theirs(day: Day) -> None:
     assert len(traces) == len(calls)
 
 
+TOTALS = ("Cost, USD", "Requests", "Tokens in", "Tokens out")
+
+
 @pytest.mark.parametrize("which", SETS)
 @pytest.mark.parametrize("choice", CHOICES.values(), ids=CHOICES)
 def test_groups_equal_the_providers_log(day: Day, choice: Choice, which: str) -> None:
     world = day.stack.server.world
     keep = choice.keeps(day.stack, people=False)
     calls = [call for call in (*day.earlier, *day.later) if keep(call)]
-    view = day.view("groups", which, **choice.values(day.stack), budget="0.001")
+    view = day.view("groups", which, **choice.values(day.stack))
     counted: list[Any] = [
         (group, call)
         for call in calls
@@ -389,19 +437,24 @@ def test_groups_equal_the_providers_log(day: Day, choice: Choice, which: str) ->
     for heading, amount in AMOUNTS.items():
         of = lambda pair, amount=amount: amount(pair[1])  # noqa: E731
         group, model = (lambda pair: pair[0]), (lambda pair: pair[1].model)
-        told = column(view, "By group", heading, "open_webui_group_name")
-        assert told == summed(counted, of, group), heading
-        by_model = column(
-            view, "By group and model", heading, "open_webui_group_name", "gen_ai_request_model"
-        )
-        assert by_model == summed(counted, of, group, model), heading
-    of_budget = column(view, "By group", "Of budget", "open_webui_group_name")
-    assert of_budget == summed(counted, lambda pair: cost_of(pair[1]) / 0.001, lambda pair: pair[0])
-    for title, name in (
-        ("True total: requests", "Requests"), ("True total: tokens in", "Tokens in"),
-        ("True total: tokens out", "Tokens out"), ("True total: cost, USD", "Cost, USD"),
-    ):  # fmt: skip
-        assert value(view, title) == pytest.approx(sum(map(AMOUNTS[name], calls)), abs=1e-9)
+        # All of it was in this month.
+        for title in ("By group", "${month_0:text}, by group"):
+            told = column(view, title, heading, "open_webui_group_name")
+            assert told == summed(counted, of, group), (title, heading)
+        for title in ("By group and model", "${month_0:text}, by group and model"):
+            told = column(view, title, heading, "open_webui_group_name", "gen_ai_request_model")
+            assert told == summed(counted, of, group, model), (title, heading)
+    this_month, by = "${month_0:text}, by group", "open_webui_group_name"
+    wait_for(lambda: day.stack.prometheus.query("open_webui:budget:default_usd_per_month"))
+    costs = summed(counted, lambda pair: cost_of(pair[1]), lambda pair: pair[0])
+    assert column(view, this_month, "Budget, USD", by) == dict.fromkeys(costs, BUDGET)
+    shares = {key: pytest.approx(cost.expected / BUDGET) for key, cost in costs.items()}
+    assert column(view, this_month, "Used", by) == shares
+    left = {key: pytest.approx(BUDGET - cost.expected) for key, cost in costs.items()}
+    assert column(view, this_month, "Left, USD", by) == left
+    expected = [pytest.approx(sum(map(AMOUNTS[name], calls)), abs=1e-9) for name in TOTALS]
+    for title in ("True total", "${month_0:text}: true total"):
+        assert [answer[0][1] for answer in view.answers(title)] == expected
 
 
 @pytest.mark.parametrize("which", SETS)
@@ -413,6 +466,7 @@ def test_models_equal_the_providers_log(day: Day, which: str) -> None:
     assert column(view, table, "Requests", label) == summed(calls, lambda _: 1, model)
     failed = lambda c: (c.status >= 400) / requests[c.model]  # noqa: E731
     assert column(view, table, "Failed", label) == summed(calls, failed, model)
+    assert column(view, table, "Cost, USD", label) == summed(calls, cost_of, model)
     cost = lambda c: 1000 * cost_of(c) / requests[c.model]  # noqa: E731
     assert column(view, table, "USD per 1,000 calls", label) == summed(calls, cost, model)
     given = Counter[str]()
@@ -489,7 +543,7 @@ def test_every_target_answers(day: Day, path: Path, choice: Choice) -> None:
     silent = [
         panel["title"]
         for panel in view.panels()
-        if not all(view.answers(panel)) and not panel["title"].startswith(EMPTY_SHIFTED)
+        if not all(view.answers(panel)) and not panel["title"].startswith(BEFORE)
     ]
     if choice == Choice() and path.parent.name != "recorded":  # an hour takes an hour
         assert set(silent) <= EMPTY
@@ -506,3 +560,10 @@ def test_the_health_page_says_that_all_is_well(day: Day) -> None:
     assert value(view, "Folded calls") == 0
     assert value(view, "Lost on the way out") == 0
     assert ALL not in json.dumps(view.json["panels"])
+
+
+def test_the_price_file_is_marked_where_it_was_changed(day: Day) -> None:
+    view = day.view("usage")
+    [marks] = [one for one in view.json["annotations"]["list"] if one["name"] == "Prices"]
+    told = {value for _, points in view.graph(marks, 100) for _, value in points}
+    assert told == {pytest.approx(day.prices_changed * 1000, abs=1)}

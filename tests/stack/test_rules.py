@@ -26,6 +26,9 @@ DURATION = 'gen_ai_client_operation_duration_seconds_bucket{gen_ai_request_model
 COMING = DURATION.replace("operation", "inference")
 OK = f'{REQUESTS}"chat"}}'
 DAYS = 25 * 60
+COST_OF_MONTH = 'open_webui:month:group_cost_usd{open_webui_group_name="R&D"}'
+OWN_BUDGET = 'open_webui:budget:usd_per_month{open_webui_group_name="R&D"}'
+DEFAULT_BUDGET = "open_webui:budget:default_usd_per_month"
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,12 @@ ALERTS = {
         {COST: f"0+0.1x{DAYS}"}, {COST: f"0+0.01x{DAYS}"},
         "Models cost 144.00 USD in 24 hours", at="25h", every="1h",
     ),
+    "OpenWebUIBudget": Row(
+        {COST_OF_MONTH: "0+1x60", OWN_BUDGET: "40x60", DEFAULT_BUDGET: "1000x60"},
+        # Its own budget counts, not that of the others.
+        {COST_OF_MONTH: "0+1x60", OWN_BUDGET: "100x60", DEFAULT_BUDGET: "1x60"},
+        "R&D has used 100% of its budget", labels={"open_webui_group_name": "R&D"},
+    ),
     "OpenWebUIUserTokens": Row(
         {of_hours("tokens"): week(10_000, 100_000)},
         # As much as ever, though it is much.
@@ -215,6 +224,12 @@ def rendered(path: Path, name: str, row: Row) -> str:
     return str(told.value).partition("got:")[2]
 
 
+LINKED = {
+    "{{ $labels.user_id }}": "u1",
+    "{{ $labels.open_webui_group_name | urlquery }}": "R%26D",
+}
+
+
 @pytest.mark.parametrize("name", ALERTS)
 def test_an_alert_says_what_it_is_about(tmp_path: Path, name: str) -> None:
     row = ALERTS[name]
@@ -225,7 +240,9 @@ def test_an_alert_says_what_it_is_about(tmp_path: Path, name: str) -> None:
     for label, value in row.labels.items():
         assert f'{label}="{value}"' in text
     page = rule_of(DIRECTORIES[0], name)["annotations"]["dashboard"]
-    assert f'dashboard="{page.replace("{{ $labels.user_id }}", "u1")}"' in text
+    for template, value in LINKED.items():
+        page = page.replace(template, value)
+    assert f'dashboard="{page}"' in text
 
 
 @pytest.mark.parametrize("name", ["OpenWebUIUserTokens", "OpenWebUIUserSpend"])
@@ -284,3 +301,58 @@ def test_days_are_the_sum_of_their_hours(tmp_path: Path, rules: Path) -> None:
         "promql_expr_test": [{**total, "exp_samples": [{"labels": labels, "value": 300 + 7 + 69}]}],
     }
     check(tmp_path / "test.yml", "1d", [path], test)
+
+
+BUDGETS = {
+    "its own": ({OWN_BUDGET: "40x60"}, True),
+    "the default": ({DEFAULT_BUDGET: "40x60"}, True),
+    "enough": ({DEFAULT_BUDGET: "1000x60"}, False),
+    "none": ({}, False),
+    "that of another": ({OWN_BUDGET.replace("R&D", "other"): "1x60"}, False),
+}
+
+
+@pytest.mark.parametrize("rules", DIRECTORIES, ids=lambda p: p.name)
+@pytest.mark.parametrize(("budgets", "fires"), BUDGETS.values(), ids=BUDGETS)
+def test_a_group_is_held_to_its_budget(
+    tmp_path: Path, budgets: Mapping[str, str], fires: bool, rules: Path
+) -> None:
+    row = Row({COST_OF_MONTH: "0+1x60", **budgets}, {}, "")
+    expected = {"OpenWebUIBudget"} if fires else set[str]()
+    check(
+        tmp_path / "t.yml", row.every, [rules / "alerts.yml"], unit_test(row, row.fires, expected)
+    )
+
+
+@pytest.mark.parametrize("rules", DIRECTORIES, ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    ("day", "cost"),
+    # Time begins with January 1970: 31 days, then 28. A dollar in each hour, stamped at 30 minutes past.
+    [(0.25, 6), (10, 240), (31, 744), (31.25, 6), (40, 216), (59, 672), (59.25, 6), (90, 744)],
+)
+def test_a_month_costs_what_its_hours_cost(
+    tmp_path: Path, day: float, cost: float, rules: Path
+) -> None:
+    [_, month] = yaml.safe_load((rules / "budgets.yml").read_text())["groups"]
+    path = tmp_path / "budgets.yml"
+    # As often as these leaps of time are long.
+    path.write_text(yaml.safe_dump({"groups": [{**month, "interval": "6h"}]}))
+    labels = '{open_webui_group_name="g", open_webui_task="chat"}'
+    halves = int(day * 48)
+    test = {
+        "interval": "30m",
+        "input_series": [
+            {
+                "series": f"group:open_webui_group_cost:increase1h{labels}",
+                "values": " ".join(["_ 1"] * (halves // 2 + 1)),
+            }
+        ],
+        "promql_expr_test": [
+            {
+                "expr": "sum by (open_webui_group_name) (open_webui:month:group_cost_usd)",
+                "eval_time": f"{halves * 30}m",
+                "exp_samples": [{"labels": '{open_webui_group_name="g"}', "value": cost}],
+            }
+        ],
+    }
+    check(tmp_path / "t.yml", "6h", [path], test)
