@@ -15,7 +15,7 @@ RUN pip install --no-cache-dir --prefix /tmp/prefix "/tmp/package${EXTRAS}" \
         /autoinstrumentation/opentelemetry/instrumentation/ \
     && chmod -R go+rX /autoinstrumentation
 
-FROM busybox:1.37 AS operator
+FROM busybox:1.38 AS operator
 COPY --from=lacking /autoinstrumentation /autoinstrumentation
 USER 1000:1000
 

@@ -85,7 +85,7 @@ pictures: ## Draw the dashboards with Grafana's own components, from the data of
 tools: ## Build the collector, Prometheus and Jaeger from source, as far as they are missing
 	@$(PYTHON) dev/tools.py
 
-stack: tools ## The whole pipeline from local programs, with traffic (TRAFFIC=0: silent), until Ctrl-C
+stack: tools ## The whole pipeline from local programs with traffic (TRAFFIC=0: silent), and a page of dashboards (Node 20), until Ctrl-C
 	@$(PYTHON) dev/setup.py pins
 	@PYTHONPATH=tests:. exec $(PINS)/python -m demo.stack
 
