@@ -24,7 +24,7 @@ from opentelemetry.trace import (
 
 from opentelemetry import _logs, metrics, trace
 
-from . import client_metrics, exporting, folding, forking, names, readers
+from . import client_metrics, exporting, folding, forking, handing, names, readers
 from .bounds import text_or_none
 from .call import ModelCall
 from .caller import Caller
@@ -100,12 +100,6 @@ class Telemetry:
         self._tracer_provider = tracer_provider
         self._meter_provider = meter_provider
         self._logger_provider = logger_provider
-        self._tracer = trace.get_tracer(
-            names.SCOPE, __version__, tracer_provider, schema_url=names.SCHEMA_URL
-        )
-        self._logger = _logs.get_logger(
-            names.SCOPE, __version__, logger_provider, schema_url=names.SCHEMA_URL
-        )
         meter = metrics.get_meter(
             names.SCOPE, __version__, meter_provider, schema_url=names.SCHEMA_URL
         )
@@ -144,10 +138,10 @@ class Telemetry:
         """Start the span of a call to a model."""
         call.attributes = _request_attributes(call)
         try:
-            return self._tracer.start_span(
+            return self._spans.start(
                 f"{call.asked.operation} {call.asked.model}",
+                call.attributes,
                 kind=SpanKind.INTERNAL if call.asked.provider == PIPE else SpanKind.CLIENT,
-                attributes=call.attributes,
                 **placed(),
             )
         except Exception:
@@ -159,7 +153,7 @@ class Telemetry:
         """Start a user's turn in a chat."""
         attributes = _caller_attributes(caller)
         agent = attributes[names.MODEL_ID]
-        span = self._tracer.start_span(
+        span = self._spans.tracer.start_span(
             f"{names.INVOKE_AGENT} {agent}",
             attributes={
                 names.OPERATION: names.INVOKE_AGENT,
@@ -189,7 +183,7 @@ class Telemetry:
         for key, value in ((names.TOOL_CALL_ID, call_id), (names.CONVERSATION_ID, chat_id)):
             if (known := text_or_none(value)) is not None:
                 attributes[key] = known
-        span = self._tracer.start_span(
+        span = self._spans.tracer.start_span(
             f"{names.EXECUTE_TOOL} {measured[names.TOOL_NAME]}", attributes=attributes, **placed()
         )
         return Work(span, self._measuring(self._tools, measured))
@@ -230,7 +224,7 @@ class Telemetry:
 
     @guarded
     def _end_span(self, call: ModelCall, outcome: Attributes) -> None:
-        call.span.set_attributes(outcome)
+        handing.set_attributes(call.span, outcome)
         if call.error is not None:
             call.span.set_status(Status(StatusCode.ERROR))
         call.span.end()
@@ -282,20 +276,34 @@ class Telemetry:
 
     @guarded
     def _emit(self, call: ModelCall, outcome: Attributes, context: Context) -> None:
-        self._logger.emit(
-            timestamp=time.time_ns(),
-            context=context,
-            severity_number=SeverityNumber.INFO,
-            event_name=names.USAGE_EVENT,
-            attributes={
+        self._events.emit(
+            {
                 names.CALL_DURATION: call.duration,
                 names.CALL_STATUS: "ok" if call.error is None else "error",
                 **call.attributes,
                 **outcome,
             },
+            timestamp=time.time_ns(),
+            context=context,
+            severity_number=SeverityNumber.INFO,
+            event_name=names.USAGE_EVENT,
         )
 
     # Instruments
+
+    def _create_spans(self) -> handing.Spans:
+        return handing.Spans(
+            trace.get_tracer(
+                names.SCOPE, __version__, self._tracer_provider, schema_url=names.SCHEMA_URL
+            )
+        )
+
+    def _create_events(self) -> handing.Events:
+        return handing.Events(
+            _logs.get_logger(
+                names.SCOPE, __version__, self._logger_provider, schema_url=names.SCHEMA_URL
+            )
+        )
 
     def _show_state(self) -> None:
         """Export something always, so that its absence tells that telemetry is cut off."""
@@ -375,6 +383,9 @@ class Telemetry:
         self._watch()
         self.exports.reopen()
         self._silent = False
+        # The SDK's own, where there were but stand-ins.
+        self._spans = self._create_spans()
+        self._events = self._create_events()
         if hasattr(provider, "force_flush"):
             self._tuned_to = provider
             # The SDK shuts its providers down at exit, and what is registered last runs first.

@@ -1,0 +1,171 @@
+"""Attributes reach the SDK as by its public ways, and whoever may look at them sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from opentelemetry._logs import NoOpLogger
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.context import Context
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider, sampling
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import NoOpTracer
+
+from opentelemetry.instrumentation.open_webui import handing
+
+START: dict[str, Any] = {"model": "m", "stream": True, "groups": ("a", "b")}
+END: dict[str, Any] = {"tokens": 9, "cost": 0.5, "model": "n"}
+
+
+class Looking(sampling.Sampler):
+    """Samples, and remembers the attributes that it was shown."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def should_sample(
+        self, parent_context: Any, trace_id: int, name: str, kind: Any = None,
+        attributes: Any = None, links: Any = None, *_: Any,
+    ) -> sampling.SamplingResult:  # fmt: skip
+        self.seen.append(dict(attributes or {}))
+        return sampling.SamplingResult(sampling.Decision.RECORD_AND_SAMPLE, attributes)
+
+    def get_description(self) -> str:
+        return "looking"
+
+
+class Reading(SpanProcessor):
+    """Remembers the attributes that spans start with."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def on_start(self, span: Any, parent_context: Context | None = None) -> None:
+        self.seen.append(dict(span.attributes))
+
+
+def spans(**options: Any) -> tuple[handing.Spans, TracerProvider, InMemorySpanExporter]:
+    provider, exporter = TracerProvider(**options), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return handing.Spans(provider.get_tracer("t")), provider, exporter
+
+
+def one(started: handing.Spans, exporter: InMemorySpanExporter) -> dict[str, Any]:
+    span = started.start("s", START)
+    handing.set_attributes(span, END)
+    span.end()
+    return dict(exporter.get_finished_spans()[-1].attributes or {})
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        sampling.ALWAYS_ON,
+        sampling.DEFAULT_ON,
+        sampling.TraceIdRatioBased(1.0),
+        sampling.ParentBasedTraceIdRatio(1.0),
+        sampling.ParentBased(Looking()),
+        Looking(),
+    ],
+)
+def test_a_span_has_all_attributes(sampler: sampling.Sampler) -> None:
+    started, _, exporter = spans(sampler=sampler)
+    assert one(started, exporter) == {**START, **END}
+
+
+def test_the_sdk_cleans_none_of_them_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    (started, _, exporter), (sent, records) = spans(), events()
+    for method in ("__setitem__", "_set_items"):  # of one SDK, and of a newer one
+        monkeypatch.setattr(
+            BoundedAttributes, method, lambda *_: pytest.fail("cleaned"), raising=False
+        )
+    assert one(started, exporter) == {**START, **END}
+    sent.emit(dict(START), timestamp=5)
+    assert emitted(records).log_record.attributes == START
+
+
+@pytest.mark.parametrize("nest", [lambda sampler: sampler, sampling.ParentBased])
+def test_a_sampler_that_looks_sees_those_of_the_start(nest: Callable[[Any], Any]) -> None:
+    looking = Looking()
+    started, _, _ = spans(sampler=nest(looking))
+    started.start("s", START)
+    assert looking.seen == [START]
+
+
+def test_a_processor_that_looks_sees_those_of_the_start_though_it_came_later() -> None:
+    started, provider, exporter = spans()
+    one(started, exporter)
+    reading = Reading()
+    provider.add_span_processor(reading)
+    started.start("s", START)
+    assert reading.seen == [START]
+
+
+def test_limits_of_spans_hold() -> None:
+    started, _, exporter = spans(span_limits=SpanLimits(max_attribute_length=1))
+    assert one(started, exporter)["groups"] == ("a", "b")
+    started, _, exporter = spans(span_limits=SpanLimits(max_span_attributes=2))
+    assert len(one(started, exporter)) == 2
+
+
+def test_an_ended_span_takes_nothing() -> None:
+    started, _, _ = spans()
+    ended: Any = started.start("s", START)
+    ended.end()
+    handing.set_attributes(ended, END)
+    assert dict(ended.attributes) == START
+
+
+def test_an_unsampled_span_takes_nothing() -> None:
+    started, _, exporter = spans(sampler=sampling.ALWAYS_OFF)
+    handing.set_attributes(started.start("s", START), END)
+    assert not exporter.get_finished_spans()
+    handing.set_attributes(handing.Spans(NoOpTracer()).start("s", START), END)
+
+
+def events() -> tuple[handing.Events, InMemoryLogRecordExporter]:
+    provider, exporter = LoggerProvider(), InMemoryLogRecordExporter()
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    return handing.Events(provider.get_logger("l")), exporter
+
+
+def emitted(exporter: InMemoryLogRecordExporter) -> Any:
+    return exporter.get_finished_logs()[-1]
+
+
+def test_an_event_is_as_by_the_public_way() -> None:
+    sent, exporter = events()
+    fields: dict[str, Any] = {"timestamp": 5, "event_name": "e", "observed_timestamp": 6}
+    sent.emit(dict(START), **fields)
+    ours = emitted(exporter)
+    assert sent._limits is not None
+    sent._logger.emit(attributes=START, **fields)
+    theirs = emitted(exporter)
+    assert ours.to_json() == theirs.to_json()
+    assert ours.log_record.attributes == dict(theirs.log_record.attributes)
+    assert ours.dropped_attributes == 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "length"),
+    [("OTEL_ATTRIBUTE_COUNT_LIMIT", "2", 2), ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "0", 3)],
+)
+@pytest.mark.filterwarnings("ignore:Log record attributes were dropped")
+def test_limits_of_events_hold(
+    variable: str, value: str, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    sent, exporter = events()
+    sent.emit(dict(START), timestamp=5, event_name="e")
+    attributes = emitted(exporter).log_record.attributes
+    assert len(attributes) == length
+    assert attributes.get("model", "") == ""
+
+
+def test_a_logger_that_is_not_the_sdks_is_given_the_same() -> None:
+    handing.Events(NoOpLogger("l")).emit(dict(START), timestamp=5)
