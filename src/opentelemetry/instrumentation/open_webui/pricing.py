@@ -84,12 +84,11 @@ LISTED: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """In which amounts of the list each unit counts; it counts requests by itself."""
 _NOTHING: Final = {name: 0 for names in LISTED.values() for name in names}
-_PLAIN_AMOUNTS: Final = frozenset((
-    "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens",
-    "cache_write_5m_tokens", "output_reasoning_tokens",
-))  # fmt: skip
 _PLAIN_RATES: Final = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok")
 _MILLION: Final = 1_000_000
+# Answers and prices that are remembered: there are few models, but users may name any.
+_MOST_KNOWN: Final = 1_000
+_rates: dict[int, tuple[Any, _PlainRates | None]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +117,11 @@ class Bill:
     """The speed that the provider says it served at."""
     told: Units = field(default_factory=dict)
     """What the provider says of units beside those."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but tokens was used, none of which is of a kind of its own."""
+        return not (self.told or self.pages or self.seconds or self.characters)
 
     def amounts(self) -> dict[str, float]:
         """Return how much of each unit was used; what nobody knows is missing."""
@@ -226,7 +230,7 @@ def _listed(amounts: Units) -> dict[str, float]:
     return sums
 
 
-@functools.lru_cache(maxsize=1000)
+@functools.lru_cache(maxsize=_MOST_KNOWN)
 def _find(answered: str | None, model: str, provider: str, url: str) -> tuple[Any, Any] | None:
     """Return the provider and the model in the list, by the best name for which there is one."""
     from genai_prices.data_snapshot import get_snapshot  # It takes a moment to import, see `load`.
@@ -251,15 +255,16 @@ def _find(answered: str | None, model: str, provider: str, url: str) -> tuple[An
 
 def of_model(bill: Bill, provider: Any, model: Any) -> Decimal | None:
     """Return a cost by the price of a model in the list; ``None`` if it has none for this."""
-    sums = _listed(bill.amounts())
-    # Nothing was used, or nobody knows how much.
-    if not any(sums.values()):
-        return None
     now, context = datetime.now(tz=UTC), _context(bill, model)
     price = model.get_prices(now, context)
-    total = None if context else _by_plain_rates(price, sums)
+    rates = None if context or not bill.is_plain else _plain_rates(price)
+    if rates is not None:
+        total = rates.cost(bill.usage)
+    else:
+        total = _by_genai_prices(_listed(bill.amounts()), provider, model, now, context)
+    # Nothing was used, or nobody knows how much.
     if total is None:
-        total = _by_genai_prices(sums, provider, model, now, context)
+        return None
     # Nothing of what was used may have a price, and zero is only for what is free.
     return total if total or _is_free(price) else None
 
@@ -274,9 +279,11 @@ def _context(bill: Bill, model: Any) -> dict[str, str]:
 
 def _by_genai_prices(
     sums: dict[str, float], provider: Any, model: Any, now: datetime, context: dict[str, str]
-) -> Decimal:
+) -> Decimal | None:
     from genai_prices import Usage
 
+    if not any(sums.values()):
+        return None
     total: Decimal = model.calc_price(
         # Of a mapping it would look for each of its units.
         Usage(**sums),
@@ -287,26 +294,52 @@ def _by_genai_prices(
     return total
 
 
-def _by_plain_rates(price: Any, sums: dict[str, float]) -> Decimal | None:
-    """Return what genai-prices would, where that is but tokens times rates; ``None`` elsewhere.
+@dataclass(frozen=True, slots=True)
+class _PlainRates:
+    """A price that is but USD for a million tokens of each kind, as nearly every one is.
 
-    It takes far longer, and nearly every call is of this kind. A test compares both on every model.
+    The list would take far longer over it. A test compares both on every model.
     """
-    if any(amount and name not in _PLAIN_AMOUNTS for name, amount in sums.items()):
-        return None
+
+    input: Decimal
+    output: Decimal
+    read: Decimal | None
+    written: Decimal | None
+
+    def cost(self, usage: Usage) -> Decimal | None:
+        """Return what tokens cost; ``None`` if there were none."""
+        read, written = usage.cache_read or 0, usage.cache_creation or 0
+        given = max(usage.input or 0, read + written)
+        made = max(usage.output or 0, usage.reasoning or 0)
+        if not given and not made:
+            return None
+        total = self.output * made
+        if self.read is not None:
+            given -= read
+            total += self.read * read
+        if self.written is not None:
+            given -= written
+            total += self.written * written
+        return (total + self.input * given) / _MILLION
+
+
+def _plain_rates(price: Any) -> _PlainRates | None:
+    """Return the rates of a price; ``None`` if it is more than plain ones."""
+    known = _rates.get(id(price))
+    # The price is kept, so that no other one can have its address.
+    if known is None or known[0] is not price:
+        if len(_rates) >= _MOST_KNOWN:
+            _rates.clear()
+        known = _rates[id(price)] = (price, _read_rates(price))
+    return known[1]
+
+
+def _read_rates(price: Any) -> _PlainRates | None:
     rates = vars(price)
-    given, made, read, written = map(rates.get, _PLAIN_RATES)
     if any(map(_is_no_plain_rate, rates, rates.values())):
         return None
-    left, total = sums["input_tokens"], Decimal(0)
-    for amount, rate in (
-        (sums["cache_read_tokens"], read), (sums["cache_write_tokens"], written),
-    ):  # fmt: skip
-        if rate is not None:
-            left -= amount
-            total += rate * _exact(amount)
-    total += (given or 0) * _exact(left) + (made or 0) * _exact(sums["output_tokens"])
-    return total / _MILLION
+    given, made, read, written = map(rates.get, _PLAIN_RATES)
+    return _PlainRates(given or Decimal(0), made or Decimal(0), read, written)
 
 
 def _is_no_plain_rate(key: str, rate: object) -> bool:
@@ -316,10 +349,6 @@ def _is_no_plain_rate(key: str, rate: object) -> bool:
         return type(rate) is not Decimal
     # Searches and the like cost nothing where there were none.
     return key.endswith("_mtok") or key.startswith("requests")
-
-
-def _exact(amount: float) -> Decimal:
-    return Decimal(repr(amount))
 
 
 def _is_free(price: object) -> bool:
