@@ -67,7 +67,7 @@ demo: ## Watch a real Open WebUI report a small day of traffic (ONCE=1: print, c
 	@$(PYTHON) dev/setup.py pins
 	@PYTHONPATH=tests:. $(PINS)/python -m demo $(if $(ONCE),--once) $(if $(PROVIDER_URL),--provider-url $(PROVIDER_URL)) $(foreach model,$(MODEL),--model $(model))
 
-# The links of the page that an index shows, and all that is in the wheel and the sdist.
+# Checked are all files of both, and how an index shows README: its links lead to the repository.
 dist: ## Build the wheel and the sdist into dist/, and check them: what a release uploads
 	@$(PYTHON) dev/setup.py pins
 	@rm -rf dist
