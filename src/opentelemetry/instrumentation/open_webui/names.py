@@ -77,10 +77,8 @@ UNKNOWN_TASK: Final = "unknown"
 COST_FROM_FILE: Final = "price_file"
 COST_FROM_PROVIDER: Final = "provider"
 COST_FROM_LIST: Final = "genai_prices"
-DOCTOR: Final = "doctor"
-"""Task and model of the doctor's test call."""
 TASKS: Final = frozenset((
-    CHAT_TASK, RETRIEVAL_TASK, UNKNOWN_TASK, DOCTOR,
+    CHAT_TASK, RETRIEVAL_TASK, UNKNOWN_TASK,
     "title_generation", "tags_generation", "follow_up_generation", "query_generation",
     "image_prompt_generation", "autocomplete_generation", "emoji_generation", "function_calling",
     "moa_response_generation", "context_compaction", "memory_review",
