@@ -81,7 +81,7 @@ def test_all_is_well_beside_a_server_and_nothing_is_counted(
         assert f"port {server.port}" in done.stdout
         assert "instrumented (0." in done.stdout
         assert "3 calls to models so far" in done.stdout
-        assert f"traces: {receiver.endpoint} (http/protobuf) takes it" in done.stdout
+        assert f"traces, metrics, logs: {receiver.endpoint} (http/protobuf) takes it" in done.stdout
         assert "[!!]" not in done.stdout
         assert "ask_usage" not in done.stdout
         assert "ask_usage = True" in about(server, tmp_path, "--all").stdout

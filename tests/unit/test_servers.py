@@ -100,6 +100,16 @@ def test_workers_belong_to_their_server(proc: Proc) -> None:
     assert server.age == 1000 - 5000 / os.sysconf("SC_CLK_TCK")
 
 
+def test_a_command_is_told_without_secrets(proc: Proc) -> None:
+    args = ("--ssl-keyfile-password", "a1", "--workers", "2", "--token=b2", "open_webui.main:app")
+    proc.add(7, "python", "-m", "uvicorn", *args)
+    [server] = servers.find(proc.path)
+    assert server.command == (
+        "python -m uvicorn --ssl-keyfile-password (hidden) --workers 2 --token=(hidden)"
+        " open_webui.main:app"
+    )
+
+
 def leave_note(directory: Path, pid: int, started: int) -> None:
     folder = directory / f"opentelemetry-open-webui-{os.getuid()}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

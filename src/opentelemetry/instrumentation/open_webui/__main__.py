@@ -20,7 +20,7 @@ def main() -> int:
     doctor.add_argument("--pid", type=int, help="look at the server with this process only")
     doctor.add_argument("--url", help="look at the server at this address only")
     doctor.add_argument(
-        "--seconds", type=float, default=9, help="how long it may take (default: %(default)s)"
+        "--seconds", type=float, default=8, help="how long it may take (default: %(default)s)"
     )
     given = parser.parse_args()
 

@@ -25,7 +25,7 @@ from .report import Report, Section
 from .servers import Server
 from .trial import Trial
 
-SECONDS: Final = 9.0
+SECONDS: Final = 8.0
 """How long the doctor takes at most, if nothing else is wished."""
 
 _PACKAGES: Final = (

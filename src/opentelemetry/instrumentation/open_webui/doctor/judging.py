@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Final
 
 from .. import variables
@@ -16,7 +16,7 @@ from ..price_file import PriceFile, PriceFileError
 from ..settings import PREFIX, Settings
 from ..startup import NO_SDK
 from . import aims, probe, remedies
-from .report import Section
+from .report import BAD, OK, Line, Section
 from .servers import Server
 from .trial import Result
 
@@ -100,17 +100,30 @@ def judge_variables(section: Section, environ: Mapping[str, str]) -> None:
     for aim in known:
         if aim.exporter != "otlp":
             section.note(f"{aim.signal}: {_elsewhere(aim, environ)}")
-    for outcome in probe.tried(known, environ):
-        aim = outcome.aim
-        by = f"{aim.protocol}, by Open WebUI" if aim.by_open_webui else aim.protocol
-        text = f"{aim.signal}: {without_secrets(aim.endpoint)} ({by})"
-        if outcome.well:
-            section.ok(f"{text} takes it")
-        else:
-            problem = remedies.explained(outcome)
-            section.bad(f"{text}: {problem.text}", problem.remedy)
+    with _overheard():
+        outcomes = probe.tried(known, environ)
+    for line, signals in _alike(outcomes).items():
+        section.lines.append(replace(line, text=f"{', '.join(signals)}: {line.text}"))
     if any(name.startswith("OTEL_EXPORTER_OTLP") and "HEADERS" in name for name in environ):
         section.ok("headers are set")
+
+
+def _alike(outcomes: Iterable[probe.Outcome]) -> dict[Line, list[str]]:
+    """What is said of each outcome, and the signals of which it is said."""
+    told: dict[Line, list[str]] = {}
+    for outcome in outcomes:
+        told.setdefault(_said(outcome), []).append(outcome.aim.signal)
+    return told
+
+
+def _said(outcome: probe.Outcome) -> Line:
+    aim = outcome.aim
+    by = f"{aim.protocol}, by Open WebUI" if aim.by_open_webui else aim.protocol
+    where = f"{without_secrets(aim.endpoint)} ({by})"
+    if outcome.well:
+        return Line(OK, f"{where} takes it")
+    problem = remedies.explained(outcome)
+    return Line(BAD, f"{where}: {problem.text}", problem.remedy)
 
 
 def _problems(environ: Mapping[str, str]) -> Iterator[variables.Problem]:

@@ -100,7 +100,10 @@ def _try(aim: Aim) -> Outcome:
         ask: Callable[[Aim, Any], Outcome] = _by_grpc if aim.by_grpc else _by_http
         outcome = ask(aim, exporter)
     except Exception as error:
-        return Outcome(aim, error=f"{type(error).__name__}: {error}")
+        name = getattr(error, "filename", None)
+        # What is no matter of a file may quote a header.
+        file = f": {name}" if name else ""
+        return Outcome(aim, error=f"{type(error).__name__}{file}")
     if outcome.well or outcome.status:
         return outcome
     return _looked_into(outcome)

@@ -25,6 +25,8 @@ PROC: Final = Path("/proc")
 _PYTHON: Final = re.compile(r"python[\d.]*|pypy[\d.]*|gunicorn|uvicorn|hypercorn|granian")
 _APP: Final = re.compile(r"open_webui\.main(:\w+)?")
 _COMMAND, _SERVES = "open-webui", ("serve", "dev")
+_SECRET: Final = re.compile(r"-.*(password|secret|token|key|header)", re.I)
+_HIDDEN: Final = "(hidden)"
 _LISTENING: Final = "0A"
 _LONGEST_COMMAND: Final = 200
 # How long a note without a kernel's word for it counts as a living process's.
@@ -98,7 +100,7 @@ def _server(
     members = [pid, *(each for each in processes if pid in _ancestors(each, processes))]
     server = Server(pid, members)
     if pid in processes:
-        server.command = " ".join(processes[pid].args)[:_LONGEST_COMMAND]
+        server.command = _told(processes[pid].args)
     server.environ = _environ(proc / str(pid))
     server.ports = _ports(proc, members)
     server.age = _age(pid, proc)
@@ -107,6 +109,20 @@ def _server(
         if note is not None:
             server.notes.append(note)
     return server
+
+
+def _told(args: Sequence[str]) -> str:
+    """A command line without the values of options that may hold secrets."""
+    told, hidden = [], False
+    for arg in args:
+        name, sign, _ = arg.partition("=")
+        secret = bool(_SECRET.match(name))
+        if hidden:
+            told.append(_HIDDEN)
+        else:
+            told.append(f"{name}={_HIDDEN}" if secret and sign else arg)
+        hidden = secret and not sign and not hidden
+    return " ".join(told)[:_LONGEST_COMMAND]
 
 
 def _processes(proc: Path) -> Iterator[_Process]:
