@@ -170,6 +170,17 @@ def test_failures_come_first_once_and_what_is_well_is_folded() -> None:
     assert [line.mark for line in report.failures] == [BAD]
 
 
+def test_what_was_not_looked_at_is_not_called_well() -> None:
+    report = Report()
+    report.section("S").ok("fine")
+    assert report.printed(everything=False).endswith("\nAll is well.")
+    report.unseen.append("no running server was")
+    text = report.printed(everything=False)
+    assert text.endswith("\nWhat was looked at is well, but no running server was.")
+    report.section("T").bad("broken")
+    assert report.printed(everything=False).endswith("named at the top.")
+
+
 def test_a_line_holds_no_secret_and_commands_no_terminal() -> None:
     report = Report()
     report.section("S").bad("http://me:pass@h/p?key=secret \x1b[2J\nnext" + "x" * 2000)

@@ -70,6 +70,8 @@ def examine(options: Options) -> int:
     began, report = time.monotonic(), Report()
     section = report.section("Servers")
     found = _chosen(options, section)
+    if not found:
+        report.unseen.append("no running server was")
     noted = [server for server in found if server.notes]
     trial = None if noted else Trial(next(filter(None, (s.environ for s in found)), {}))
     for server in found:
@@ -82,7 +84,10 @@ def examine(options: Options) -> int:
     if trial is not None:
         left = options.seconds - _SPARE - (time.monotonic() - began)
         paths = report.section("Paths, if a server were started here")
-        judging.judge_trial(paths, trial.result(left), options.seconds)
+        result = trial.result(left)
+        judging.judge_trial(paths, result, options.seconds)
+        if result is None:
+            report.unseen.append("there was no time to see what would be patched")
     _versions(report.section("Versions beside the doctor"))
     sys.stdout.write(report.printed(everything=options.everything) + "\n")
     return 1 if report.failures else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -56,6 +57,8 @@ class Report:
     """All sections."""
 
     sections: list[Section] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
+    """What could not be looked at, in words."""
 
     def section(self, title: str) -> Section:
         """Begin a section."""
@@ -78,7 +81,7 @@ class Report:
             parts += [each.title, *_shown(each, everything), ""]
         if not everything and any(each.brief for each in self.sections):
             parts += ["Each line of it: --all", ""]
-        return "\n".join([*parts, _verdict(len(failures))])
+        return "\n".join([*parts, _verdict(len(failures), self.unseen)])
 
 
 def _shown(section: Section, everything: bool) -> list[str]:
@@ -92,10 +95,12 @@ def _has_ok(section: Section) -> bool:
     return any(line.mark == OK for line in section.lines)
 
 
-def _verdict(failures: int) -> str:
-    if not failures:
-        return "All is well."
-    return f"Not all is well: {failures} to be mended, named at the top."
+def _verdict(failures: int, unseen: Sequence[str]) -> str:
+    if failures:
+        return f"Not all is well: {failures} to be mended, named at the top."
+    if unseen:
+        return f"What was looked at is well, but {' and '.join(unseen)}."
+    return "All is well."
 
 
 def _safe(text: str) -> str:
