@@ -328,7 +328,16 @@ def test_a_group_is_held_to_its_budget(
 @pytest.mark.parametrize(
     ("day", "cost"),
     # Time begins with January 1970: 31 days, then 28. A dollar in each hour, stamped at 30 minutes past.
-    [(0.25, 6), (10, 240), (31, 744), (31.25, 6), (40, 216), (59, 672), (59.25, 6), (90, 744)],
+    [
+        (0.25, 6),
+        (10, 240),
+        (30.75, 738),
+        (31.25, 6),
+        (40, 216),
+        (58.75, 666),
+        (59.25, 6),
+        (89.75, 738),
+    ],
 )
 def test_a_month_costs_what_its_hours_cost(
     tmp_path: Path, day: float, cost: float, rules: Path
