@@ -158,7 +158,7 @@ def test_a_lock_that_a_thread_of_the_parent_held_is_free(process: Process) -> No
 
 
 @pytest.mark.parametrize(
-    ("old", "kept"), [("pod-7", True), ("6f1c0c9e-3c1f-4c0e-9d0e-1b1a55c2a001", False), ("", False)]
+    ("old", "kept"), [("pod-7", True), ("f81d4fae-7dec-11d0-a765-00a0c91e6bf6", False), ("", False)]
 )
 def test_a_name_that_was_given_is_to_be_seen_in_the_new_one(old: str, kept: bool) -> None:
     new = forked_id(old)
