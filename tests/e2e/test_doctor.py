@@ -329,5 +329,19 @@ def test_a_shell_that_says_nothing_is_told_where_telemetry_goes() -> None:
     }
 
 
+def test_a_protocol_that_is_none_is_taken_as_the_server_takes_it() -> None:
+    environ = {"OTEL_EXPORTER_OTLP_PROTOCOL": "http"}
+    assert {(aim.endpoint, aim.protocol) for aim in aims.aims(environ)} == {
+        ("http://localhost:4318", HTTP)
+    }
+
+
+def test_the_variable_that_is_set_is_named() -> None:
+    absent = f"http://{HOST}:{free_port()}"
+    section = judged(sent_to("x", GRPC, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=absent))
+    [line] = [line for line in section.lines if line.mark == BAD]
+    assert "correct OTEL_EXPORTER_OTLP_METRICS_ENDPOINT" in line.remedy
+
+
 def otlp_of(endpoint: str) -> dict[str, str]:
     return {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}

@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..destinations import OWN, PROTOCOLS, SIGNALS, endpoint_of, port_of, protocol_of
-from ..variables import meant_protocol
+from ..variables import meant_protocol, protocol_problems
 
 _GRPC, _HTTP = PROTOCOLS
 _TRUE: Final = "true"
@@ -24,6 +24,10 @@ class Aim:
     """``otlp``, or another one that is only told."""
     protocol: str = ""
     endpoint: str = ""
+    variable: str = ""
+    """The variable that names the address, or would."""
+    says_protocol: str = ""
+    """The variable that names the protocol, or would."""
     by_open_webui: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     """What Open WebUI gives to its exporters, where the variables alone do not say it."""
@@ -53,18 +57,26 @@ def aims(environ: Mapping[str, str]) -> list[Aim]:
         return [Aim(signal, "none") for signal in SIGNALS]
     if own_settings(environ)["ENABLE_OTEL"]:
         return list(_by_open_webui(own_settings(environ)))
-    return [aim for signal in SIGNALS for aim in _by_variables(signal, environ)]
+    known = _put_right(environ)
+    return [aim for signal in SIGNALS for aim in _by_variables(signal, known)]
 
 
 def _by_variables(signal: str, environ: Mapping[str, str]) -> Iterator[Aim]:
-    exporters = exporters_of(signal, environ)
-    for exporter in exporters:
+    own, shared = f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
+    says, protocol = protocol_of(signal, environ)
+    endpoint = endpoint_of(signal, environ)
+    for exporter in exporters_of(signal, environ):
         if exporter == "otlp":
-            _, protocol = protocol_of(signal, environ)
-            known = protocol if protocol in PROTOCOLS else meant_protocol(protocol)
-            yield Aim(signal, exporter, known, endpoint_of(signal, environ))
+            named = own if environ.get(own) else shared
+            yield Aim(signal, exporter, protocol, endpoint, named, says)
         else:
             yield Aim(signal, exporter)
+
+
+def _put_right(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """The variables as a server goes on with them."""
+    wrong = protocol_problems(environ)
+    return {**environ, **{name: meant_protocol(environ[name]) for name in wrong}}
 
 
 def exporters_of(signal: str, environ: Mapping[str, str]) -> list[str]:
@@ -115,7 +127,9 @@ def _by_open_webui(settings: Mapping[str, Any]) -> Iterator[Aim]:
         if not by_http:
             options["insecure"] = settings[own.insecure]
         address = endpoint if "://" in endpoint else f"//{endpoint}"
-        yield Aim(signal, "otlp", _HTTP if by_http else _GRPC, address, True, options)
+        protocol = _HTTP if by_http else _GRPC
+        names = (own.endpoint, own.exporter)
+        yield Aim(signal, "otlp", protocol, address, *names, by_open_webui=True, options=options)
 
 
 def _is_on(environ: Mapping[str, str], *names: str) -> bool:

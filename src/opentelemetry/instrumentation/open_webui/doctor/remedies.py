@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ..destinations import OWN, protocol_of
+from ..destinations import OWN
 from ..variables import Problem
 from .aims import Aim
 from .probe import SECONDS, Outcome
@@ -46,8 +46,8 @@ def _path(aim: Aim) -> str:
     if aim.by_grpc:
         instead = f"leave {OWN[aim.signal].switch} out" if aim.by_open_webui else f"set {exporter}"
         return f"Let the collector receive {aim.signal} there, or {instead}"
-    if aim.by_open_webui:
-        return f"Let {OWN[aim.signal].endpoint} end in {path}, or what it takes {aim.signal} at"
+    if aim.by_open_webui or aim.variable != _ENDPOINT:
+        return f"Let {aim.variable} end in {path}, or what it takes {aim.signal} at"
     return (
         f"Set {_ENDPOINT} to what {path} is added to (for Prometheus …/api/v1/otlp), or if it does"
         f" not take {aim.signal}, set {exporter}"
@@ -83,11 +83,10 @@ def _silence(outcome: Outcome) -> Problem:
 
 
 def _address(aim: Aim, found: Found | None) -> str:
-    name = OWN[aim.signal].endpoint if aim.by_open_webui else _ENDPOINT
     if found is Found.SILENT:
-        return f"Look into the log of whoever listens there, or correct {name}"
+        return f"Look into the log of whoever listens there, or correct {aim.variable}"
     within = " (in a container, localhost is the container itself)" if _is_local(aim) else ""
-    return f"Start the collector, or correct {name}{within}"
+    return f"Start the collector, or correct {aim.variable}{within}"
 
 
 def _is_local(aim: Aim) -> bool:
@@ -102,10 +101,10 @@ def _tls(outcome: Outcome) -> Problem:
             "It may want a certificate of the client: OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and"
             " _CLIENT_KEY",
         )
-    name = OWN[aim.signal].endpoint if aim.by_open_webui else _ENDPOINT
     insecure = OWN[aim.signal].insecure if aim.by_open_webui else "OTEL_EXPORTER_OTLP_INSECURE"
     return Problem(
-        "it speaks TLS, and is asked without", f"Let {name} begin with https://, without {insecure}"
+        "it speaks TLS, and is asked without",
+        f"Let {aim.variable} begin with https://, without {insecure}",
     )
 
 
@@ -128,10 +127,9 @@ def _switched(aim: Aim) -> str:
     port = _PORTS[aim.by_grpc]
     if not aim.by_open_webui:
         value = "grpc" if other else "http/protobuf"
-        name = protocol_of(aim.signal, {})[0]
-        return f"Set {name}={value}, or name the port that speaks what it does now ({port})"
+        return f"Set {aim.says_protocol}={value}, or name the port that speaks what it does now ({port})"
     own = OWN[aim.signal]
-    setting = f"{own.exporter}={'grpc' if other else 'http'}"
+    setting = f"{aim.says_protocol}={'grpc' if other else 'http'}"
     path = "" if other else f" and {own.endpoint} with /v1/{aim.signal} at its end"
     return f"Set {setting}{path}, or name the port that speaks what it does now ({port})"
 
@@ -139,5 +137,4 @@ def _switched(aim: Aim) -> str:
 def _without_tls(aim: Aim) -> str:
     if aim.by_open_webui and aim.by_grpc:
         return f"Set {OWN[aim.signal].insecure}=true"
-    name = OWN[aim.signal].endpoint if aim.by_open_webui else _ENDPOINT
-    return f"Let {name} begin with http://"
+    return f"Let {aim.variable} begin with http://"
