@@ -123,15 +123,12 @@ def _plain(outcome: Outcome, *, by_grpc: bool) -> Problem:
 
 def _switched(aim: Aim) -> str:
     """How to ask by the other protocol, or at the other port."""
-    other = not aim.by_grpc
+    by_http = "http" if aim.by_open_webui else "http/protobuf"
+    setting = f"{aim.says_protocol}={by_http if aim.by_grpc else 'grpc'}"
+    if aim.by_open_webui and aim.by_grpc:
+        setting += f" and {aim.variable} with /v1/{aim.signal} at its end"
     port = _PORTS[aim.by_grpc]
-    if not aim.by_open_webui:
-        value = "grpc" if other else "http/protobuf"
-        return f"Set {aim.says_protocol}={value}, or name the port that speaks what it does now ({port})"
-    own = OWN[aim.signal]
-    setting = f"{aim.says_protocol}={'grpc' if other else 'http'}"
-    path = "" if other else f" and {own.endpoint} with /v1/{aim.signal} at its end"
-    return f"Set {setting}{path}, or name the port that speaks what it does now ({port})"
+    return f"Set {setting}, or name the port that speaks what it does now ({port})"
 
 
 def _without_tls(aim: Aim) -> str:
