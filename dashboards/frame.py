@@ -113,11 +113,19 @@ def group_links(queries: Queries, month: Month | None = None) -> list[DashboardL
     ]
 
 
-def model_links(queries: Queries, month: Month | None = None) -> list[DashboardLink]:
-    """Lead from the cell with the name of a model to how it did, and to who used it."""
+def model_links(
+    queries: Queries, month: Month | None = None, *, of_sources: bool = True
+) -> list[DashboardLink]:
+    """Lead from the cell with the name of a model to how it did, and to who used it.
+
+    Args:
+        queries: The questions, whose way of reading is kept.
+        month: Which month they are to show, if not the time range.
+        of_sources: Whether the page has the dropdown "Source", whose choice is kept.
+    """
     return [
-        _drill("Who used this model?", queries, "users", "model", month=month),
-        _drill("How this model did", queries, "models", "model", month=month),
+        _drill(title, queries, page, "model", month=month, of_sources=of_sources)
+        for title, page in (("Who used this model?", "users"), ("How this model did", "models"))
     ]
 
 
@@ -128,11 +136,11 @@ def bill_link(queries: Queries) -> DashboardLink:
 
 def _drill(
     title: str, queries: Queries, page: str, variable: str, value: str = OWN_VALUE,
-    *, month: Month | None = None,
+    *, month: Month | None = None, of_sources: bool = True,
 ) -> DashboardLink:  # fmt: skip
     when = f"from=${{{month.start}:raw}}000&to=${{{month.end}:raw}}000" if month else _SAME_TIME
     url = f"/d/{uid(page, queries)}?var-{variable}={value}&{when}&${{datasource:queryparam}}"
-    return DashboardLink(title).url(url)
+    return DashboardLink(title).url(f"{url}&${{source:queryparam}}" if of_sources else url)
 
 
 _SAME_TIME: Final = "${__url_time_range}"

@@ -20,6 +20,7 @@ _NOTE = (
 )
 _TWICE = "Not to be added up over groups: a user in two groups counts in both. (none): users in no group."
 _NEAR, _SPENT = 0.8, 1
+_HEIGHT = 9
 
 
 def build(queries: Queries) -> Board:
@@ -44,11 +45,14 @@ def build(queries: Queries) -> Board:
 
 def _month(page: Board, q: Queries, month: Month) -> None:
     name = f"${{{month.start}:text}}"
-    page.row(name if month.back else f"{name}, until now")
-    page.add(_true_total(q, f"{name}: true total", month.window), _bill(q, name, month).build())
+    page.row(name)
+    page.add(
+        _true_total(q, f"{name}: true total", month.window),
+        _bill(q, name, month).build(),
+        _models(q, f"{name}, by", month).build(),
+    )
     if not month.back:
         page.add(_budgets(q, name, month))
-    page.add(_models(q, f"{name}, by", month).build())
 
 
 def _true_total(q: Queries, title: str, window: Window) -> stat.Panel:
@@ -70,10 +74,10 @@ def _true_total(q: Queries, title: str, window: Window) -> stat.Panel:
 def _columns(q: Queries, *by: str, window: Window = ALL) -> list[Column]:
     tokens = names.GROUP_TOKENS
     return [
-        Column("Cost, USD", q.group(names.GROUP_COST, *by, window=window), USD, decimals=4, width=100),
-        Column("Requests", f"{q.group(names.GROUP_REQUESTS, *by, window=window)} > 0", width=90),
-        Column("Tokens in", q.group(tokens, *by, only=[INPUT], window=window), width=115),
-        Column("Tokens out", q.group(tokens, *by, only=[OUTPUT], window=window), width=115),
+        Column("Cost, USD", q.group(names.GROUP_COST, *by, window=window), USD, decimals=4, width=95),
+        Column("Requests", f"{q.group(names.GROUP_REQUESTS, *by, window=window)} > 0", width=78),
+        Column("Tokens in", q.group(tokens, *by, only=[INPUT], window=window), width=92),
+        Column("Tokens out", q.group(tokens, *by, only=[OUTPUT], window=window), width=92),
     ]  # fmt: skip
 
 
@@ -85,17 +89,17 @@ def _bill(q: Queries, name: str, month: Month) -> Grid:
         rows={GROUP: "Group"},
         columns=[
             cost,
-            Column("Budget, USD", q.budget(month), USD, decimals=0, width=105),
-            Column("Used", q.budget_used(month), SHARE, decimals=1, width=80),
-            Column("Left, USD", q.budget_left(month), USD, decimals=2, width=100),
+            Column("Budget, USD", q.budget(month), USD, decimals=0, width=100),
+            Column("Used", q.budget_used(month), SHARE, decimals=1, width=70),
+            Column("Left, USD", q.budget_left(month), USD, decimals=2, width=90),
             *others,
         ],
         sort="Cost, USD",
         levels={"Used": Levels(_NEAR, _SPENT)},
         required="Requests",
         links={"Group": group_links(q, month)},
-        width=24 if month.back else 15,
-        height=8 if month.back else 11,
+        width=13,
+        height=_HEIGHT,
     )
 
 
@@ -108,8 +112,8 @@ def _groups(q: Queries) -> Grid:
         sort="Cost, USD",
         required="Requests",
         links={"Group": group_links(q)},
-        width=11,
-        height=9,
+        width=13,
+        height=_HEIGHT,
     )
 
 
@@ -122,8 +126,9 @@ def _models(q: Queries, title: str = "By", month: Month | None = None) -> Grid:
         sort="Cost, USD",
         required="Requests",
         links={"Group": group_links(q, month), "Model": model_links(q, month)},
-        width=24 if month else 13,
-        height=8 if month else 9,
+        widths={"Group": 115},
+        width=11,
+        height=_HEIGHT,
     )
 
 
@@ -131,7 +136,7 @@ def _budgets(q: Queries, name: str, month: Month) -> bargauge.Panel:
     panel = panels.ranking(
         f"{name}: how much of its budget has each group used?",
         "Cost against each group's own budget, for the ten groups that used most of it. 100 % is all of it.",
-        f"sort_desc(topk({TOP}, {q.budget_used(month)}))", GROUP, SHARE, decimals=1, width=9, height=11,
+        f"sort_desc(topk({TOP}, {q.budget_used(month)}))", GROUP, SHARE, decimals=1, width=24, height=_HEIGHT,
     )  # fmt: skip
     return panel.max(1).thresholds(panels.thresholds(Levels(_NEAR, _SPENT)))
 

@@ -81,7 +81,7 @@ def _tables(page: Board, q: Queries) -> None:
                 Column("Calls without a price", q.unpriced_share(*by), SHARE, decimals=1),
             ],
             sort="Calls without a price",
-            links={"Model": model_links(q)},
+            links={"Model": model_links(q, of_sources=False)},
             width=14,
         ).build(),
         Grid(
@@ -90,7 +90,7 @@ def _tables(page: Board, q: Queries) -> None:
             rows=rows,
             columns=[Column("Calls", f"{q.unknown_calls(*by)} > 0")],
             sort="Calls",
-            links={"Model": model_links(q)},
+            links={"Model": model_links(q, of_sources=False)},
             empty="none",
             width=10,
         ).build(),

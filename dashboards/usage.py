@@ -127,7 +127,7 @@ def _top(
     ranked = Column("Amount", expr, decimals=_CENTS, shown=_RANK, bar=True)
     return Grid(
         title=f"Top {title} by {_RANK}", description=description, rows=rows, columns=[ranked],
-        sort="Amount", empty=_NOTHING, width=8, height=12, **more,
+        empty=_NOTHING, width=8, height=12, **more,
     ).build()  # fmt: skip
 
 

@@ -247,7 +247,7 @@ def test_names_are_encoded_in_addresses(path: Path) -> None:
         for reference in re.findall(r"\$\{[^}]*\}", url):
             assert reference in {
                 "${__value.raw:percentencode}", "${__data.fields.ID}", "${__url_time_range}",
-                "${datasource:queryparam}", *MONTH_ENDS,
+                "${datasource:queryparam}", "${source:queryparam}", *MONTH_ENDS,
             }, url  # fmt: skip
 
 

@@ -152,6 +152,8 @@ class View:
             return ",".join(chosen)
         if form == "text":
             return ",".join(one.text for one in self.options[name] if one.value in chosen)
+        if form == "queryparam":
+            return "&".join(f"var-{name}={quote(one, safe='')}" for one in chosen)
         raise AssertionError(f"format {form} is not known here")
 
     # Links of cells

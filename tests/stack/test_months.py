@@ -346,11 +346,13 @@ def test_whatever_a_name_holds_links_choose_it(
     prometheus: Prometheus, name: str, page: str, panel: str, heading: str, variable: str
 ) -> None:
     path = ROOT / "dashboards" / "exact" / f"{page}.json"
-    view = View(path, prometheus, moment(2024, 2, 1), moment(2024, 2, 2))
+    view = View(path, prometheus, moment(2024, 2, 1), moment(2024, 2, 2), {"source": "ui|api"})
     for address in view.addresses(panel, heading, name):
         query = parse_qs(urlsplit(address).query, strict_parsing=True)
         assert query[f"var-{variable}"] == [name]
-        assert set(query) == {f"var-{variable}", "from", "to", "var-datasource"}
+        assert query.get("var-source", ["ui|api"]) == ["ui|api"]
+        kept = {"var-datasource", "from", "to", *(() if page == "health" else ("var-source",))}
+        assert set(query) == {f"var-{variable}", *kept}
 
 
 def test_a_user_of_the_ranking_leads_to_their_page(prometheus: Prometheus) -> None:
