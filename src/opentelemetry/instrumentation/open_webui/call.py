@@ -25,7 +25,7 @@ from .guard import guarded, report
 from .names import CANCELLED
 from .pricing import Cost
 from .stream import BodyReader, StreamReader, read_message, reader_of
-from .usage import Usage
+from .usage import NOTHING
 from .wires import Message
 
 if TYPE_CHECKING:
@@ -141,9 +141,9 @@ class ModelCall:
         self.chunks = 0
         self.read_to_end = False
         """Whether the end of the answer has come, and not only the end of who reads it."""
-        self.usage = Usage()
+        self.usage = NOTHING
         """The tokens that it used, once it has ended; with those that are estimated."""
-        self.estimated = Usage()
+        self.estimated = NOTHING
         """The part of them that nobody reported."""
         self.charged: float | None = None
         """USD that the provider says it charged, in the head of its answer."""

@@ -7,6 +7,7 @@ they like (through the passthrough): nothing here raises, whatever is in them.
 
 from __future__ import annotations
 
+import functools
 import html
 import re
 from collections.abc import Callable, Mapping
@@ -193,16 +194,30 @@ def find(path: str, payload: Payload, method: str = "POST") -> Endpoint | None:
     stored is listed, changed and deleted at the same addresses. Servers that take other methods
     nevertheless need a body, which names the model.
     """
-    path = plain_path(path)
     names_model = isinstance(payload.get("model"), str)
-    if (method != "POST" and not names_model) or _KEPT_MESSAGE.fullmatch(path):
+    if method != "POST" and not names_model:
+        return None
+    endpoint = _known(path) if len(path) <= _LONGEST_PATH else _of_path(path)
+    if endpoint is ANY:
+        return ANY if method == "POST" and names_model else None
+    return (
+        None if endpoint is not None and endpoint.wire is OLLAMA and _unloads(payload) else endpoint
+    )
+
+
+def _of_path(path: str) -> Endpoint | None:
+    """Return the endpoint at a path: `ANY` if we do not know it, ``None`` if it calls no model."""
+    path = plain_path(path)
+    if _KEPT_MESSAGE.fullmatch(path):
         return None
     for pattern, endpoint in _PATTERNS:
         if pattern.fullmatch(path):
-            return None if endpoint.wire is OLLAMA and _unloads(payload) else endpoint
-    if method != "POST" or not names_model or _MANAGEMENT.fullmatch(path):
-        return None
-    return ANY
+            return endpoint
+    return None if _MANAGEMENT.fullmatch(path) else ANY
+
+
+# There are few paths, but users may write any.
+_known = functools.lru_cache(maxsize=256)(_of_path)
 
 
 def plain_path(path: str) -> str:

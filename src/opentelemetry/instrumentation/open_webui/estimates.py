@@ -11,7 +11,7 @@ import hashlib
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -87,7 +87,7 @@ def of_answer(message: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Text:
     return _measure(spoken(message))
 
 
-def _measure(pieces: Iterator[str], messages: int = 0, pictures: int = 0) -> Text:
+def _measure(pieces: Iterable[str], messages: int = 0, pictures: int = 0) -> Text:
     size, sample = 0, ""
     for piece in pieces:
         size += utf8_size(piece)
@@ -102,23 +102,26 @@ def utf8_size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
-def _given(payload: Mapping[str, Any]) -> Iterator[str]:
+def _given(payload: Mapping[str, Any]) -> list[str]:
+    found: list[str] = []
     for name in _FIELDS:
         if name in payload:
-            yield from _strings(payload[name], _DEEPEST)
+            _find_strings(payload[name], _DEEPEST, found)
+    return found
 
 
-def _strings(value: object, depth: int) -> Iterator[str]:
+def _find_strings(value: object, depth: int, found: list[str]) -> None:
+    # A list that is filled costs half of what generators inside each other do.
     if isinstance(value, str):
         if not value.startswith("data:"):
-            yield value
+            found.append(value)
     elif depth and isinstance(value, Mapping):
         for name, inner in value.items():
             if name not in _NO_TEXT:
-                yield from _strings(inner, depth - 1)
+                _find_strings(inner, depth - 1, found)
     elif depth and isinstance(value, list):
         for inner in value:
-            yield from _strings(inner, depth - 1)
+            _find_strings(inner, depth - 1, found)
 
 
 def _pictures(value: object, depth: int) -> int:

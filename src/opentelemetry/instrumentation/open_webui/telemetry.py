@@ -6,7 +6,6 @@ import atexit
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from opentelemetry._logs import LoggerProvider, SeverityNumber
@@ -73,6 +72,21 @@ _COLLECTION_MILLIS = 60_000
 
 # Beside the metrics, which go out twice.
 _AT_ONCE = (exporting.TRACES, exporting.LOGS)
+
+
+class Current:
+    """While it holds, a span is the parent of what happens."""
+
+    __slots__ = ("_span", "_token")
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    def __enter__(self) -> None:
+        self._token = attach(set_span_in_context(self._span))
+
+    def __exit__(self, *_: object) -> None:
+        detach(self._token)
 
 
 class Telemetry:
@@ -199,14 +213,9 @@ class Telemetry:
 
         return ended
 
-    @contextmanager
-    def current(self, span: Span) -> Iterator[None]:
+    def current(self, span: Span) -> Current:
         """Make the span the parent of what happens inside. Not to be held across a ``yield``."""
-        token = attach(set_span_in_context(span))
-        try:
-            yield
-        finally:
-            detach(token)
+        return Current(span)
 
     # One ended call
 

@@ -7,14 +7,14 @@ model, and one that sends twice has called twice. What nobody announced is looke
 Function pipe, it is the pipe's; sent to a configured provider, it is a call on an unknown path.
 
 Knows no HTTP client: each has a module of its own in ``clients``. Some are made on others; the
-uppermost one is who calls (:func:`carrying`).
+uppermost one is who calls (:class:`Carrying`).
 """
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -171,33 +171,54 @@ def know_groups_in_thread(out: Outgoing | None) -> None:
         out.runtime.groups.wait_in_thread(out.caller.user_id)
 
 
-@contextmanager
-def carrying(
-    out: Outgoing | None, watch: Callable[[ModelCall, Any], None]
-) -> Iterator[Callable[[Any], Any]]:
-    """Hold while the request is sent; give the response to what this yields, and it is watched."""
-    call = out.start() if out is not None else None
-    if out is None or call is None:
-        yield lambda response: response
-        return
+class Carrying:
+    """Hold while a request is sent; give the response to what this yields, and it is watched.
 
-    def answered(response: Any) -> Any:
-        if not out.asks:
-            call.usage_filter = None
-        watch(call, response)
+    Args:
+        out: The request, if it calls a model.
+        watch: Watches the response to it.
+    """
+
+    __slots__ = ("_call", "_current", "_out", "_sending", "_watch")
+
+    def __init__(self, out: Outgoing | None, watch: Callable[[ModelCall, Any], None]) -> None:
+        self._out = out
+        self._watch = watch
+        self._call: ModelCall | None = None
+
+    def __enter__(self) -> Callable[[T], T]:
+        out = self._out
+        if out is not None:
+            self._call = out.start()
+        if out is None or self._call is None:
+            return _as_it_is
+        self._sending = _sending.set(out)
+        self._current = out.runtime.telemetry.current(self._call.span)
+        self._current.__enter__()
+        out.under_way = True
+        return self._answered
+
+    def _answered(self, response: T) -> T:
+        out, call = self._out, self._call
+        if out is not None and call is not None:
+            if not out.asks:
+                call.usage_filter = None
+            self._watch(call, response)
         return response
 
-    token = _sending.set(out)
-    out.under_way = True
-    try:
-        with out.runtime.telemetry.current(call.span):
-            yield answered
-    except BaseException as error:
-        call.fail(error)
-        raise
-    finally:
-        out.under_way = False
-        _sending.reset(token)
+    def __exit__(self, *raised: Any) -> None:
+        if self._out is None or self._call is None:
+            return
+        self._current.__exit__(*raised)
+        error: BaseException | None = raised[1]
+        if error is not None:
+            self._call.fail(error)
+        self._out.under_way = False
+        _sending.reset(self._sending)
+
+
+def _as_it_is(response: T) -> T:
+    return response
 
 
 def _is_sent_already() -> bool:
@@ -278,7 +299,7 @@ def _outgoing(
     *,
     own: bool,
 ) -> Outgoing:
-    host = parts.hostname or ""
+    host, port = _server(parts.scheme, parts.netloc)
     model = _safely(endpoint.model, parts.path, parts.query, payload)
     asked = Asked(
         endpoint=endpoint,
@@ -287,13 +308,20 @@ def _outgoing(
         model=model or caller.model_id or "unknown",
         stream=bool(payload.get("stream", endpoint.streams_by_default)),
         address=host,
-        port=_safely(port_of, parts),
+        port=port,
         characters=_safely(endpoint.characters, payload),
         images=_safely(endpoint.images, payload),
         url=f"{parts.scheme}://{parts.netloc}{parts.path}",
         prompt=_safely(runtime.accountant.measure, endpoint, payload),
     )
     return Outgoing(runtime, caller, asked, payload, own=own)
+
+
+@functools.lru_cache(maxsize=256)
+def _server(scheme: str, netloc: str) -> tuple[str, int | None]:
+    """Return the host and the port of an address."""
+    parts = SplitResult(scheme, netloc, "", "", "")
+    return parts.hostname or "", _safely(port_of, parts)
 
 
 def _safely(read: Callable[..., T], *args: Any) -> T | None:

@@ -87,8 +87,9 @@ def count(value: object) -> int | None:
 
     Some write it as a text, and OpenRouter weighs what pictures took by a fraction of a token.
     """
-    if value is None:
-        return None
+    # Nearly always it ends here.
+    if value is None or (type(value) is int and 0 <= value <= MOST_TOKENS):
+        return value
     known = whole(_rounded(value), MOST_TOKENS)
     if known is None:
         dropped("a token count that is none", value)

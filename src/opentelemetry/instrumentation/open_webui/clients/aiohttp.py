@@ -21,7 +21,7 @@ from ..guard import guarded, report
 from ..patching import Wrapper
 from ..runtime import Runtime
 from ..stream import begins_with_error, shows_itself
-from ..transport import Outgoing, carrying, json_payload, know_groups, outgoing
+from ..transport import Carrying, Outgoing, json_payload, know_groups, outgoing
 from .bodies import payload_of
 
 _CLOSED: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
@@ -75,7 +75,7 @@ async def _send(
 ) -> Any:
     await know_groups(out)
     watch = _watch if _is_unpacked(wrapped, kwargs) else _watch_packed
-    with carrying(out, watch) as answered:
+    with Carrying(out, watch) as answered:
         response = await _ask(out, wrapped, args, kwargs) if out.asks else None
         return answered(await wrapped(*args, **kwargs) if response is None else response)
 

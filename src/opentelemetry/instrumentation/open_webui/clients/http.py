@@ -11,7 +11,7 @@ from ..endpoints import Payload
 from ..guard import guarded
 from ..patching import Wrapper, bound
 from ..runtime import Runtime
-from ..transport import Outgoing, carrying, know_groups_in_thread
+from ..transport import Carrying, Outgoing, know_groups_in_thread
 from .bodies import Watch, WatchedReads, asked, payload_of, watch_reads
 
 
@@ -21,7 +21,7 @@ def sends(runtime: Runtime) -> Wrapper:
     def wrapper(wrapped: Callable[..., Any], connection: Any, args: Any, kwargs: Any) -> Any:
         out = _read(runtime, connection, bound(wrapped, args, kwargs))
         know_groups_in_thread(out)
-        with carrying(out, _await) as answered:
+        with Carrying(out, _await) as answered:
             wrapped(*args, **kwargs)
             answered(connection)
 

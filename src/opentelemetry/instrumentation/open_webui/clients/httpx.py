@@ -13,7 +13,7 @@ from ..endpoints import Payload
 from ..guard import guarded
 from ..patching import Wrapper, bound
 from ..runtime import Runtime
-from ..transport import Outgoing, carrying, know_groups, know_groups_in_thread
+from ..transport import Carrying, Outgoing, know_groups, know_groups_in_thread
 from .bodies import Watch, asked, payload_of, read_at_once
 
 
@@ -23,7 +23,7 @@ def sends(runtime: Runtime) -> Wrapper:
     def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
         out = _read(runtime, bound(wrapped, args, kwargs)["request"])
         know_groups_in_thread(out)
-        with carrying(out, _watch) as answered:
+        with Carrying(out, _watch) as answered:
             return answered(wrapped(*args, **kwargs))
 
     return wrapper
@@ -35,7 +35,7 @@ def sends_async(runtime: Runtime) -> Wrapper:
     async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
         out = _read(runtime, bound(wrapped, args, kwargs)["request"])
         await know_groups(out)
-        with carrying(out, _watch) as answered:
+        with Carrying(out, _watch) as answered:
             return answered(await wrapped(*args, **kwargs))
 
     return wrapper

@@ -9,7 +9,7 @@ from ..call import ModelCall
 from ..guard import guarded
 from ..patching import Wrapper, bound
 from ..runtime import Runtime
-from ..transport import Outgoing, carrying, know_groups_in_thread
+from ..transport import Carrying, Outgoing, know_groups_in_thread
 from . import urllib3
 from .bodies import asked, payload_of, read_at_once
 
@@ -20,7 +20,7 @@ def sends(runtime: Runtime) -> Wrapper:
     def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
         out = _read(runtime, bound(wrapped, args, kwargs)["request"])
         know_groups_in_thread(out)
-        with carrying(out, _watch) as answered:
+        with Carrying(out, _watch) as answered:
             return answered(wrapped(*args, **kwargs))
 
     return wrapper

@@ -12,7 +12,7 @@ from ..endpoints import Payload
 from ..guard import guarded
 from ..patching import Wrapper, bound
 from ..runtime import Runtime
-from ..transport import Outgoing, carrying, know_groups_in_thread
+from ..transport import Carrying, Outgoing, know_groups_in_thread
 from .bodies import Watch, WatchedReads, asked, payload_of, read_at_once, watch_reads
 
 
@@ -22,7 +22,7 @@ def opens(runtime: Runtime) -> Wrapper:
     def wrapper(wrapped: Callable[..., Any], pool: Any, args: Any, kwargs: Any) -> Any:
         out = _read(runtime, pool, {**kwargs, **bound(wrapped, args, kwargs)})
         know_groups_in_thread(out)
-        with carrying(out, watch) as answered:
+        with Carrying(out, watch) as answered:
             return answered(wrapped(*args, **kwargs))
 
     return wrapper
