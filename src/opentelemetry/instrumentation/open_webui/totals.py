@@ -15,6 +15,7 @@ Reading costs in proportion to the series that are shown, not to those that exis
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -28,6 +29,8 @@ _logger = logging.getLogger(__name__)
 Tags = tuple[tuple[str, str | bool], ...]
 """Attribute names and values, in an order that the caller keeps to."""
 Number = int | float
+Account = tuple[Tags, Tags]
+"""Whose, and what it is for."""
 Entry = tuple[str, Tags, Number]
 """What to book: under which metric, with which tags beside the account's, how much."""
 
@@ -53,11 +56,12 @@ class Series:
     """One total and what is shown of it."""
 
     __slots__ = (
-        "_announced", "_held_until", "attributes", "last_moved", "shard", "total", "unseen",
+        "_announced", "_held_until", "_tags", "last_moved", "shard", "total", "unseen",
     )  # fmt: skip
 
-    def __init__(self, tags: Tags, shard: set[Series]) -> None:
-        self.attributes = dict(tags)
+    def __init__(self, tags: tuple[Tags, ...], shard: set[Series]) -> None:
+        # In parts, of which each may be one with other series: there are very many.
+        self._tags = tags
         self.shard = shard
         self.total: Number = 0
         self.last_moved = _NEVER
@@ -66,17 +70,16 @@ class Series:
         self.unseen = False
         """Whether the announcement is to be read once at least, and was not yet."""
 
-    def move(self, amount: Number, now: float, hold: float, idle: float, until_read: bool) -> None:
-        """Add to the total; a series that was silent is announced first."""
-        if now - self.last_moved > idle:
-            self._announced, self._held_until = self.total, now + hold
-            self.unseen = until_read
-            self.shard.add(self)
-        self.last_moved = now
-        total = self.total + amount
-        # What is no number, or beyond what can be told, would cost the whole export.
-        if total <= _MOST:
-            self.total = total
+    @property
+    def attributes(self) -> dict[str, str | bool]:
+        """Return its tags, in a dictionary of their own."""
+        return dict(itertools.chain.from_iterable(self._tags))
+
+    def announce(self, now: float, hold: float, until_read: bool) -> None:
+        """Show its total as it is for a time: it was silent, and is about to move."""
+        self._announced, self._held_until = self.total, now + hold
+        self.unseen = until_read
+        self.shard.add(self)
 
     def held(self, now: float) -> bool:
         """Whether it shows its old total still."""
@@ -125,11 +128,10 @@ class Totals:
         membership: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.hold = 0.0
-        """Seconds for which a new series shows its old total."""
         self.until_read = False
         """Whether a new series shows its old total until somebody reads it, however late."""
-        self._idle = idle
+        self._least_idle = idle
+        self.hold = 0.0
         self._limit = limit
         self.shard_size = shard_size
         self._on_shard = on_shard
@@ -137,7 +139,9 @@ class Totals:
         self._membership = membership
         self._clock = clock
         self._lock = threading.Lock()
-        self._accounts: dict[Tags, dict[tuple[str, Tags], Series]] = {}
+        self._accounts: dict[Account, dict[tuple[str, Tags], Series]] = {}
+        self._gauges: dict[tuple[str, Tags], Series] = {}
+        self._shared: dict[Tags, Tags] = {}
         self._shards: dict[str, list[set[Series]]] = {}
         self._series: Counter[str] = Counter()
         self._owned: Counter[tuple[str, str | bool]] = Counter()
@@ -148,9 +152,16 @@ class Totals:
         self._announcing = False
 
     @property
-    def idle(self) -> float:
-        """Seconds of silence until a series is hidden: never before its last total was exported."""
-        return max(self._idle, 3 * self.hold)
+    def hold(self) -> float:
+        """Seconds for which a new series shows its old total."""
+        return self._hold
+
+    @hold.setter
+    def hold(self, seconds: float) -> None:
+        self._hold = seconds
+        # A series is never hidden before its last total was exported.
+        self.idle = max(self._least_idle, 3 * seconds)
+        """Seconds of silence until a series is hidden."""
 
     def book(
         self, owner: Tags, what: Tags, entries: Iterable[Entry], other: Tags, share: int
@@ -168,15 +179,24 @@ class Totals:
             Which account the amounts went to.
         """
         with self._lock:
-            now, idle = self._clock(), self.idle
-            place, tags = Place.OWN, owner + what
-            series = self._accounts.get(tags)
+            now = self._clock()
+            silent_since = now - self.idle
+            place, account = Place.OWN, (owner, what)
+            series = self._accounts.get(account)
             if series is None:
-                place, tags = self._place(owner, what, other, share)
-                series = self._accounts.setdefault(tags, {})
+                place, account = self._place(owner, what, other, share)
+                series = self._open(account)
             for metric, extra, amount in entries:
-                row = series.get((metric, extra)) or self._row(series, metric, tags, extra, share)
-                row.move(amount, now, self.hold, idle, self.until_read)
+                row = series.get((metric, extra)) or self._row(
+                    series, metric, account, extra, share
+                )
+                if row.last_moved < silent_since:
+                    row.announce(now, self._hold, self.until_read)
+                row.last_moved = now
+                total = row.total + amount
+                # What is no number, or beyond what can be told, would cost the whole export.
+                if total <= _MOST:
+                    row.total = total
         self._announce_shards()
         return place
 
@@ -262,24 +282,32 @@ class Totals:
     def clear(self) -> None:
         """Begin with nothing, and a lock of its own: this process was forked from another."""
         self._lock = threading.Lock()
-        for kept in (self._accounts, self._series, self._owned, self._members):
+        for kept in (self._accounts, self._shared, self._series, self._owned, self._members):
             kept.clear()
         for metric, shards in self._shards.items():
             self._room[metric] = self.shard_size
             for rows in shards:
                 rows.clear()
 
-    def _place(self, owner: Tags, what: Tags, other: Tags, share: int) -> tuple[Place, Tags]:
+    def _open(self, account: Account) -> dict[tuple[str, Tags], Series]:
+        owner, what = account
+        return self._accounts.setdefault((owner, self._one(what)), {})
+
+    def _one(self, tags: Tags) -> Tags:
+        """Return equal tags that are kept already, if there are: few are different."""
+        return self._shared.setdefault(tags, tags)
+
+    def _place(self, owner: Tags, what: Tags, other: Tags, share: int) -> tuple[Place, Account]:
         """Return the first account that is there or may be opened."""
         if self._has_room(owner, share):
-            return Place.OWN, owner + what
+            return Place.OWN, (owner, what)
         self._warn()
         less = self._fold(what)
-        if owner + less in self._accounts or self._has_room(owner, 2 * share):
-            return Place.OWN_LESS, owner + less
-        if other + what in self._accounts or self._owned[other[0]] < share:
-            return Place.OTHER, other + what
-        return Place.OTHER_LESS, other + less
+        if (owner, less) in self._accounts or self._has_room(owner, 2 * share):
+            return Place.OWN_LESS, (owner, less)
+        if (other, what) in self._accounts or self._owned[other[0]] < share:
+            return Place.OTHER, (other, what)
+        return Place.OTHER_LESS, (other, less)
 
     def _has_room(self, tags: Tags, share: int) -> bool:
         return self._owned[tags[0]] < share and self._series[tags[0][0]] < self._limit
@@ -288,16 +316,18 @@ class Totals:
         self,
         series: dict[tuple[str, Tags], Series],
         metric: str,
-        tags: Tags,
+        account: Account,
         extra: Tags,
         share: int,
     ) -> Series:
         """Return the series of an entry that is new to its account."""
-        if self._owned[tags[0]] >= share:
+        if self._owned[account[0][0]] >= share:
             extra = self._fold(extra)
         row = series.get((metric, extra))
         if row is None:
-            row = series[metric, extra] = self._new(metric, tags + extra)
+            owner, what = account
+            extra = self._one(extra)
+            row = series[metric, extra] = self._new(metric, (owner, self._one(what), extra))
         return row
 
     def _warn(self) -> None:
@@ -312,7 +342,8 @@ class Totals:
             )
 
     def _may_show(self, tags: Tags) -> bool:
-        return tags in self._accounts or self._series[tags[0][0]] < self._limit
+        known = (self._membership, tags) in self._gauges
+        return known or self._series[tags[0][0]] < self._limit
 
     def _member(self, tags: Tags) -> Series:
         row = self._gauge(self._membership, tags)
@@ -320,18 +351,18 @@ class Totals:
         return row
 
     def _gauge(self, metric: str, tags: Tags) -> Series:
-        series = self._accounts.setdefault(tags, {})
-        row = series.get((metric, ()))
+        row = self._gauges.get((metric, tags))
         if row is None:
-            row = series[metric, ()] = self._new(metric, tags)
+            row = self._gauges[metric, tags] = self._new(metric, (tags,))
         return row
 
-    def _new(self, metric: str, tags: Tags) -> Series:
+    def _new(self, metric: str, tags: tuple[Tags, ...]) -> Series:
         if not self._room.get(metric):
             self._open_shard(metric)
         self._room[metric] -= 1
-        self._series[tags[0][0]] += 1
-        self._owned[tags[0]] += 1
+        owner = tags[0][0]
+        self._series[owner[0]] += 1
+        self._owned[owner] += 1
         return Series(tags, self._shards[metric][-1])
 
     def _open_shard(self, metric: str) -> None:
