@@ -28,19 +28,19 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-from opentelemetry.instrumentation.open_webui import pricing
-from opentelemetry.instrumentation.open_webui.accounting import Accountant
-from opentelemetry.instrumentation.open_webui.clients.aiohttp import sends
-from opentelemetry.instrumentation.open_webui.connections import Connections
-from opentelemetry.instrumentation.open_webui.estimates import Estimator
-from opentelemetry.instrumentation.open_webui.groups import Groups
-from opentelemetry.instrumentation.open_webui.price_file import PriceFile
-from opentelemetry.instrumentation.open_webui.pricing import Prices
-from opentelemetry.instrumentation.open_webui.runtime import Runtime
+from opentelemetry.instrumentation.open_webui.answers.estimates import Estimator
+from opentelemetry.instrumentation.open_webui.calls.accounting import Accountant
+from opentelemetry.instrumentation.open_webui.calls.clients.aiohttp import sends
+from opentelemetry.instrumentation.open_webui.calls.runtime import Runtime
+from opentelemetry.instrumentation.open_webui.host.connections import Connections
+from opentelemetry.instrumentation.open_webui.host.groups import Groups
+from opentelemetry.instrumentation.open_webui.host.surfaces.leaf import announces
+from opentelemetry.instrumentation.open_webui.host.surfaces.openai import CHAT
+from opentelemetry.instrumentation.open_webui.money import pricing
+from opentelemetry.instrumentation.open_webui.money.price_file import PriceFile
+from opentelemetry.instrumentation.open_webui.money.pricing import Prices
 from opentelemetry.instrumentation.open_webui.settings import Settings
-from opentelemetry.instrumentation.open_webui.surfaces.leaf import announces
-from opentelemetry.instrumentation.open_webui.surfaces.openai import CHAT
-from opentelemetry.instrumentation.open_webui.telemetry import Telemetry
+from opentelemetry.instrumentation.open_webui.telemetry.telemetry import Telemetry
 
 CALLS = 2_000
 ROUNDS = 15

@@ -8,8 +8,8 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
-from opentelemetry.instrumentation.open_webui import estimates
-from opentelemetry.instrumentation.open_webui.estimates import Estimator, Text, utf8_size
+from opentelemetry.instrumentation.open_webui.answers import estimates
+from opentelemetry.instrumentation.open_webui.answers.estimates import Estimator, Text, utf8_size
 
 TEXTS: dict[str, str] = {
     "English": (

@@ -36,7 +36,8 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards import __main__ as made
 from dashboards import rules
-from opentelemetry.instrumentation.open_webui import names, telemetry
+from opentelemetry.instrumentation.open_webui import names
+from opentelemetry.instrumentation.open_webui.telemetry import telemetry
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "dashboards").glob("*/*.json"))

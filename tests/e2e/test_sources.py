@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.openwebui import VERSION
-from opentelemetry.instrumentation.open_webui.surfaces import TARGETS
+from opentelemetry.instrumentation.open_webui.host.surfaces import TARGETS
 
 SENDS = frozenset((
     "post", "put", "patch", "request", "send", "stream", "ws_connect", "urlopen", "urlretrieve",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.openwebui import OpenWebUI
 from harness.provider import Provider
 from harness.replies import SILENT
-from opentelemetry.instrumentation.open_webui.habits import Habits, key_of
+from opentelemetry.instrumentation.open_webui.calls.habits import Habits, key_of
 
 
 def teach(server: OpenWebUI, provider: Provider) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.programs import tool
 from opentelemetry.instrumentation.open_webui import names
-from opentelemetry.instrumentation.open_webui.totals import Tags, Totals
+from opentelemetry.instrumentation.open_webui.telemetry.totals import Tags, Totals
 
 INTERVAL = 60
 IDLE = 900.0

@@ -17,10 +17,10 @@ from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metr
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.instrumentation.open_webui import distro
-from opentelemetry.instrumentation.open_webui.batching import metric_batches, point_count
-from opentelemetry.instrumentation.open_webui.call import ModelCall
+from opentelemetry.instrumentation.open_webui.calls.call import ModelCall
 from opentelemetry.instrumentation.open_webui.settings import Settings
-from opentelemetry.instrumentation.open_webui.telemetry import Telemetry
+from opentelemetry.instrumentation.open_webui.telemetry.batching import metric_batches, point_count
+from opentelemetry.instrumentation.open_webui.telemetry.telemetry import Telemetry
 from unit.sdk import accountant, answer, asked, caller_named
 
 SOURCES = ("ui", "api")

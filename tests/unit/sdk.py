@@ -15,15 +15,15 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from opentelemetry.instrumentation.open_webui import endpoints
-from opentelemetry.instrumentation.open_webui.accounting import Accountant
-from opentelemetry.instrumentation.open_webui.call import Asked, ModelCall
-from opentelemetry.instrumentation.open_webui.caller import Caller
-from opentelemetry.instrumentation.open_webui.estimates import Estimator
-from opentelemetry.instrumentation.open_webui.price_file import PriceFile
-from opentelemetry.instrumentation.open_webui.pricing import Prices
+from opentelemetry.instrumentation.open_webui.answers.estimates import Estimator
+from opentelemetry.instrumentation.open_webui.calls import endpoints
+from opentelemetry.instrumentation.open_webui.calls.accounting import Accountant
+from opentelemetry.instrumentation.open_webui.calls.call import Asked, ModelCall
+from opentelemetry.instrumentation.open_webui.calls.caller import Caller
+from opentelemetry.instrumentation.open_webui.money.price_file import PriceFile
+from opentelemetry.instrumentation.open_webui.money.pricing import Prices
 from opentelemetry.instrumentation.open_webui.settings import Settings
-from opentelemetry.instrumentation.open_webui.telemetry import Telemetry
+from opentelemetry.instrumentation.open_webui.telemetry.telemetry import Telemetry
 
 OVERFLOW = "otel.metric.overflow"
 

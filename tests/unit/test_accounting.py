@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from opentelemetry.instrumentation.open_webui import endpoints
-from opentelemetry.instrumentation.open_webui.call import Asked, ModelCall
-from opentelemetry.instrumentation.open_webui.estimates import Text
-from opentelemetry.instrumentation.open_webui.price_file import PriceFile
-from opentelemetry.instrumentation.open_webui.pricing import Cost
-from opentelemetry.instrumentation.open_webui.usage import Usage
-from opentelemetry.instrumentation.open_webui.wires import Message
+from opentelemetry.instrumentation.open_webui.answers.estimates import Text
+from opentelemetry.instrumentation.open_webui.answers.usage import Usage
+from opentelemetry.instrumentation.open_webui.answers.wires import Message
+from opentelemetry.instrumentation.open_webui.calls import endpoints
+from opentelemetry.instrumentation.open_webui.calls.call import Asked, ModelCall
+from opentelemetry.instrumentation.open_webui.money.price_file import PriceFile
+from opentelemetry.instrumentation.open_webui.money.pricing import Cost
 from unit.sdk import Sdk, accountant, answer, asked, caller_named, values
 
 PROMPT = Text(400, "word", 1)

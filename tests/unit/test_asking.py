@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opentelemetry.instrumentation.open_webui.asking import UsageFilter, asking, may_ask
-from opentelemetry.instrumentation.open_webui.stream import LONGEST_LINE
+from opentelemetry.instrumentation.open_webui.answers.stream import LONGEST_LINE
+from opentelemetry.instrumentation.open_webui.calls.asking import UsageFilter, asking, may_ask
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 1}}
 HEAD = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m"}

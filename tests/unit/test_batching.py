@@ -35,7 +35,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from opentelemetry.instrumentation.open_webui.batching import (
+from opentelemetry.instrumentation.open_webui.telemetry.batching import (
     LARGEST,
     log_batches,
     metric_batches,

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from opentelemetry.instrumentation.open_webui import wires
-from opentelemetry.instrumentation.open_webui.answer import Answer
-from opentelemetry.instrumentation.open_webui.billed import Billed, billed_of, usd
-from opentelemetry.instrumentation.open_webui.stream import read_message
+from opentelemetry.instrumentation.open_webui.answers import wires
+from opentelemetry.instrumentation.open_webui.answers.answer import Answer
+from opentelemetry.instrumentation.open_webui.answers.billed import Billed, billed_of, usd
+from opentelemetry.instrumentation.open_webui.answers.stream import read_message
 
 COMPLETION = {"prompt_tokens": 1_000, "completion_tokens": 500}
 SEARCHED = [

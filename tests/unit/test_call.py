@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from opentelemetry.instrumentation.open_webui import deferred
-from opentelemetry.instrumentation.open_webui.asking import UsageFilter
-from opentelemetry.instrumentation.open_webui.call import ModelCall, Passage, watched
-from opentelemetry.instrumentation.open_webui.clients.bodies import Watch
-from opentelemetry.instrumentation.open_webui.usage import Usage
+from opentelemetry.instrumentation.open_webui.answers.usage import Usage
+from opentelemetry.instrumentation.open_webui.calls.asking import UsageFilter
+from opentelemetry.instrumentation.open_webui.calls.call import ModelCall, Passage, watched
+from opentelemetry.instrumentation.open_webui.calls.clients.bodies import Watch
 from unit.sdk import Sdk, accountant, asked, caller_named
 
 WORD = b'data: {"choices":[{"delta":{"content":"w"},"finish_reason":null}]}\n'

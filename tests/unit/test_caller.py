@@ -8,8 +8,13 @@ from typing import Any
 
 import pytest
 
-from opentelemetry.instrumentation.open_webui import compat
-from opentelemetry.instrumentation.open_webui.caller import Scene, find_caller, pseudonym, scene
+from opentelemetry.instrumentation.open_webui.calls.caller import (
+    Scene,
+    find_caller,
+    pseudonym,
+    scene,
+)
+from opentelemetry.instrumentation.open_webui.host import compat
 from opentelemetry.instrumentation.open_webui.settings import Settings
 from unit.sdk import caller_named
 

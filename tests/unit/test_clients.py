@@ -26,17 +26,18 @@ import requests
 import urllib3
 from yarl import URL
 
-from opentelemetry.instrumentation.open_webui import compat, deferred
-from opentelemetry.instrumentation.open_webui.call import ModelCall
-from opentelemetry.instrumentation.open_webui.caller import Scene, find_caller
-from opentelemetry.instrumentation.open_webui.connections import Connections
-from opentelemetry.instrumentation.open_webui.groups import Groups
-from opentelemetry.instrumentation.open_webui.patching import Patcher
-from opentelemetry.instrumentation.open_webui.runtime import Runtime
+from opentelemetry.instrumentation.open_webui import deferred
+from opentelemetry.instrumentation.open_webui.calls.call import ModelCall
+from opentelemetry.instrumentation.open_webui.calls.caller import Scene, find_caller
+from opentelemetry.instrumentation.open_webui.calls.runtime import Runtime
+from opentelemetry.instrumentation.open_webui.host import compat
+from opentelemetry.instrumentation.open_webui.host.connections import Connections
+from opentelemetry.instrumentation.open_webui.host.groups import Groups
+from opentelemetry.instrumentation.open_webui.host.patching import Patcher
+from opentelemetry.instrumentation.open_webui.host.surfaces import server as server_surface
+from opentelemetry.instrumentation.open_webui.host.surfaces import threads
+from opentelemetry.instrumentation.open_webui.host.surfaces.running import inside
 from opentelemetry.instrumentation.open_webui.settings import Settings
-from opentelemetry.instrumentation.open_webui.surfaces import server as server_surface
-from opentelemetry.instrumentation.open_webui.surfaces import threads
-from opentelemetry.instrumentation.open_webui.surfaces.running import inside
 from unit.readers import READERS, Reader, body, form
 from unit.sdk import Sdk, accountant, asked, caller_named
 from unit.served import FRAMINGS, PACKERS, Server, serving

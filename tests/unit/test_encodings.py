@@ -9,7 +9,7 @@ import brotli
 import pytest
 import zstandard
 
-from opentelemetry.instrumentation.open_webui.encodings import (
+from opentelemetry.instrumentation.open_webui.answers.encodings import (
     LARGEST_PIECE,
     MOST_ASKED,
     Plain,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from opentelemetry.instrumentation.open_webui.endpoints import ANY, ENDPOINTS, Endpoint, find
+from opentelemetry.instrumentation.open_webui.calls.endpoints import ANY, ENDPOINTS, Endpoint, find
 from opentelemetry.instrumentation.open_webui.names import OTHER
 
 M: dict[str, Any] = {"model": "m"}

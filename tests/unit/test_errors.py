@@ -13,7 +13,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opentelemetry.instrumentation.open_webui.errors import (
+from opentelemetry.instrumentation.open_webui.answers.errors import (
     CODES,
     of_answer,
     of_exception,

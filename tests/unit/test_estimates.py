@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opentelemetry.instrumentation.open_webui import estimates
-from opentelemetry.instrumentation.open_webui.estimates import (
+from opentelemetry.instrumentation.open_webui.answers import estimates
+from opentelemetry.instrumentation.open_webui.answers.estimates import (
     Estimator,
     Text,
     of_answer,
     of_request,
     spoken,
 )
-from opentelemetry.instrumentation.open_webui.stream import StreamReader
-from opentelemetry.instrumentation.open_webui.wires import (
+from opentelemetry.instrumentation.open_webui.answers.stream import StreamReader
+from opentelemetry.instrumentation.open_webui.answers.wires import (
     ANTHROPIC,
     OLLAMA,
     OPENAI,

@@ -27,8 +27,13 @@ from opentelemetry.sdk.trace import ConcurrentMultiSpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from opentelemetry.instrumentation.open_webui import batching, exporting
-from opentelemetry.instrumentation.open_webui.exporting import LOGS, METRICS, TRACES, Exports
+from opentelemetry.instrumentation.open_webui.telemetry import batching, exporting
+from opentelemetry.instrumentation.open_webui.telemetry.exporting import (
+    LOGS,
+    METRICS,
+    TRACES,
+    Exports,
+)
 
 FOREVER_MILLIS = 1e9
 SECONDS = 1.0

@@ -21,12 +21,13 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 
-from opentelemetry.instrumentation.open_webui import channels, deferred, forking
-from opentelemetry.instrumentation.open_webui.connections import Connections
-from opentelemetry.instrumentation.open_webui.forking import INSTANCE_ID, forked_id
-from opentelemetry.instrumentation.open_webui.groups import Groups
-from opentelemetry.instrumentation.open_webui.runtime import Runtime
+from opentelemetry.instrumentation.open_webui import deferred
+from opentelemetry.instrumentation.open_webui.calls.runtime import Runtime
+from opentelemetry.instrumentation.open_webui.host.connections import Connections
+from opentelemetry.instrumentation.open_webui.host.groups import Groups
 from opentelemetry.instrumentation.open_webui.settings import Settings
+from opentelemetry.instrumentation.open_webui.telemetry import channels, forking
+from opentelemetry.instrumentation.open_webui.telemetry.forking import INSTANCE_ID, forked_id
 from unit.sdk import Sdk, accountant, answer, asked, caller_named, points
 
 SECONDS = 20

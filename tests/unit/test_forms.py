@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opentelemetry.instrumentation.open_webui.answer import Answer
-from opentelemetry.instrumentation.open_webui.stream import reader_of
-from opentelemetry.instrumentation.open_webui.usage import Usage
-from opentelemetry.instrumentation.open_webui.wires import (
+from opentelemetry.instrumentation.open_webui.answers.answer import Answer
+from opentelemetry.instrumentation.open_webui.answers.stream import reader_of
+from opentelemetry.instrumentation.open_webui.answers.usage import Usage
+from opentelemetry.instrumentation.open_webui.answers.wires import (
     ANTHROPIC,
     AUDIO,
     GEMINI,

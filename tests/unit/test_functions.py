@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from opentelemetry.instrumentation.open_webui.surfaces.functions import DIRECT
+from opentelemetry.instrumentation.open_webui.host.surfaces.functions import DIRECT
 
 QUOTA = {"message": "no", "type": "requests", "code": "insufficient_quota"}
 

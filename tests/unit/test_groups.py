@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from opentelemetry.instrumentation.open_webui import groups as module
-from opentelemetry.instrumentation.open_webui.groups import Groups
+from opentelemetry.instrumentation.open_webui.host import groups as module
+from opentelemetry.instrumentation.open_webui.host.groups import Groups
 
 
 class Database:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from opentelemetry.instrumentation.open_webui.habits import (
+from opentelemetry.instrumentation.open_webui.calls.habits import (
     _MOST_KNOWN,
     FILE_NAME,
     Habits,

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import NoOpTracer
 
-from opentelemetry.instrumentation.open_webui import handing
+from opentelemetry.instrumentation.open_webui.telemetry import handing
 
 START: dict[str, Any] = {"model": "m", "stream": True, "groups": ("a", "b")}
 END: dict[str, Any] = {"tokens": 9, "cost": 0.5, "model": "n"}

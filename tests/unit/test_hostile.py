@@ -15,19 +15,20 @@ from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metr
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.trace import Span
 
-from opentelemetry.instrumentation.open_webui import endpoints, wires
-from opentelemetry.instrumentation.open_webui.billed import usd
+from opentelemetry.instrumentation.open_webui.answers import wires
+from opentelemetry.instrumentation.open_webui.answers.billed import usd
+from opentelemetry.instrumentation.open_webui.answers.fast_json import loads
+from opentelemetry.instrumentation.open_webui.answers.reports import Total, UsageReports
+from opentelemetry.instrumentation.open_webui.answers.stream import StreamReader, read_message
+from opentelemetry.instrumentation.open_webui.answers.usage import Usage
 from opentelemetry.instrumentation.open_webui.bounds import MOST_GROUPS, MOST_REASONS, MOST_TOKENS
-from opentelemetry.instrumentation.open_webui.call import ModelCall
-from opentelemetry.instrumentation.open_webui.caller import find_caller
-from opentelemetry.instrumentation.open_webui.fast_json import loads
-from opentelemetry.instrumentation.open_webui.groups import Groups
-from opentelemetry.instrumentation.open_webui.reports import Total, UsageReports
-from opentelemetry.instrumentation.open_webui.runtime import Runtime
+from opentelemetry.instrumentation.open_webui.calls import endpoints
+from opentelemetry.instrumentation.open_webui.calls.call import ModelCall
+from opentelemetry.instrumentation.open_webui.calls.caller import find_caller
+from opentelemetry.instrumentation.open_webui.calls.runtime import Runtime
+from opentelemetry.instrumentation.open_webui.calls.turn import Turn
+from opentelemetry.instrumentation.open_webui.host.groups import Groups
 from opentelemetry.instrumentation.open_webui.settings import Settings
-from opentelemetry.instrumentation.open_webui.stream import StreamReader, read_message
-from opentelemetry.instrumentation.open_webui.turn import Turn
-from opentelemetry.instrumentation.open_webui.usage import Usage
 from unit.sdk import OVERFLOW, Sdk, accountant, answer, asked, caller_named, points, values
 
 HUGE = "x" * 5_000_000

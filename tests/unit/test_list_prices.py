@@ -13,9 +13,9 @@ from genai_prices import Usage as Listed
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import TieredPrices
 
-from opentelemetry.instrumentation.open_webui.price_file import PriceFile
-from opentelemetry.instrumentation.open_webui.pricing import LISTED, Bill, Prices, of_model
-from opentelemetry.instrumentation.open_webui.usage import Usage
+from opentelemetry.instrumentation.open_webui.answers.usage import Usage
+from opentelemetry.instrumentation.open_webui.money.price_file import PriceFile
+from opentelemetry.instrumentation.open_webui.money.pricing import LISTED, Bill, Prices, of_model
 
 MODELS = [(provider, model) for provider in get_snapshot().providers for model in provider.models]
 UNITS = {name for names in LISTED.values() for name in names}

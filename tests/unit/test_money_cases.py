@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from harness.cases import FOLDER, ProviderCase, load, text_of
-from opentelemetry.instrumentation.open_webui import endpoints
-from opentelemetry.instrumentation.open_webui.call import ModelCall, Passage
+from opentelemetry.instrumentation.open_webui.calls import endpoints
+from opentelemetry.instrumentation.open_webui.calls.call import ModelCall, Passage
 from unit.sdk import Sdk, accountant, asked, caller_named
 
 ENDPOINTS = {

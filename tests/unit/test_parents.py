@@ -21,8 +21,8 @@ from opentelemetry.sdk.trace.sampling import (
 )
 from opentelemetry.trace import format_span_id, format_trace_id
 
-from opentelemetry.instrumentation.open_webui.caller import Scene, scene
-from opentelemetry.instrumentation.open_webui.parents import placed
+from opentelemetry.instrumentation.open_webui.calls.caller import Scene, scene
+from opentelemetry.instrumentation.open_webui.telemetry.parents import placed
 
 TRACE, SPAN = "f" * 32, "1" * 16
 HIDDEN, SHOWN = f"00-{TRACE}-{SPAN}-00", f"00-{TRACE}-{SPAN}-01"

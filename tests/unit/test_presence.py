@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from opentelemetry.instrumentation.open_webui import complaints, presence
-from opentelemetry.instrumentation.open_webui.presence import Exported, Note, Presence
-from opentelemetry.instrumentation.open_webui.startup import note
+from opentelemetry.instrumentation.open_webui import complaints
+from opentelemetry.instrumentation.open_webui.host import presence
+from opentelemetry.instrumentation.open_webui.host.presence import Exported, Note, Presence
+from opentelemetry.instrumentation.open_webui.host.startup import note
 from unit.sdk import Sdk
 
 NOTE = presence.own(

@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 from opentelemetry.instrumentation.open_webui import OpenWebUIInstrumentor, SettingError
-from opentelemetry.instrumentation.open_webui.price_file import PriceFile, PriceFileError, parse
+from opentelemetry.instrumentation.open_webui.money.price_file import (
+    PriceFile,
+    PriceFileError,
+    parse,
+)
 
 GOOD = """\
 currency: USD

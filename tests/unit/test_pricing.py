@@ -17,14 +17,9 @@ from typing import Any
 
 import pytest
 
-from opentelemetry.instrumentation.open_webui.price_file import PriceFile
-from opentelemetry.instrumentation.open_webui.pricing import (
-    Bill,
-    Cost,
-    Prices,
-    is_own_affair,
-)
-from opentelemetry.instrumentation.open_webui.usage import Usage
+from opentelemetry.instrumentation.open_webui.answers.usage import Usage
+from opentelemetry.instrumentation.open_webui.money.price_file import PriceFile
+from opentelemetry.instrumentation.open_webui.money.pricing import Bill, Cost, Prices, is_own_affair
 
 OPENAI = "https://api.openai.com/v1/chat/completions"
 PROXY = "http://litellm:4000/v1/chat/completions"

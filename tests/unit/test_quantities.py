@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from opentelemetry.instrumentation.open_webui.price_file import RATES
-from opentelemetry.instrumentation.open_webui.quantities import pages_of, parts_of
-from opentelemetry.instrumentation.open_webui.usage import Usage
+from opentelemetry.instrumentation.open_webui.answers.usage import Usage
+from opentelemetry.instrumentation.open_webui.money.price_file import RATES
+from opentelemetry.instrumentation.open_webui.money.quantities import pages_of, parts_of
 
 TOLD = (
     "input_audio", "input_image", "input_video", "cache_read_audio", "cache_read_image",

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from opentelemetry.instrumentation.open_webui.answers.reports import Total, UsageReports
+from opentelemetry.instrumentation.open_webui.answers.usage import Usage
+from opentelemetry.instrumentation.open_webui.answers.wires import usage_of
 from opentelemetry.instrumentation.open_webui.bounds import MOST_TOKENS
-from opentelemetry.instrumentation.open_webui.reports import Total, UsageReports
-from opentelemetry.instrumentation.open_webui.usage import Usage
-from opentelemetry.instrumentation.open_webui.wires import usage_of
 
 Report = tuple[int | None, int | None, int | None]
 """Input, output, and the choice beside which it stands."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opentelemetry.instrumentation.open_webui.rhythm import Rhythm
+from opentelemetry.instrumentation.open_webui.telemetry.rhythm import Rhythm
 from unit.test_totals import Fixture, Reader
 
 

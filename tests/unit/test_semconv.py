@@ -14,8 +14,9 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.util.genai.handler import TelemetryHandler
 
 from harness.otlp import Event, Point, Span, parse_logs, parse_metrics, parse_traces
-from opentelemetry.instrumentation.open_webui import endpoints, names, providers
-from opentelemetry.instrumentation.open_webui.call import ModelCall
+from opentelemetry.instrumentation.open_webui import names, providers
+from opentelemetry.instrumentation.open_webui.calls import endpoints
+from opentelemetry.instrumentation.open_webui.calls.call import ModelCall
 from opentelemetry.instrumentation.open_webui.settings import LATEST_NAMES
 from semconv.check import REGISTRY, VALUES, complaints
 from unit.sdk import Sdk, accountant, answer, asked, caller_named

@@ -8,10 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from opentelemetry.instrumentation.open_webui import __version__, telemetry
-from opentelemetry.instrumentation.open_webui.destinations import destination, without_secrets
+from opentelemetry.instrumentation.open_webui import __version__
+from opentelemetry.instrumentation.open_webui.host.startup import tell_what_is_on
 from opentelemetry.instrumentation.open_webui.settings import Settings
-from opentelemetry.instrumentation.open_webui.startup import tell_what_is_on
+from opentelemetry.instrumentation.open_webui.telemetry import telemetry
+from opentelemetry.instrumentation.open_webui.telemetry.destinations import (
+    destination,
+    without_secrets,
+)
 from unit.sdk import Sdk
 
 OTLP = {f"OTEL_{signal}_EXPORTER": "otlp" for signal in ("TRACES", "METRICS", "LOGS")}

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opentelemetry.instrumentation.open_webui import stream as module
-from opentelemetry.instrumentation.open_webui import usage as usage_module
-from opentelemetry.instrumentation.open_webui.answer import Answer
-from opentelemetry.instrumentation.open_webui.stream import (
+from opentelemetry.instrumentation.open_webui.answers import stream as module
+from opentelemetry.instrumentation.open_webui.answers import usage as usage_module
+from opentelemetry.instrumentation.open_webui.answers.answer import Answer
+from opentelemetry.instrumentation.open_webui.answers.stream import (
     BodyReader,
     StreamReader,
     read_message,
 )
-from opentelemetry.instrumentation.open_webui.usage import Usage, count
-from opentelemetry.instrumentation.open_webui.wires import (
+from opentelemetry.instrumentation.open_webui.answers.usage import Usage, count
+from opentelemetry.instrumentation.open_webui.answers.wires import (
     ANTHROPIC,
     AUDIO,
     GEMINI,

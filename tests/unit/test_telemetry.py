@@ -19,9 +19,10 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.metrics.view import View
 from opentelemetry.trace import SpanKind, StatusCode
 
-from opentelemetry.instrumentation.open_webui import exporting, names
-from opentelemetry.instrumentation.open_webui.price_file import PriceFile
-from opentelemetry.instrumentation.open_webui.readers import hold_seconds, shard_size
+from opentelemetry.instrumentation.open_webui import names
+from opentelemetry.instrumentation.open_webui.money.price_file import PriceFile
+from opentelemetry.instrumentation.open_webui.telemetry import exporting
+from opentelemetry.instrumentation.open_webui.telemetry.readers import hold_seconds, shard_size
 from unit.sdk import OVERFLOW, Sdk, answer, points, values
 
 USERS, MODELS, SOURCES = 1000, 5, ("ui", "api")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opentelemetry.instrumentation.open_webui.totals import Place, Tags, Totals
+from opentelemetry.instrumentation.open_webui.telemetry.totals import Place, Tags, Totals
 
 HOLD, IDLE = 10.0, 100.0
 ALICE: Tags = (("user.id", "alice"), ("model", "m"))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from opentelemetry.instrumentation.open_webui.turn import Turn
+from opentelemetry.instrumentation.open_webui.calls.turn import Turn
 from unit.sdk import Sdk, caller_named, points
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from opentelemetry.instrumentation.open_webui.variables import (
+from opentelemetry.instrumentation.open_webui.telemetry.variables import (
     endpoint_problems,
     exporter_problem,
     meant_protocol,

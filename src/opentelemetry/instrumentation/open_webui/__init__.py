@@ -50,7 +50,7 @@ from .settings import SettingError, Settings
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .price_file import PriceFile
+    from .money.price_file import PriceFile
 
 _logger = logging.getLogger(__name__)
 
@@ -77,8 +77,8 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     def _instrument(self, **kwargs: Any) -> None:
         complaints.listen()
         # A process that never imports Open WebUI should not load what only it needs.
-        from .patching import Patcher
-        from .surfaces import TARGETS
+        from .host.patching import Patcher
+        from .host.surfaces import TARGETS
 
         settings = Settings.load(kwargs)
         prices = _price_file(settings.price_file, strict="price_file" in kwargs)
@@ -88,15 +88,15 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         self._patcher.install()
 
     def _start(self, settings: Settings, prices: PriceFile | None, kwargs: dict[str, Any]) -> Any:
-        from .accounting import Accountant
-        from .compat import base_urls, group_names
-        from .connections import Connections
-        from .estimates import Estimator
-        from .groups import Groups
-        from .price_file import PriceFile
-        from .pricing import Prices
-        from .runtime import Runtime
-        from .telemetry import Telemetry
+        from .answers.estimates import Estimator
+        from .calls.accounting import Accountant
+        from .calls.runtime import Runtime
+        from .host.compat import base_urls, group_names
+        from .host.connections import Connections
+        from .host.groups import Groups
+        from .money.price_file import PriceFile
+        from .money.pricing import Prices
+        from .telemetry.telemetry import Telemetry
 
         self._runtime = Runtime(
             settings,
@@ -131,7 +131,7 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 def _price_file(path: str, *, strict: bool) -> PriceFile | None:
     if not path:
         return None
-    from .price_file import PriceFile, PriceFileError
+    from .money.price_file import PriceFile, PriceFileError
 
     file = PriceFile(path)
     try:

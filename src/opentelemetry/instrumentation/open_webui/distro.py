@@ -33,10 +33,10 @@ from opentelemetry.instrumentation.environment_variables import (
     OTEL_PYTHON_DISTRO,
 )
 
-from . import variables
-from .forking import INSTANCE_ID
 from .guard import guarded
 from .settings import Settings
+from .telemetry import variables
+from .telemetry.forking import INSTANCE_ID
 
 _logger = logging.getLogger(__name__)
 

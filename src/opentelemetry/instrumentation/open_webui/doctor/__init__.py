@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 from urllib.parse import urlsplit
 
-from ..destinations import port_of
+from ..telemetry.destinations import port_of
 from . import health, judging, servers
 from .report import Report, Section
 from .servers import Server

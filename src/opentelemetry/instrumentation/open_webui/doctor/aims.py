@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from ..destinations import OWN, PROTOCOLS, SIGNALS, endpoint_of, port_of, protocol_of
-from ..variables import meant_protocol, protocol_problems
+from ..telemetry.destinations import OWN, PROTOCOLS, SIGNALS, endpoint_of, port_of, protocol_of
+from ..telemetry.variables import meant_protocol, protocol_problems
 
 _GRPC, _HTTP = PROTOCOLS
 _TRUE: Final = "true"

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Final
 
-from .. import variables
-from ..destinations import without_secrets
-from ..patching import ABSENT, PATCHED
-from ..presence import Note
-from ..price_file import PriceFile, PriceFileError
+from ..host.patching import ABSENT, PATCHED
+from ..host.presence import Note
+from ..host.startup import NO_SDK
+from ..money.price_file import PriceFile, PriceFileError
 from ..settings import PREFIX, Settings
-from ..startup import NO_SDK
+from ..telemetry import variables
+from ..telemetry.destinations import without_secrets
 from . import aims, probe, remedies
 from .report import BAD, OK, Line, Section
 from .servers import Server

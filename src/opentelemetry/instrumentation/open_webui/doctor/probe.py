@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import requests
 
-from ..channels import sessions
+from ..telemetry.channels import sessions
 from . import wire
 from .aims import Aim
 from .wire import Found

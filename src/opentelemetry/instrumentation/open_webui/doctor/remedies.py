@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ..destinations import OWN
-from ..variables import Problem
+from ..telemetry.destinations import OWN
+from ..telemetry.variables import Problem
 from .aims import Aim
 from .probe import SECONDS, Outcome
 from .wire import Found

@@ -17,8 +17,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from .. import presence
-from ..presence import Note
+from ..host import presence
+from ..host.presence import Note
 
 PROC: Final = Path("/proc")
 

@@ -110,8 +110,9 @@ def main() -> None:
 
 
 def _result() -> Result:
-    from .. import OpenWebUIInstrumentor, compat
-    from ..patching import MAIN, Patcher
+    from .. import OpenWebUIInstrumentor
+    from ..host import compat
+    from ..host.patching import MAIN, Patcher
 
     instrumentor = OpenWebUIInstrumentor()
     if not instrumentor.is_instrumented_by_opentelemetry:

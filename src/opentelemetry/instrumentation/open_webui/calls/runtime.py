@@ -1,0 +1,154 @@
+"""What the surfaces share while the instrumentation is on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from .. import bounds, deferred
+from ..guard import guarded
+from ..host.connections import Connections
+from ..host.groups import Groups
+from ..host.presence import Presence
+from ..names import CANCELLED, UNKNOWN_TASK
+from ..settings import Settings
+from ..telemetry import forking
+from ..telemetry.telemetry import Telemetry
+from .accounting import Accountant
+from .asking import UsageFilter
+from .call import Asked, ModelCall
+from .caller import Caller, find_caller, present
+from .habits import Habits
+
+_logger = logging.getLogger(__name__)
+
+# Whoever can make up paths must not fill memory and log.
+_MOST_WARNED: Final = 100
+
+
+class Runtime:
+    """Settings, memberships, telemetry, the calls under way; off once ``active`` is false."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        telemetry: Telemetry,
+        groups: Groups,
+        connections: Connections,
+        accountant: Accountant,
+    ) -> None:
+        self.active = True
+        self.settings = settings
+        self.telemetry = telemetry
+        self.groups = groups
+        self.connections = connections
+        self.accountant = accountant
+        self._calls: set[ModelCall] = set()
+        self.habits = Habits()
+        self.presence = Presence()
+        self._warned: set[tuple[str | None, str]] = set()
+        forking.follow(self)
+
+    def start_call(
+        self,
+        asked: Asked,
+        caller: Caller,
+        *,
+        usage_filter: UsageFilter | None = None,
+        on_end: Callable[[ModelCall], None] | None = None,
+    ) -> ModelCall:
+        """Start a call. Its turn lasts at least as long; the process's end ends it, too.
+
+        Args:
+            asked: What the provider is asked for.
+            caller: On whose behalf.
+            usage_filter: Takes out of the answer what only we asked for.
+            on_end: Hears of the ended call.
+        """
+        deferred.do()
+        here = present()
+        turn = here.turn if here is not None else None
+        parent = here.call if here is not None else None
+
+        def ended(call: ModelCall) -> None:
+            self._calls.discard(call)
+            try:
+                if on_end is not None:
+                    on_end(call)
+            finally:
+                if turn is not None:
+                    turn.answered(call)
+                    turn.release()
+
+        call = ModelCall(
+            self.telemetry,
+            asked,
+            caller,
+            self.groups.of(caller.user_id),
+            ended,
+            accountant=self.accountant,
+            parent=parent,
+            usage_filter=usage_filter,
+        )
+        self._calls.add(call)
+        if parent is not None:
+            parent.delegated = True
+        if turn is not None:
+            turn.hold()
+        return call
+
+    def unknown_caller(self, operation: str, path: str) -> Caller:
+        """Return who is behind a call on a path that we do not know, and warn once per route."""
+        caller = find_caller(self.settings, task=UNKNOWN_TASK, picked=False)
+        self.groups.expect(caller.user_id)
+        path = bounds.text(path)
+        if len(self._warned) < _MOST_WARNED and (caller.route, path) not in self._warned:
+            self._warned.add((caller.route, path))
+            _logger.warning(
+                "Open WebUI instrumentation: a model was called (%s, %s) on a path that it does not"
+                " know, from the route %s. It counts with %s=%s. Please report it.",
+                operation,
+                path,
+                caller.route or "(none)",
+                "open_webui.task",
+                UNKNOWN_TASK,
+            )
+        return caller
+
+    def begin_anew(self) -> None:
+        """Leave to the parent what is the parent's: this process was forked from it."""
+        deferred.forget()
+        for call in self._calls:
+            call.leave()
+        self._calls.clear()
+        self.groups.forget_loop()
+        self.connections.forget_loop()
+        self.habits.leave()
+        self.presence.forget()
+        self.telemetry.begin_anew()
+
+    def finish(self) -> None:
+        """End what is under way with what is known, then export all: the process ends."""
+        self._end_calls()
+        self.telemetry.finish()
+
+    def close(self) -> None:
+        """The same, and leave the exporters to the process, which goes on."""
+        self._end_calls()
+        self.telemetry.detach()
+
+    def _end_calls(self) -> None:
+        deferred.do()
+        for call in list(self._calls):
+            call.end(CANCELLED)
+        self._keep_habits()
+        self._leave()
+
+    @guarded
+    def _leave(self) -> None:
+        self.presence.remove()
+
+    @guarded
+    def _keep_habits(self) -> None:
+        self.habits.sync()
