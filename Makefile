@@ -7,7 +7,7 @@ NEWEST := .venv-newest/bin
 # What depends on OpenTelemetry's version; which paths there are does not.
 OF_OPENTELEMETRY := $(addprefix tests/e2e/test_,calls.py doctor.py identity.py start.py stop.py turns.py)
 # What reads and bounds whatever comes from outside.
-PROPERTIES := $(addprefix tests/unit/test_,asking.py billed.py bounds.py errors.py estimates.py forms.py reports.py stream.py)
+PROPERTIES := tests/unit/calls/test_asking.py tests/unit/test_bounds.py $(addprefix tests/unit/answers/test_,billed.py errors.py estimates.py forms.py reports.py stream.py)
 TWINE := twine==7.0.0
 # The newest patch of each minor version of Open WebUI that we know.
 VERSIONS ?= 0.12.4 0.11.4 0.10.2 0.9.6 0.8.12 0.7.2 0.6.43

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opentelemetry.instrumentation.open_webui.telemetry.rhythm import Rhythm
-from unit.test_totals import Fixture, Reader
+from unit.telemetry.test_totals import Fixture, Reader
 
 
 class Pulled(Fixture):

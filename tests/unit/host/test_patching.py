@@ -166,7 +166,7 @@ def test_arguments_are_bound_by_name() -> None:
 
 
 def test_the_page_about_versions_names_what_came_later() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "versions.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "versions.md").read_text()
     rows = {line for line in page.splitlines() if line.startswith("| 0.")}
     for target in TARGETS:
         if target.since > (0, 6):
