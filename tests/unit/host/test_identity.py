@@ -8,13 +8,9 @@ from typing import Any
 
 import pytest
 
-from opentelemetry.instrumentation.open_webui.calls.caller import (
-    Scene,
-    find_caller,
-    pseudonym,
-    scene,
-)
+from opentelemetry.instrumentation.open_webui.calls.scene import Scene, scene
 from opentelemetry.instrumentation.open_webui.host import compat
+from opentelemetry.instrumentation.open_webui.host.identity import find_caller, pseudonym
 from opentelemetry.instrumentation.open_webui.settings import Settings
 from unit.sdk import caller_named
 

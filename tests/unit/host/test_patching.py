@@ -15,8 +15,9 @@ import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
 
-from opentelemetry.instrumentation.open_webui.host.patching import MAIN, Patcher, Target, bound
+from opentelemetry.instrumentation.open_webui.host.patching import MAIN, Patcher, Target
 from opentelemetry.instrumentation.open_webui.host.surfaces import TARGETS
+from opentelemetry.instrumentation.open_webui.wrapping import bound
 
 LEAF = "open_webui.leaf"
 

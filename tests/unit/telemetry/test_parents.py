@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.sampling import (
 )
 from opentelemetry.trace import format_span_id, format_trace_id
 
-from opentelemetry.instrumentation.open_webui.calls.caller import Scene, scene
+from opentelemetry.instrumentation.open_webui.calls.scene import Scene, scene
 from opentelemetry.instrumentation.open_webui.telemetry.parents import placed
 
 TRACE, SPAN = "f" * 32, "1" * 16

@@ -21,12 +21,12 @@ from ..answers.stream import BodyReader, StreamReader, read_message, reader_of
 from ..answers.usage import NOTHING
 from ..answers.wires import Message
 from ..bounds import MOST_IMAGES, bound, whole
+from ..calls.caller import Caller
 from ..guard import guarded, report
 from ..money.pricing import Cost
 from ..names import CANCELLED
 from .accounting import Accountant
 from .asking import UsageFilter
-from .caller import Caller
 from .endpoints import Endpoint
 
 if TYPE_CHECKING:

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from typing import Final
 
 from .. import bounds, deferred
+from ..calls.caller import Caller
+from ..calls.scene import present
 from ..guard import guarded
 from ..host.connections import Connections
 from ..host.groups import Groups
+from ..host.identity import find_caller
 from ..host.presence import Presence
 from ..names import CANCELLED, UNKNOWN_TASK
 from ..settings import Settings
@@ -18,7 +21,6 @@ from ..telemetry.telemetry import Telemetry
 from .accounting import Accountant
 from .asking import UsageFilter
 from .call import Asked, ModelCall
-from .caller import Caller, find_caller, present
 from .habits import Habits
 
 _logger = logging.getLogger(__name__)

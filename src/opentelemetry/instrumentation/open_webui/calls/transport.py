@@ -21,12 +21,13 @@ from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from ..answers.fast_json import loads
+from ..calls.caller import Caller
+from ..calls.scene import running_pipe
 from ..guard import guarded, report
 from ..providers import Provider
 from . import endpoints, habits
 from .asking import UsageFilter, asking, may_ask
 from .call import Asked, ModelCall
-from .caller import Caller, running_pipe
 from .endpoints import Endpoint, Payload
 from .runtime import Runtime
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import wrapt
 
 from ..guard import report
+from ..wrapping import Wrapper
 from . import compat
 
 if TYPE_CHECKING:
@@ -32,9 +33,6 @@ PACKAGE: Final = "open_webui"
 MAIN: Final = "open_webui.main"
 PATCHED: Final = "patched"
 ABSENT: Final = "absent"
-
-Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
-"""What wrapt calls in place of the original."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,21 +146,6 @@ class Patcher:
                 compat.version_text(),
                 ".".join(map(str, compat.NEWEST)),
             )
-
-
-def bound(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> dict[str, Any]:
-    """Return the arguments by name: which come by position differs between callers and versions."""
-    method = getattr(function, "__func__", None)
-    # What is remembered by a method would keep its object.
-    names = _parameters(function) if method is None else _parameters(method)[1:]
-    return {**dict(zip(names, args, strict=False)), **kwargs}
-
-
-@functools.lru_cache(maxsize=256)
-def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
-    return tuple(inspect.signature(function).parameters)
 
 
 def _holder(module: ModuleType | None, attribute: str) -> tuple[Any, str]:

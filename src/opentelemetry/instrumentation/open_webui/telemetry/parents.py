@@ -14,7 +14,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from ..calls.caller import scene
+from ..calls.scene import scene
 from ..guard import guarded
 
 

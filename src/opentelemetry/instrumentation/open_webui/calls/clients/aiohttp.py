@@ -17,7 +17,7 @@ from ...answers.encodings import Plain, is_packed
 from ...answers.stream import begins_with_error, shows_itself
 from ...guard import guarded, report
 from ...host.compat import passes_length_on
-from ...host.patching import Wrapper
+from ...wrapping import Wrapper
 from ..call import ModelCall, Passage, given_up_with
 from ..endpoints import Payload
 from ..runtime import Runtime

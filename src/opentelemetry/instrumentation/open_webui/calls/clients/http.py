@@ -7,7 +7,7 @@ from http.client import HTTPResponse
 from typing import Any
 
 from ...guard import guarded
-from ...host.patching import Wrapper, bound
+from ...wrapping import Wrapper, bound
 from ..call import ModelCall
 from ..endpoints import Payload
 from ..runtime import Runtime

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from ...guard import guarded
-from ...host.patching import Wrapper, bound
+from ...wrapping import Wrapper, bound
 from ..call import ModelCall
 from ..endpoints import Payload
 from ..runtime import Runtime

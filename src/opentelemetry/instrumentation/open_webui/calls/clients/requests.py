@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...guard import guarded
-from ...host.patching import Wrapper, bound
+from ...wrapping import Wrapper, bound
 from ..call import ModelCall
 from ..runtime import Runtime
 from ..transport import Carrying, Outgoing, know_groups_in_thread

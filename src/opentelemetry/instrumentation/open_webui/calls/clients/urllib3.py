@@ -8,7 +8,7 @@ from typing import Any
 from urllib3.response import HTTPResponse
 
 from ...guard import guarded
-from ...host.patching import Wrapper, bound
+from ...wrapping import Wrapper, bound
 from ..call import ModelCall
 from ..endpoints import Payload
 from ..runtime import Runtime

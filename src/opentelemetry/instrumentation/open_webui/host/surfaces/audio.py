@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from ...calls.caller import find_caller, scene
 from ...calls.runtime import Runtime
+from ...calls.scene import scene
 from ...calls.transport import Announced, Leaf, announced
 from ...guard import guarded
-from ..patching import Target, Wrapper
+from ...host.identity import find_caller
+from ...wrapping import Wrapper
+from ..patching import Target
 from .leaf import announces
 
 _ROUTER: Final = "open_webui.routers.audio"

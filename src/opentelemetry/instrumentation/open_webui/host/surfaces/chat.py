@@ -11,11 +11,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
-from ...calls.caller import Caller, Scene, find_caller, scene
+from ...calls.caller import Caller
 from ...calls.runtime import Runtime
+from ...calls.scene import Scene, scene
 from ...calls.turn import Turn
 from ...guard import guarded
-from ..patching import MAIN, Target, Wrapper, bound
+from ...host.identity import find_caller
+from ...wrapping import Wrapper, bound
+from ..patching import MAIN, Target
 
 # What `chat_completion` reads off the body itself, before there is any metadata.
 _CHAT_FIELDS: Final = ("chat_id", "session_id")

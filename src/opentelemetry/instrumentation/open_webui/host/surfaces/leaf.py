@@ -6,11 +6,11 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...calls.caller import find_caller
 from ...calls.runtime import Runtime
 from ...calls.transport import Announced, Leaf, announced
 from ...guard import guarded
-from ..patching import Wrapper, bound
+from ...host.identity import find_caller
+from ...wrapping import Wrapper, bound
 
 
 def announces(leaf: Leaf) -> Callable[[Runtime], Wrapper]:

@@ -10,13 +10,15 @@ from urllib.parse import urlsplit
 
 from ...calls import endpoints
 from ...calls.call import Asked, ModelCall, watched
-from ...calls.caller import Caller, Scene, find_caller, present, scene
+from ...calls.caller import Caller
 from ...calls.endpoints import Endpoint
 from ...calls.runtime import Runtime
+from ...calls.scene import Scene, present, scene
 from ...calls.transport import announced, port_of
 from ...guard import guarded
+from ...host.identity import find_caller
 from ...names import OTHER
-from ..patching import Wrapper, bound
+from ...wrapping import Wrapper, bound
 from .leaf import form_of
 
 Given = Mapping[str, Any]

@@ -11,10 +11,11 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from ...calls import clients
-from ...calls.caller import Scene, scene
 from ...calls.runtime import Runtime
+from ...calls.scene import Scene, scene
 from ...guard import guarded, report
-from ..patching import MAIN, Patcher, Target, Wrapper, bound
+from ...wrapping import Wrapper, bound
+from ..patching import MAIN, Patcher, Target
 from ..startup import tell_what_is_on
 from ..upkeep import keeping_up
 

@@ -14,10 +14,11 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from ...calls.call import ModelCall
-from ...calls.caller import Scene, present, scene
 from ...calls.runtime import Runtime
+from ...calls.scene import Scene, present, scene
 from ...guard import guarded
-from ..patching import MAIN, Target, Wrapper
+from ...wrapping import Wrapper
+from ..patching import MAIN, Target
 from .running import inside
 
 T = TypeVar("T")

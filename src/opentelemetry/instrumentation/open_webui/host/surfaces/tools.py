@@ -9,7 +9,8 @@ from ...calls.caller import present
 from ...calls.runtime import Runtime
 from ...calls.work import Work
 from ...guard import guarded
-from ..patching import Target, Wrapper, bound
+from ...wrapping import Wrapper, bound
+from ..patching import Target
 
 _MIDDLEWARE: Final = "open_webui.utils.middleware"
 _COVERS: Final = "spans of tool runs"
