@@ -31,9 +31,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.instrumentation.open_webui.answers.estimates import Estimator
 from opentelemetry.instrumentation.open_webui.calls.accounting import Accountant
 from opentelemetry.instrumentation.open_webui.calls.clients.aiohttp import sends
-from opentelemetry.instrumentation.open_webui.calls.runtime import Runtime
 from opentelemetry.instrumentation.open_webui.host.connections import Connections
 from opentelemetry.instrumentation.open_webui.host.groups import Groups
+from opentelemetry.instrumentation.open_webui.host.runtime import Runtime
 from opentelemetry.instrumentation.open_webui.host.surfaces.leaf import announces
 from opentelemetry.instrumentation.open_webui.host.surfaces.openai import CHAT
 from opentelemetry.instrumentation.open_webui.money import pricing

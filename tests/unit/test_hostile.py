@@ -24,10 +24,10 @@ from opentelemetry.instrumentation.open_webui.answers.usage import Usage
 from opentelemetry.instrumentation.open_webui.bounds import MOST_GROUPS, MOST_REASONS, MOST_TOKENS
 from opentelemetry.instrumentation.open_webui.calls import endpoints
 from opentelemetry.instrumentation.open_webui.calls.call import ModelCall
-from opentelemetry.instrumentation.open_webui.calls.runtime import Runtime
 from opentelemetry.instrumentation.open_webui.calls.turn import Turn
 from opentelemetry.instrumentation.open_webui.host.groups import Groups
 from opentelemetry.instrumentation.open_webui.host.identity import find_caller
+from opentelemetry.instrumentation.open_webui.host.runtime import Runtime
 from opentelemetry.instrumentation.open_webui.settings import Settings
 from unit.sdk import OVERFLOW, Sdk, accountant, answer, asked, caller_named, points, values
 

@@ -28,13 +28,13 @@ from yarl import URL
 
 from opentelemetry.instrumentation.open_webui import deferred
 from opentelemetry.instrumentation.open_webui.calls.call import ModelCall
-from opentelemetry.instrumentation.open_webui.calls.runtime import Runtime
 from opentelemetry.instrumentation.open_webui.calls.scene import Scene
 from opentelemetry.instrumentation.open_webui.host import compat
 from opentelemetry.instrumentation.open_webui.host.connections import Connections
 from opentelemetry.instrumentation.open_webui.host.groups import Groups
 from opentelemetry.instrumentation.open_webui.host.identity import find_caller
 from opentelemetry.instrumentation.open_webui.host.patching import Patcher
+from opentelemetry.instrumentation.open_webui.host.runtime import Runtime
 from opentelemetry.instrumentation.open_webui.host.surfaces import server as server_surface
 from opentelemetry.instrumentation.open_webui.host.surfaces import threads
 from opentelemetry.instrumentation.open_webui.host.surfaces.running import inside

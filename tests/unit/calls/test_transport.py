@@ -15,9 +15,9 @@ from aiohttp import web
 from opentelemetry.instrumentation.open_webui import deferred
 from opentelemetry.instrumentation.open_webui.calls.clients.aiohttp import sends
 from opentelemetry.instrumentation.open_webui.calls.habits import key_of
-from opentelemetry.instrumentation.open_webui.calls.runtime import Runtime
 from opentelemetry.instrumentation.open_webui.host.connections import Connections
 from opentelemetry.instrumentation.open_webui.host.groups import Groups
+from opentelemetry.instrumentation.open_webui.host.runtime import Runtime
 from opentelemetry.instrumentation.open_webui.host.surfaces.leaf import announces
 from opentelemetry.instrumentation.open_webui.host.surfaces.openai import CHAT
 from opentelemetry.instrumentation.open_webui.settings import Settings

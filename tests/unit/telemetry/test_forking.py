@@ -22,9 +22,9 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 
 from opentelemetry.instrumentation.open_webui import deferred
-from opentelemetry.instrumentation.open_webui.calls.runtime import Runtime
 from opentelemetry.instrumentation.open_webui.host.connections import Connections
 from opentelemetry.instrumentation.open_webui.host.groups import Groups
+from opentelemetry.instrumentation.open_webui.host.runtime import Runtime
 from opentelemetry.instrumentation.open_webui.settings import Settings
 from opentelemetry.instrumentation.open_webui.telemetry import channels, forking
 from opentelemetry.instrumentation.open_webui.telemetry.forking import INSTANCE_ID, forked_id

@@ -90,10 +90,10 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     def _start(self, settings: Settings, prices: PriceFile | None, kwargs: dict[str, Any]) -> Any:
         from .answers.estimates import Estimator
         from .calls.accounting import Accountant
-        from .calls.runtime import Runtime
         from .host.compat import base_urls, group_names
         from .host.connections import Connections
         from .host.groups import Groups
+        from .host.runtime import Runtime
         from .money.price_file import PriceFile
         from .money.pricing import Prices
         from .telemetry.telemetry import Telemetry

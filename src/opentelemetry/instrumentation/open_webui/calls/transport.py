@@ -29,7 +29,7 @@ from . import endpoints, habits
 from .asking import UsageFilter, asking, may_ask
 from .call import Asked, ModelCall
 from .endpoints import Endpoint, Payload
-from .runtime import Runtime
+from .host import Host
 
 # As `multipart/form-data` (RFC 7578) has a field that is no file.
 _FORM_FIELDS: Final = re.compile(r'form-data; name="(\w+)"\r\n\r\n([^\r\n]{1,200})\r\n')
@@ -60,7 +60,7 @@ class Leaf:
 class Announced:
     """A call that is coming: from which function of Open WebUI, on whose behalf."""
 
-    runtime: Runtime
+    runtime: Host
     leaf: Leaf
     caller: Caller
 
@@ -84,7 +84,7 @@ class Outgoing:
     __slots__ = ("_habit", "asked", "asks", "caller", "payload", "runtime", "under_way")
 
     def __init__(
-        self, runtime: Runtime, caller: Caller, asked: Asked, payload: Payload, *, own: bool
+        self, runtime: Host, caller: Caller, asked: Asked, payload: Payload, *, own: bool
     ) -> None:
         self.runtime = runtime
         self.caller = caller
@@ -194,7 +194,7 @@ class Carrying:
         if out is None or self._call is None:
             return _as_it_is
         self._sending = _sending.set(out)
-        self._current = out.runtime.telemetry.current(self._call.span)
+        self._current = out.runtime.current(self._call.span)
         self._current.__enter__()
         out.under_way = True
         return self._answered
@@ -230,9 +230,7 @@ def _is_sent_already() -> bool:
 
 
 @guarded
-def outgoing(
-    runtime: Runtime, method: str, url: str, body: Callable[[], Payload]
-) -> Outgoing | None:
+def outgoing(runtime: Host, method: str, url: str, body: Callable[[], Payload]) -> Outgoing | None:
     """Return the model call that a request is, if it is one.
 
     Args:
@@ -265,7 +263,7 @@ def outgoing(
 
 
 def _asks_model(
-    runtime: Runtime, url: str, parts: SplitResult, endpoint: Endpoint, payload: Payload
+    runtime: Host, url: str, parts: SplitResult, endpoint: Endpoint, payload: Payload
 ) -> bool:
     """Whether a request to an address that nobody configured is a call to a model, and elsewhere.
 
@@ -291,7 +289,7 @@ def _expected(leaf: Leaf, endpoint: Endpoint | None) -> Endpoint | None:
 
 
 def _outgoing(
-    runtime: Runtime,
+    runtime: Host,
     leaf: Leaf,
     caller: Caller,
     parts: SplitResult,
@@ -313,7 +311,7 @@ def _outgoing(
         characters=_safely(endpoint.characters, payload),
         images=_safely(endpoint.images, payload),
         url=f"{parts.scheme}://{parts.netloc}{parts.path}",
-        prompt=_safely(runtime.accountant.measure, endpoint, payload),
+        prompt=_safely(runtime.measure, endpoint, payload),
     )
     return Outgoing(runtime, caller, asked, payload, own=own)
 

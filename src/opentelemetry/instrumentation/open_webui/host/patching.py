@@ -24,7 +24,7 @@ from ..wrapping import Wrapper
 from . import compat
 
 if TYPE_CHECKING:
-    from ..calls.runtime import Runtime
+    from ..host.runtime import Runtime
 
 _logger = logging.getLogger(__name__)
 

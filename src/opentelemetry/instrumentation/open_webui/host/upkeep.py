@@ -13,7 +13,7 @@ from ..money import pricing
 from . import compat, startup
 
 if TYPE_CHECKING:
-    from ..calls.runtime import Runtime
+    from ..host.runtime import Runtime
     from .patching import Patcher
 
 _PRICES_SECONDS: Final = 10.0

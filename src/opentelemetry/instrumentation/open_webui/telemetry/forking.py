@@ -12,24 +12,34 @@ import os
 import uuid
 import weakref
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from ..guard import guarded
 from . import readers
 
-if TYPE_CHECKING:
-    from ..calls.runtime import Runtime
-
 INSTANCE_ID: Final = "service.instance.id"
 
-_runtimes: Final[weakref.WeakSet[Runtime]] = weakref.WeakSet()
+
+class Forked(Protocol):
+    """What is to be right in a forked process, too."""
+
+    active: bool
+
+    def before_fork(self) -> None:
+        """Be ready for a fork."""
+
+    def begin_anew(self) -> None:
+        """Take it that this process is a forked one."""
+
+
+_followed: Final[weakref.WeakSet[Forked]] = weakref.WeakSet()
 _registered = False
 
 
-def follow(runtime: Runtime) -> None:
-    """Keep a runtime right through forks, for as long as it is active."""
+def follow(one: Forked) -> None:
+    """Keep what is instrumented right through forks, for as long as it is active."""
     global _registered
-    _runtimes.add(runtime)
+    _followed.add(one)
     if not _registered and hasattr(os, "register_at_fork"):
         _registered = True
         os.register_at_fork(before=_before, after_in_child=_in_child)
@@ -37,18 +47,18 @@ def follow(runtime: Runtime) -> None:
 
 @guarded
 def _before() -> None:
-    for runtime in _active():
-        runtime.telemetry.before_fork()
+    for one in _active():
+        one.before_fork()
 
 
 @guarded
 def _in_child() -> None:
-    for runtime in _active():
-        runtime.begin_anew()
+    for one in _active():
+        one.begin_anew()
 
 
-def _active() -> list[Runtime]:
-    return [runtime for runtime in tuple(_runtimes) if runtime.active]
+def _active() -> list[Forked]:
+    return [one for one in tuple(_followed) if one.active]
 
 
 def begin_anew(providers: Iterable[Any]) -> None:

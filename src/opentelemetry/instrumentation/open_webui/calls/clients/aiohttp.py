@@ -16,11 +16,10 @@ from aiohttp.streams import StreamReader
 from ...answers.encodings import Plain, is_packed
 from ...answers.stream import begins_with_error, shows_itself
 from ...guard import guarded, report
-from ...host.compat import passes_length_on
 from ...wrapping import Wrapper
 from ..call import ModelCall, Passage, given_up_with
 from ..endpoints import Payload
-from ..runtime import Runtime
+from ..host import Host
 from ..transport import Carrying, Outgoing, json_payload, know_groups, outgoing
 from .bodies import payload_of
 
@@ -35,7 +34,7 @@ _PATIENCE: Final = 5.0
 _LONGEST_BEGINNING: Final = 1 << 16
 
 
-def sends(runtime: Runtime) -> Wrapper:
+def sends(runtime: Host) -> Wrapper:
     """Wrap ``aiohttp.ClientSession._request``: every request passes it, few call a model."""
 
     def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
@@ -49,7 +48,7 @@ def sends(runtime: Runtime) -> Wrapper:
 
 
 @guarded
-def _read(runtime: Runtime, args: Any, kwargs: Mapping[str, Any]) -> Outgoing | None:
+def _read(runtime: Host, args: Any, kwargs: Mapping[str, Any]) -> Outgoing | None:
     method, url = (*args, kwargs.get("method"), kwargs.get("str_or_url"))[:2]
     out = outgoing(runtime, str(method), str(url), lambda: _payload(kwargs))
     if out is not None and is_packed(kwargs.get("data")):
@@ -75,7 +74,7 @@ async def _send(
 ) -> Any:
     await know_groups(out)
     watch = _watch if _is_unpacked(wrapped, kwargs) else _watch_packed
-    with Carrying(out, watch) as answered:
+    with Carrying(out, functools.partial(watch, out.runtime)) as answered:
         response = await _ask(out, wrapped, args, kwargs) if out.asks else None
         return answered(await wrapped(*args, **kwargs) if response is None else response)
 
@@ -155,9 +154,9 @@ def _is_unpacked(send: Any, kwargs: Mapping[str, Any]) -> bool:
 
 
 @guarded
-def _watch_packed(call: ModelCall, response: ClientResponse) -> None:
+def _watch_packed(host: Host, call: ModelCall, response: ClientResponse) -> None:
     call.usage_filter = None
-    _watch(call, response)
+    _watch(host, call, response)
     body: Any = response.content
     if type(body) is WatchedBody:
         body.passage = PackedPassage(call, response.headers.get("Content-Encoding"))
@@ -180,12 +179,12 @@ class PackedPassage(Passage):
 
 
 @guarded
-def _watch(call: ModelCall, response: ClientResponse) -> None:
+def _watch(host: Host, call: ModelCall, response: ClientResponse) -> None:
     call.answered(response.status, response.headers)
     if response.content.at_eof():
         call.end()
         return
-    if response.content_type != _EVENTS or _is_measured(response):
+    if response.content_type != _EVENTS or _is_measured(host, response):
         call.usage_filter = None
     body = WatchedBody(response.content, call)
     if response.content_type.startswith(_MUTE) or _is_sound(call, response):
@@ -194,9 +193,9 @@ def _watch(call: ModelCall, response: ClientResponse) -> None:
     given_up_with(response, body.give_up)
 
 
-def _is_measured(response: ClientResponse) -> bool:
+def _is_measured(host: Host, response: ClientResponse) -> bool:
     """Whether the client knows how long the answer is, so that nothing can be taken out."""
-    return CONTENT_LENGTH in response.headers and passes_length_on()
+    return CONTENT_LENGTH in response.headers and host.passes_length_on()
 
 
 def _is_sound(call: ModelCall, response: ClientResponse) -> bool:
@@ -204,7 +203,7 @@ def _is_sound(call: ModelCall, response: ClientResponse) -> bool:
     return response.content_type == _BYTES and not call.asked.endpoint.has_tokens
 
 
-def connects(runtime: Runtime) -> Wrapper:
+def connects(runtime: Host) -> Wrapper:
     """Wrap ``aiohttp.ClientSession._ws_connect``: voice is spoken over a socket."""
 
     async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
@@ -220,20 +219,20 @@ def connects(runtime: Runtime) -> Wrapper:
     return wrapper
 
 
-def _voice(runtime: Runtime, url: str) -> Outgoing | None:
+def _voice(runtime: Host, url: str) -> Outgoing | None:
     # The connection is configured, and compared, as an address of HTTP.
     return outgoing(runtime, "POST", url.replace("ws", "http", 1), dict)
 
 
 @guarded
-def _listen(runtime: Runtime, socket: Any, url: str) -> None:
+def _listen(runtime: Host, socket: Any, url: str) -> None:
     out = _voice(runtime, url)
     if out is not None:
         socket.receive = Voice(out).watched(socket.receive)
 
 
 @guarded
-def _refuse(runtime: Runtime, url: str, error: BaseException) -> None:
+def _refuse(runtime: Host, url: str, error: BaseException) -> None:
     """Take it that the provider, or the way to it, lets nobody speak: one call, which failed."""
     out = _voice(runtime, url)
     call = None if out is None else out.start()

@@ -11,7 +11,7 @@ from ...answers.encodings import Plain, unpacked
 from ...guard import guarded
 from ..call import ModelCall, Passage, given_up_with
 from ..endpoints import Payload
-from ..runtime import Runtime
+from ..host import Host
 from ..transport import Outgoing, json_payload, outgoing
 
 T = TypeVar("T")
@@ -20,7 +20,7 @@ _ENCODING: Final = "content-encoding"
 
 
 def asked(
-    runtime: Runtime, method: object, url: object, body: Callable[[], Payload]
+    runtime: Host, method: object, url: object, body: Callable[[], Payload]
 ) -> Outgoing | None:
     """Return the model call that a function's request is, if it is one."""
     out = outgoing(runtime, str(method), str(url), body)

@@ -10,12 +10,12 @@ from ...guard import guarded
 from ...wrapping import Wrapper, bound
 from ..call import ModelCall
 from ..endpoints import Payload
-from ..runtime import Runtime
+from ..host import Host
 from ..transport import Carrying, Outgoing, know_groups_in_thread
 from .bodies import Watch, WatchedReads, asked, payload_of, watch_reads
 
 
-def sends(runtime: Runtime) -> Wrapper:
+def sends(runtime: Host) -> Wrapper:
     """Wrap ``http.client.HTTPConnection.request``; what other clients send by it is theirs."""
 
     def wrapper(wrapped: Callable[..., Any], connection: Any, args: Any, kwargs: Any) -> Any:
@@ -29,7 +29,7 @@ def sends(runtime: Runtime) -> Wrapper:
 
 
 @guarded
-def _read(runtime: Runtime, connection: Any, given: dict[str, Any]) -> Outgoing | None:
+def _read(runtime: Host, connection: Any, given: dict[str, Any]) -> Outgoing | None:
     def body() -> Payload:
         return payload_of(given.get("body"), given.get("headers"))
 

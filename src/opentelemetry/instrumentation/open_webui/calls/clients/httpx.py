@@ -12,12 +12,12 @@ from ...guard import guarded
 from ...wrapping import Wrapper, bound
 from ..call import ModelCall
 from ..endpoints import Payload
-from ..runtime import Runtime
+from ..host import Host
 from ..transport import Carrying, Outgoing, know_groups, know_groups_in_thread
 from .bodies import Watch, asked, payload_of, read_at_once
 
 
-def sends(runtime: Runtime) -> Wrapper:
+def sends(runtime: Host) -> Wrapper:
     """Wrap ``httpx.Client.send``, which every request passes."""
 
     def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
@@ -29,7 +29,7 @@ def sends(runtime: Runtime) -> Wrapper:
     return wrapper
 
 
-def sends_async(runtime: Runtime) -> Wrapper:
+def sends_async(runtime: Host) -> Wrapper:
     """Wrap ``httpx.AsyncClient.send``."""
 
     async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
@@ -42,7 +42,7 @@ def sends_async(runtime: Runtime) -> Wrapper:
 
 
 @guarded
-def _read(runtime: Runtime, request: Any) -> Outgoing | None:
+def _read(runtime: Host, request: Any) -> Outgoing | None:
     return asked(runtime, request.method, request.url, lambda: _payload(request))
 
 

@@ -8,13 +8,13 @@ from typing import Any
 from ...guard import guarded
 from ...wrapping import Wrapper, bound
 from ..call import ModelCall
-from ..runtime import Runtime
+from ..host import Host
 from ..transport import Carrying, Outgoing, know_groups_in_thread
 from . import urllib3
 from .bodies import asked, payload_of, read_at_once
 
 
-def sends(runtime: Runtime) -> Wrapper:
+def sends(runtime: Host) -> Wrapper:
     """Wrap ``requests.Session.send``, which every request passes."""
 
     def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
@@ -27,7 +27,7 @@ def sends(runtime: Runtime) -> Wrapper:
 
 
 @guarded
-def _read(runtime: Runtime, request: Any) -> Outgoing | None:
+def _read(runtime: Host, request: Any) -> Outgoing | None:
     body = lambda: payload_of(request.body, request.headers)  # noqa: E731
     return asked(runtime, request.method, request.url, body)
 

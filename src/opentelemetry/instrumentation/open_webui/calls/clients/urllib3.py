@@ -11,12 +11,12 @@ from ...guard import guarded
 from ...wrapping import Wrapper, bound
 from ..call import ModelCall
 from ..endpoints import Payload
-from ..runtime import Runtime
+from ..host import Host
 from ..transport import Carrying, Outgoing, know_groups_in_thread
 from .bodies import Watch, WatchedReads, asked, payload_of, read_at_once, watch_reads
 
 
-def opens(runtime: Runtime) -> Wrapper:
+def opens(runtime: Host) -> Wrapper:
     """Wrap ``urllib3.PoolManager.urlopen`` and that of one pool, which follow and try again."""
 
     def wrapper(wrapped: Callable[..., Any], pool: Any, args: Any, kwargs: Any) -> Any:
@@ -29,7 +29,7 @@ def opens(runtime: Runtime) -> Wrapper:
 
 
 @guarded
-def _read(runtime: Runtime, pool: Any, given: dict[str, Any]) -> Outgoing | None:
+def _read(runtime: Host, pool: Any, given: dict[str, Any]) -> Outgoing | None:
     def body() -> Payload:
         return payload_of(given.get("body"), given.get("headers"))
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from ...calls.runtime import Runtime
 from ...calls.scene import scene
 from ...calls.transport import Announced, Leaf, announced
 from ...guard import guarded
 from ...host.identity import find_caller
+from ...host.runtime import Runtime
 from ...wrapping import Wrapper
 from ..patching import Target
 from .leaf import announces

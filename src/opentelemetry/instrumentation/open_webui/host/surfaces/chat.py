@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import Any, Final
 
 from ...calls.caller import Caller
-from ...calls.runtime import Runtime
 from ...calls.scene import Scene, scene
 from ...calls.turn import Turn
 from ...guard import guarded
 from ...host.identity import find_caller
+from ...host.runtime import Runtime
 from ...wrapping import Wrapper, bound
 from ..patching import MAIN, Target
 

@@ -6,10 +6,10 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...calls.runtime import Runtime
 from ...calls.transport import Announced, Leaf, announced
 from ...guard import guarded
 from ...host.identity import find_caller
+from ...host.runtime import Runtime
 from ...wrapping import Wrapper, bound
 
 

@@ -12,11 +12,11 @@ from ...calls import endpoints
 from ...calls.call import Asked, ModelCall, watched
 from ...calls.caller import Caller
 from ...calls.endpoints import Endpoint
-from ...calls.runtime import Runtime
 from ...calls.scene import Scene, present, scene
 from ...calls.transport import announced, port_of
 from ...guard import guarded
 from ...host.identity import find_caller
+from ...host.runtime import Runtime
 from ...names import OTHER
 from ...wrapping import Wrapper, bound
 from .leaf import form_of
@@ -90,7 +90,7 @@ def _start(
         port=port_of(parts),
         images=running.images(given),
         url=url,
-        prompt=runtime.accountant.measure(running.endpoint, form),
+        prompt=runtime.measure(running.endpoint, form),
     )
     return runtime.start_call(asked, _caller(runtime, given))
 
@@ -121,7 +121,7 @@ def inside(runtime: Runtime, own: Scene | None, call: ModelCall) -> Iterator[Non
     """Hold while something runs that belongs to a call."""
     token = scene.set(own)
     try:
-        with runtime.telemetry.current(call.span):
+        with runtime.current(call.span):
             yield
     finally:
         scene.reset(token)

@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from ...calls import clients
-from ...calls.runtime import Runtime
 from ...calls.scene import Scene, scene
 from ...guard import guarded, report
+from ...host.runtime import Runtime
 from ...wrapping import Wrapper, bound
 from ..patching import MAIN, Patcher, Target
 from ..startup import tell_what_is_on

@@ -14,9 +14,9 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from ...calls.call import ModelCall
-from ...calls.runtime import Runtime
 from ...calls.scene import Scene, present, scene
 from ...guard import guarded
+from ...host.runtime import Runtime
 from ...wrapping import Wrapper
 from ..patching import MAIN, Target
 from .running import inside

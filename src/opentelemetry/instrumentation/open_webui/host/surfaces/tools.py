@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from ...calls.caller import present
-from ...calls.runtime import Runtime
+from ...calls.scene import present
 from ...calls.work import Work
 from ...guard import guarded
+from ...host.runtime import Runtime
 from ...wrapping import Wrapper, bound
 from ..patching import Target
 

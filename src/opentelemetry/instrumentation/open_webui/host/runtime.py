@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Final
 
 from .. import bounds, deferred
+from ..answers.estimates import Text
+from ..calls.accounting import Accountant
+from ..calls.asking import UsageFilter
+from ..calls.call import Asked, ModelCall
 from ..calls.caller import Caller
+from ..calls.endpoints import Endpoint
+from ..calls.habits import Habits
 from ..calls.scene import present
 from ..guard import guarded
-from ..host.connections import Connections
-from ..host.groups import Groups
-from ..host.identity import find_caller
-from ..host.presence import Presence
 from ..names import CANCELLED, UNKNOWN_TASK
 from ..settings import Settings
 from ..telemetry import forking
 from ..telemetry.telemetry import Telemetry
-from .accounting import Accountant
-from .asking import UsageFilter
-from .call import Asked, ModelCall
-from .habits import Habits
+from . import compat
+from .connections import Connections
+from .groups import Groups
+from .identity import find_caller
+from .presence import Presence
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 _logger = logging.getLogger(__name__)
 
@@ -100,6 +107,18 @@ class Runtime:
             turn.hold()
         return call
 
+    def measure(self, endpoint: Endpoint, payload: Mapping[str, Any]) -> Text | None:
+        """Measure what a request gives to read, in case that nobody will say its tokens."""
+        return self.accountant.measure(endpoint, payload)
+
+    def current(self, span: Span) -> AbstractContextManager[None]:
+        """Make a span the parent of what happens inside. Not to be held across a ``yield``."""
+        return self.telemetry.current(span)
+
+    def passes_length_on(self) -> bool:
+        """Whether Open WebUI tells clients the length that a provider gave its answer."""
+        return compat.passes_length_on()
+
     def unknown_caller(self, operation: str, path: str) -> Caller:
         """Return who is behind a call on a path that we do not know, and warn once per route."""
         caller = find_caller(self.settings, task=UNKNOWN_TASK, picked=False)
@@ -117,6 +136,10 @@ class Runtime:
                 UNKNOWN_TASK,
             )
         return caller
+
+    def before_fork(self) -> None:
+        """Be ready for a fork."""
+        self.telemetry.before_fork()
 
     def begin_anew(self) -> None:
         """Leave to the parent what is the parent's: this process was forked from it."""
