@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from opentelemetry.instrumentation.open_webui.answers.estimates import Text
+from opentelemetry.instrumentation.open_webui.answers.fast_json import Message
 from opentelemetry.instrumentation.open_webui.answers.usage import Usage
-from opentelemetry.instrumentation.open_webui.answers.wires import Message
 from opentelemetry.instrumentation.open_webui.calls import endpoints
 from opentelemetry.instrumentation.open_webui.calls.call import Asked, ModelCall
 from opentelemetry.instrumentation.open_webui.money.price_file import PriceFile

@@ -11,13 +11,11 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ..bounds import MOST_SECONDS, MOST_USD, number, text_or_none
+from .fast_json import Message
 from .usage import count, dropped
-
-if TYPE_CHECKING:
-    from .wires import Message
 
 MODALITIES: Final = ("audio", "image", "video")
 # As Chat Completions, Responses and Realtime have it.

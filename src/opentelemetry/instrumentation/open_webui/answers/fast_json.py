@@ -7,8 +7,11 @@ parser, which Open WebUI and most providers use.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+
+Message = Mapping[str, Any]
+"""A JSON object that a provider sent."""
 
 try:
     from orjson import loads as _loads

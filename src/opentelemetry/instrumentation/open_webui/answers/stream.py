@@ -15,9 +15,9 @@ from typing import Any, Final
 from . import errors, estimates
 from .answer import Answer
 from .estimates import Text, spoken, utf8_size
-from .fast_json import loads
+from .fast_json import Message, loads
 from .usage import dropped
-from .wires import USAGE_ENDING, Message, Wire, error_of
+from .wires import USAGE_ENDING, Wire, error_of
 
 # A line longer than this is not kept whole: a provider's mistake must not take our memory.
 LONGEST_LINE: Final = 1 << 20

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from ..bounds import MOST_PAGES, MOST_SECONDS, number, text_or_none, whole
 from ..names import OTHER
 from . import errors
 from .answer import Answer
 from .billed import INPUT_DETAILS, OUTPUT_DETAILS, billed_of, nested
+from .fast_json import Message
 from .usage import NOTHING, Usage, added, count
-
-Message = Mapping[str, Any]
 
 _CACHE_READ: Final = (
     "cached_tokens", "cache_read_input_tokens", "cache_read_tokens", "prompt_cache_hit_tokens",

@@ -17,9 +17,9 @@ from ..answers import errors
 from ..answers.answer import Answer
 from ..answers.billed import usd
 from ..answers.estimates import Text
+from ..answers.fast_json import Message
 from ..answers.stream import BodyReader, StreamReader, read_message, reader_of
 from ..answers.usage import NOTHING
-from ..answers.wires import Message
 from ..bounds import MOST_IMAGES, bound, whole
 from ..calls.caller import Caller
 from ..guard import guarded, report
