@@ -17,11 +17,11 @@ from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metr
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.instrumentation.open_webui import distro
-from opentelemetry.instrumentation.open_webui.calls.call import ModelCall
+from opentelemetry.instrumentation.open_webui.calls.live import LiveCall
 from opentelemetry.instrumentation.open_webui.settings import Settings
 from opentelemetry.instrumentation.open_webui.telemetry.batching import metric_batches, point_count
 from opentelemetry.instrumentation.open_webui.telemetry.telemetry import Telemetry
-from unit.sdk import accountant, answer, asked, caller_named
+from unit.sdk import answer, asked, begun, caller_named
 
 SOURCES = ("ui", "api")
 GROUPS = 40
@@ -91,21 +91,14 @@ def foreign_providers() -> None:
     metrics.set_meter_provider(MeterProvider([reader], resource=resource))
 
 
-def calls(telemetry: Telemetry, users: int, models: int) -> Iterator[ModelCall]:
+def calls(telemetry: Telemetry, users: int, models: int) -> Iterator[LiveCall]:
     """One call of each user to each model from each source."""
     rows = [(user, model, source) for user in range(users) for model in range(models)
             for source in SOURCES]  # fmt: skip
     for user, model, source in rows:
         caller = caller_named(user_id(user), user_name=f"Person {user} of Somewhere", source=source)
         groups = (f"group {user % GROUPS}",)
-        call = ModelCall(
-            telemetry,
-            asked(model_id(model)),
-            caller,
-            groups,
-            lambda _: None,
-            accountant=accountant(),
-        )
+        call = begun(telemetry, asked(model_id(model)), caller, groups)
         call.read_message(answer(given(user, model), made(user, model)))
         yield call
 

@@ -18,8 +18,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.instrumentation.open_webui.answers.estimates import Estimator
 from opentelemetry.instrumentation.open_webui.calls import endpoints
 from opentelemetry.instrumentation.open_webui.calls.accounting import Accountant
-from opentelemetry.instrumentation.open_webui.calls.call import Asked, ModelCall
+from opentelemetry.instrumentation.open_webui.calls.call import Asked, Listener
 from opentelemetry.instrumentation.open_webui.calls.caller import Caller
+from opentelemetry.instrumentation.open_webui.calls.calls import Calls
+from opentelemetry.instrumentation.open_webui.calls.live import LiveCall
 from opentelemetry.instrumentation.open_webui.money.price_file import PriceFile
 from opentelemetry.instrumentation.open_webui.money.pricing import Prices
 from opentelemetry.instrumentation.open_webui.settings import Settings
@@ -48,16 +50,9 @@ class Sdk:
             Settings.load(settings, {}), self.tracers, self.meters, self.loggers, price_file_of
         )
 
-    def call(self, *, groups: tuple[str, ...] = (), model: str = "m", **caller: Any) -> ModelCall:
+    def call(self, *, groups: tuple[str, ...] = (), model: str = "m", **caller: Any) -> LiveCall:
         """A call that has been started."""
-        return ModelCall(
-            self.telemetry,
-            asked(model),
-            caller_named(**caller),
-            groups,
-            lambda _: None,
-            accountant=accountant(),
-        )
+        return begun(self.telemetry, asked(model), caller_named(**caller), groups)
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -67,6 +62,20 @@ class Sdk:
 
 def accountant(*, estimates: bool = False, file: PriceFile | None = None) -> Accountant:
     return Accountant(Prices(file or PriceFile()), Estimator() if estimates else None)
+
+
+def begun(
+    listener: Listener,
+    asked: Asked,
+    caller: Caller | None = None,
+    groups: tuple[str, ...] = (),
+    *,
+    settled_by: Accountant | None = None,
+    **more: Any,
+) -> LiveCall:
+    """A call that has been started, of which one listener is told."""
+    calls = Calls(settled_by or accountant(), [listener])
+    return calls.start(asked, caller or caller_named(), groups, **more)
 
 
 def asked(model: str = "m", **more: Any) -> Asked:

@@ -23,13 +23,12 @@ from opentelemetry.instrumentation.open_webui.answers.stream import StreamReader
 from opentelemetry.instrumentation.open_webui.answers.usage import Usage
 from opentelemetry.instrumentation.open_webui.bounds import MOST_GROUPS, MOST_REASONS, MOST_TOKENS
 from opentelemetry.instrumentation.open_webui.calls import endpoints
-from opentelemetry.instrumentation.open_webui.calls.call import ModelCall
 from opentelemetry.instrumentation.open_webui.calls.turn import Turn
 from opentelemetry.instrumentation.open_webui.host.groups import Groups
 from opentelemetry.instrumentation.open_webui.host.identity import find_caller
 from opentelemetry.instrumentation.open_webui.host.runtime import Runtime
 from opentelemetry.instrumentation.open_webui.settings import Settings
-from unit.sdk import OVERFLOW, Sdk, accountant, answer, asked, caller_named, points, values
+from unit.sdk import OVERFLOW, Sdk, answer, asked, begun, caller_named, points, values
 
 HUGE = "x" * 5_000_000
 BROKEN = "gpt\ud800\0\n\u202e4"
@@ -79,15 +78,13 @@ def usage(value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("written", TEXTS, ids=range(len(TEXTS)))
 def test_texts(written: str) -> None:
     sdk = Sdk()
-    call = ModelCall(
+    call = begun(
         sdk.telemetry,
         asked(written, address=written),
         caller_named(
             user_name=written, chat_id=written, route=written, model_id=written, roles=("user",)
         ),
         (),
-        lambda _: None,
-        accountant=accountant(),
     )
     choices = [{"finish_reason": written}] * 1000
     message = {"id": written, "model": written, "service_tier": written, "choices": choices}
@@ -138,13 +135,11 @@ def test_headers_and_names_that_cannot_be_parsed_lose_no_call() -> None:
 )
 def test_numbers_of_tokens_and_money(endpoint: endpoints.Endpoint, value: Any) -> None:
     sdk = Sdk()
-    call = ModelCall(
+    call = begun(
         sdk.telemetry,
         asked(endpoint=endpoint),
         caller_named(),
         ("a",),
-        lambda _: None,
-        accountant=accountant(),
     )
     message = answer() if endpoint.path == "/chat/completions" else {"done": True}
     call.read_message(
@@ -260,7 +255,7 @@ def test_models_and_errors_of_many_users_overflow_no_histogram() -> None:
     sdk = Sdk()
     for number in range(3_000):
         call = sdk.call(user=f"u{number}", model=f"r{number}", source=f"s{number % 3}")
-        call.status = 400 + number % 200
+        call.call.status = 400 + number % 200
         call.end()
     data = sdk.reader.get_metrics_data()
     told = points(data, "gen_ai.client.operation.duration")

@@ -13,7 +13,7 @@ from opentelemetry.instrumentation.open_webui.calls import endpoints
 from opentelemetry.instrumentation.open_webui.calls.call import Asked, ModelCall
 from opentelemetry.instrumentation.open_webui.money.price_file import PriceFile
 from opentelemetry.instrumentation.open_webui.money.pricing import Cost
-from unit.sdk import Sdk, accountant, answer, asked, caller_named, values
+from unit.sdk import Sdk, accountant, answer, asked, begun, values
 
 PROMPT = Text(400, "word", 1)
 GIVEN = 104
@@ -32,19 +32,17 @@ def ended(
     **more: Any,
 ) -> ModelCall:
     what: Asked = asked(**{"prompt": PROMPT, **more})
-    call = ModelCall(
+    call = begun(
         (sdk or Sdk()).telemetry,
         what,
-        caller_named(),
-        ("a", "b"),
-        lambda _: None,
-        accountant=accountant(estimates=estimates, file=file),
+        groups=("a", "b"),
+        settled_by=accountant(estimates=estimates, file=file),
     )
     call.answered(status, headers or {})
     if message is not None:
         call.read_message(message)
     call.end(error)
-    return call
+    return call.call
 
 
 def test_what_is_reported_is_not_estimated() -> None:
@@ -98,32 +96,32 @@ def test_embeddings_say_nothing() -> None:
 
 
 def test_an_aborted_stream_used_what_it_had_streamed() -> None:
-    call = ModelCall(
-        Sdk().telemetry, asked(stream=True, prompt=PROMPT), caller_named(), (), lambda _: None,
-        accountant=accountant(estimates=True),
-    )  # fmt: skip
+    call = begun(
+        Sdk().telemetry, asked(stream=True, prompt=PROMPT), settled_by=accountant(estimates=True)
+    )
     call.answered(200, {})
     read = call.begin_answer(b"data:")
     for _ in range(100):
         read(b'data: {"choices":[{"delta":{"content":"word"},"finish_reason":null}]}\n')
     call.end("cancelled")
-    assert call.usage == call.estimated == Usage(GIVEN, 100)
+    assert call.call.usage == call.call.estimated == Usage(GIVEN, 100)
 
 
 def test_an_aborted_stream_of_anthropic_knows_its_input() -> None:
     [messages] = [e for e in endpoints.ENDPOINTS if e.path == "/messages"]
-    call = ModelCall(
-        Sdk().telemetry, asked(stream=True, prompt=PROMPT, endpoint=messages), caller_named(), (),
-        lambda _: None, accountant=accountant(estimates=True),
-    )  # fmt: skip
+    call = begun(
+        Sdk().telemetry,
+        asked(stream=True, prompt=PROMPT, endpoint=messages),
+        settled_by=accountant(estimates=True),
+    )
     read = call.begin_answer(b"data:")
     usage = b'{"input_tokens":7,"cache_read_input_tokens":2,"output_tokens":1}'
     read(b'data: {"type":"message_start","message":{"model":"claude","usage":%b}}\n\n' % usage)
     for _ in range(50):
         read(b'data: {"type":"content_block_delta","delta":{"text":"12345678"}}\n\n')
     call.end("cancelled")
-    assert call.usage == Usage(9, 100, cache_read=2)
-    assert call.estimated == Usage(output=100)
+    assert call.call.usage == Usage(9, 100, cache_read=2)
+    assert call.call.estimated == Usage(output=100)
 
 
 def test_a_head_of_the_answer_may_tell_the_charge_but_not_of_a_stream() -> None:

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import threading
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,9 +13,11 @@ import pytest
 from opentelemetry.instrumentation.open_webui import deferred
 from opentelemetry.instrumentation.open_webui.answers.usage import Usage
 from opentelemetry.instrumentation.open_webui.calls.asking import UsageFilter
-from opentelemetry.instrumentation.open_webui.calls.call import ModelCall, Passage, watched
+from opentelemetry.instrumentation.open_webui.calls.call import ModelCall
 from opentelemetry.instrumentation.open_webui.calls.clients.bodies import Watch
-from unit.sdk import Sdk, accountant, asked, caller_named
+from opentelemetry.instrumentation.open_webui.calls.live import LiveCall
+from opentelemetry.instrumentation.open_webui.calls.passage import Passage, watched
+from unit.sdk import Sdk, asked, begun
 
 WORD = b'data: {"choices":[{"delta":{"content":"w"},"finish_reason":null}]}\n'
 LAST = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n'
@@ -26,13 +28,13 @@ STREAM = [WORD, b"\n", LAST, b"\n", USAGE, b"\n", DONE, b"\n"]
 
 class Recorder:
     def __init__(self) -> None:
-        self.ended: list[ModelCall] = []
+        self.told: list[ModelCall] = []
 
-    def start(self, call: ModelCall) -> Any:
-        return SimpleNamespace()
+    def started(self, call: ModelCall) -> None:
+        pass
 
-    def record(self, call: ModelCall) -> None:
-        self.ended.append(call)
+    def ended(self, call: ModelCall) -> None:
+        self.told.append(call)
 
 
 class Body:
@@ -58,9 +60,8 @@ def recorder() -> Recorder:
     return Recorder()
 
 
-def a_call(recorder: Recorder, *, stream: bool = True, **more: Any) -> ModelCall:
-    more = {"accountant": accountant(), **more}
-    return ModelCall(recorder, asked(stream=stream), caller_named(), (), lambda _: None, **more)
+def a_call(recorder: Recorder, *, stream: bool = True, **more: Any) -> LiveCall:
+    return begun(recorder, asked(stream=stream), **more)
 
 
 async def all_of(stream: AsyncIterator[bytes]) -> list[bytes]:
@@ -71,9 +72,9 @@ def test_a_stream_passes_untouched_and_ends_the_call_once(recorder: Recorder) ->
     call, body = a_call(recorder), Body(STREAM)
     assert asyncio.run(all_of(watched(call, body.pieces, nullcontext))) == STREAM
     call.end("again")
-    assert recorder.ended == [call]
-    assert (call.error, call.usage, call.chunks) == (None, Usage(9, 5), 3)
-    assert call.first_chunk is not None
+    assert recorder.told == [call.call]
+    assert (call.call.error, call.call.usage, call.call.chunks) == (None, Usage(9, 5), 3)
+    assert call.call.first_chunk is not None
     assert body.closed
 
 
@@ -84,13 +85,14 @@ def test_usage_that_the_client_did_not_ask_for_is_hidden_with_its_blank_line(
     passage = Passage(call)
     seen = [passage.piece(piece) for piece in STREAM] + [passage.end()]
     assert b"".join(seen) == b"".join([WORD, b"\n", LAST, b"\n", DONE, b"\n"])
-    assert call.usage == Usage(9, 5)
+    assert call.call.usage == Usage(9, 5)
 
 
 def test_what_calls_models_itself_leaves_its_tokens_to_them(recorder: Recorder) -> None:
-    outer = a_call(recorder)
+    live = a_call(recorder)
+    outer = live.call
     outer.delegated = True
-    asyncio.run(all_of(watched(outer, Body(STREAM).pieces, nullcontext)))
+    asyncio.run(all_of(watched(live, Body(STREAM).pieces, nullcontext)))
     assert (outer.usage, outer.estimated, outer.cost, outer.unpriced) == (
         Usage(), Usage(), None, False,
     )  # fmt: skip
@@ -101,25 +103,25 @@ def test_an_answer_in_pieces_that_is_no_stream_is_one_message(recorder: Recorder
     passage = Passage(call)
     text = b'{"usage": {"prompt_tokens": 9,\n "completion_tokens": 5}}'
     assert b"".join([passage.piece(text[:20]), passage.piece(text[20:]), passage.end()]) == text
-    assert (call.usage, call.first_chunk) == (Usage(9, 5), None)
+    assert (call.call.usage, call.call.first_chunk) == (Usage(9, 5), None)
 
 
 @pytest.mark.parametrize(("status", "error"), [(200, "cancelled"), (503, "503")])
 def test_an_answer_that_nobody_reads(recorder: Recorder, status: int, error: str) -> None:
     call = a_call(recorder)
-    call.status = status
+    call.call.status = status
     Passage(call).close()
     # A finaliser may be who closes it: nothing is done there.
-    assert recorder.ended == []
+    assert recorder.told == []
     deferred.do()
-    assert [call.error for call in recorder.ended] == [error]
+    assert [call.error for call in recorder.told] == [error]
 
 
 def test_a_broken_stream_raises_as_before_and_names_the_exception(recorder: Recorder) -> None:
     body = Body([WORD], ConnectionResetError("secret"))
     with pytest.raises(ConnectionResetError):
         asyncio.run(all_of(watched(a_call(recorder), body.pieces, nullcontext)))
-    assert [call.error for call in recorder.ended] == ["ConnectionResetError"]
+    assert [call.error for call in recorder.told] == ["ConnectionResetError"]
 
 
 @pytest.mark.parametrize(("pieces", "error"), [(1, "cancelled"), (3, None)])
@@ -136,7 +138,7 @@ def test_leaving_early_is_an_error_only_before_the_answer_is_complete(
 
     asyncio.run(leave())
     deferred.do()
-    assert [call.error for call in recorder.ended] == [error]
+    assert [call.error for call in recorder.told] == [error]
     assert body.closed
 
 
@@ -153,16 +155,16 @@ def test_cancelling_the_reader_ends_the_call(recorder: Recorder) -> None:
             await task
 
     asyncio.run(cancel())
-    assert [call.error for call in recorder.ended] == ["cancelled"]
+    assert [call.error for call in recorder.told] == ["cancelled"]
 
 
 def test_a_body_that_nobody_reads_ends_the_call(recorder: Recorder) -> None:
     stream = watched(a_call(recorder), Body(STREAM).pieces, nullcontext)
-    assert recorder.ended == []
+    assert recorder.told == []
     del stream
     gc.collect()
     deferred.do()
-    assert [call.error for call in recorder.ended] == ["cancelled"]
+    assert [call.error for call in recorder.told] == ["cancelled"]
 
 
 def test_the_garbage_collector_may_come_while_the_accounts_are_locked() -> None:
@@ -202,7 +204,7 @@ def test_what_is_put_off_is_done_by_the_loop(recorder: Recorder) -> None:
         gc.collect()
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert [call.error for call in recorder.ended] == ["cancelled"]
+        assert [call.error for call in recorder.told] == ["cancelled"]
 
     asyncio.run(abandon())
 
@@ -211,16 +213,16 @@ def test_a_failing_reader_of_ours_changes_nothing(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     call = a_call(recorder)
-    monkeypatch.setattr(ModelCall, "begin_answer", lambda self, piece: 1 / 0)
+    monkeypatch.setattr(LiveCall, "begin_answer", lambda self, piece: 1 / 0)
     assert asyncio.run(all_of(watched(call, Body(STREAM).pieces, nullcontext))) == STREAM
-    assert len(recorder.ended) == 1
+    assert len(recorder.told) == 1
     assert caplog.text.count("instrumentation failed in the reading of an answer") <= 1
 
 
 def test_a_failing_recorder_is_not_noticed(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "record", lambda call: 1 / 0)
+    monkeypatch.setattr(recorder, "ended", functools.partial(int, "no number"))
     assert (
         asyncio.run(all_of(watched(a_call(recorder), Body(STREAM).pieces, nullcontext))) == STREAM
     )

@@ -27,7 +27,6 @@ import urllib3
 from yarl import URL
 
 from opentelemetry.instrumentation.open_webui import deferred
-from opentelemetry.instrumentation.open_webui.calls.call import ModelCall
 from opentelemetry.instrumentation.open_webui.calls.scene import Scene
 from opentelemetry.instrumentation.open_webui.host import compat
 from opentelemetry.instrumentation.open_webui.host.connections import Connections
@@ -40,7 +39,7 @@ from opentelemetry.instrumentation.open_webui.host.surfaces import threads
 from opentelemetry.instrumentation.open_webui.host.surfaces.running import inside
 from opentelemetry.instrumentation.open_webui.settings import Settings
 from unit.readers import READERS, Reader, body, form
-from unit.sdk import Sdk, accountant, asked, caller_named
+from unit.sdk import Sdk, accountant, asked, begun, caller_named
 from unit.served import FRAMINGS, PACKERS, Server, serving
 
 CLIENTS = [
@@ -68,22 +67,16 @@ class World:
             Connections(connections),
             accountant(),
         )
-        self.pipe = ModelCall(
-            self.sdk.telemetry,
-            asked("pipe"),
-            caller_named(task="title_generation", model_id="picked"),
-            (),
-            lambda _: None,
-            accountant=accountant(),
-        )
+        caller = caller_named(task="title_generation", model_id="picked")
+        self.pipe = begun(self.sdk.telemetry, asked("pipe"), caller)
         request = SimpleNamespace(
             state=SimpleNamespace(auth_type="api_key"), scope={"path": "/x"}, headers={}
         )
-        self.scene = Scene(request, call=self.pipe)
+        self.scene = Scene(request, call=self.pipe.call)
 
     @contextlib.contextmanager
     def in_pipe(self) -> Iterator[None]:
-        with inside(self.runtime, self.scene, self.pipe):
+        with inside(self.runtime, self.scene, self.pipe.call):
             yield
 
     @property
@@ -159,8 +152,8 @@ def test_whatever_way_it_is_read_the_tokens_are(
     assert event["gen_ai.request.model"] == "base"
     assert event["open_webui.model.id"] == "picked"
     assert event["open_webui.task"] == "title_generation"
-    assert event["open_webui.call.parent_id"] == world.pipe.id
-    assert world.pipe.delegated
+    assert event["open_webui.call.parent_id"] == world.pipe.call.id
+    assert world.pipe.call.delegated
 
 
 @pytest.mark.parametrize("packer", [name for name in PACKERS if name not in ("plain", "gzip")])
@@ -600,10 +593,10 @@ def test_what_a_pipes_threads_call_the_pipe_calls(
     with world.in_pipe():
         ask(server.url)
     [event] = world.events
-    assert event["open_webui.call.parent_id"] == world.pipe.id
+    assert event["open_webui.call.parent_id"] == world.pipe.call.id
     span = world.sdk.spans.get_finished_spans()[0]
     assert span.parent is not None
-    assert span.parent.span_id == world.pipe.span.get_span_context().span_id
+    assert span.parent.span_id == world.pipe.call.span.get_span_context().span_id
 
 
 def test_a_thread_of_an_executor_is_nobodys(world: World, server: Server) -> None:

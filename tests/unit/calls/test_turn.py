@@ -26,9 +26,9 @@ def test_a_turn_fails_with_its_answer(
     turn = Turn(work, frozenset(), None, lambda: sdk.telemetry.end_turn(work, ()))
     turn.hold()
     call = sdk.call(**caller)
-    call.parent_id = "pipe" if within_a_pipe else None
+    call.call.parent_id = "pipe" if within_a_pipe else None
     call.end(error)
-    turn.answered(call)
+    turn.answered(call.call)
     turn.release()
     [point] = points(sdk.reader.get_metrics_data(), "gen_ai.invoke_agent.duration")
     assert point.attributes.get("error.type") == kind

@@ -6,8 +6,9 @@ import pytest
 
 from harness.cases import FOLDER, ProviderCase, load, text_of
 from opentelemetry.instrumentation.open_webui.calls import endpoints
-from opentelemetry.instrumentation.open_webui.calls.call import ModelCall, Passage
-from unit.sdk import Sdk, accountant, asked, caller_named
+from opentelemetry.instrumentation.open_webui.calls.call import ModelCall
+from opentelemetry.instrumentation.open_webui.calls.passage import Passage
+from unit.sdk import Sdk, asked, begun
 
 ENDPOINTS = {
     "/api/chat/completions": "/chat/completions",
@@ -34,7 +35,7 @@ def ended(case: ProviderCase) -> ModelCall:
     body = sent.get("body", {})
     path = ENDPOINTS[sent["path"]]
     [endpoint] = [one for one in endpoints.ENDPOINTS if one.path == path]
-    call = ModelCall(
+    call = begun(
         Sdk().telemetry,
         asked(
             body.get("model", "whisper-1"),
@@ -43,10 +44,6 @@ def ended(case: ProviderCase) -> ModelCall:
             provider="anthropic" if path == "/messages" else "openai",
             url=f"http://proxy:4000/v1{path}",
         ),
-        caller_named(),
-        (),
-        lambda _: None,
-        accountant=accountant(),
     )
     given = case.answer(str(body.get("model", "")), asked=True)
     call.answered(given["status"], given["headers"])
@@ -54,7 +51,7 @@ def ended(case: ProviderCase) -> ModelCall:
     for piece in given["pieces"]:
         passage.piece(text_of(piece).encode())
     passage.end()
-    return call
+    return call.call
 
 
 @pytest.mark.parametrize("name", CASES)

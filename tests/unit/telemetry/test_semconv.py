@@ -16,10 +16,10 @@ from opentelemetry.util.genai.handler import TelemetryHandler
 from harness.otlp import Event, Point, Span, parse_logs, parse_metrics, parse_traces
 from opentelemetry.instrumentation.open_webui import names, providers
 from opentelemetry.instrumentation.open_webui.calls import endpoints
-from opentelemetry.instrumentation.open_webui.calls.call import ModelCall
+from opentelemetry.instrumentation.open_webui.calls.live import LiveCall
 from opentelemetry.instrumentation.open_webui.settings import LATEST_NAMES
 from semconv.check import REGISTRY, VALUES, complaints
-from unit.sdk import Sdk, accountant, answer, asked, caller_named
+from unit.sdk import Sdk, answer, asked, begun, caller_named
 
 CACHED = {
     "prompt_tokens_details": {"cached_tokens": 4, "cache_creation_tokens": 3},
@@ -60,12 +60,10 @@ def exported(sdk: Sdk) -> Exported:
     )
 
 
-def start(sdk: Sdk, operation: str, provider: str = "openai", **more: Any) -> ModelCall:
+def start(sdk: Sdk, operation: str, provider: str = "openai", **more: Any) -> LiveCall:
     request = replace(asked(provider=provider, **more), operation=operation)
     caller = caller_named(chat_id="c", model_id="desk")
-    return ModelCall(
-        sdk.telemetry, request, caller, ("team",), lambda _: None, accountant=accountant()
-    )
+    return begun(sdk.telemetry, request, caller, ("team",))
 
 
 def all_sorts(sdk: Sdk) -> None:
@@ -92,7 +90,7 @@ def all_sorts(sdk: Sdk) -> None:
         call.read_message(answer())
         call.end()
     call = start(sdk, "chat")
-    call.status = 429
+    call.call.status = 429
     call.end()
     start(sdk, "chat", providers.PIPE, address="", port=None).end()
 

@@ -36,7 +36,7 @@ def test_one_call_becomes_a_span_an_event_and_accounts() -> None:
     sdk = Sdk()
     call = sdk.call(groups=("a", "b"), model="base", model_id="desk", chat_id="c")
     call.read_message(answer(**CACHED))
-    call.status = 200
+    call.call.status = 200
     call.end()
     [span] = sdk.spans.get_finished_spans()
     assert (span.name, span.kind) == ("chat base", SpanKind.CLIENT)
@@ -48,7 +48,7 @@ def test_one_call_becomes_a_span_an_event_and_accounts() -> None:
         "server.port": 443,
         "open_webui.user.groups": ("a", "b"),
         "open_webui.task": "chat",
-        "open_webui.call.id": call.id,
+        "open_webui.call.id": call.call.id,
         "user.id": "u1",
         "user.name": "User u1",
         "user.roles": ("user",),
@@ -96,7 +96,7 @@ def test_one_call_becomes_a_span_an_event_and_accounts() -> None:
 def test_a_failed_call_says_so_everywhere() -> None:
     sdk = Sdk()
     call = sdk.call()
-    call.status = 429
+    call.call.status = 429
     call.end()
     [span] = sdk.spans.get_finished_spans()
     assert span.status.status_code is StatusCode.ERROR

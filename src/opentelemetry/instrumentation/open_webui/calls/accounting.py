@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..answers.billed import NOTHING
 from ..answers.estimates import Estimator, Text, of_request
 from ..answers.usage import Usage
 from ..guard import guarded
 from ..money.pricing import Bill, Prices, is_own_affair
+from .call import ModelCall
 from .endpoints import Endpoint
-
-if TYPE_CHECKING:
-    from .call import ModelCall
 
 
 class Accountant:

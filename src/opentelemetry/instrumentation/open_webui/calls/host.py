@@ -14,6 +14,7 @@ from .call import Asked, ModelCall
 from .caller import Caller
 from .endpoints import Endpoint
 from .habits import Habits
+from .live import LiveCall
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -85,5 +86,5 @@ class Host(Protocol):
         *,
         usage_filter: UsageFilter | None = None,
         on_end: Callable[[ModelCall], None] | None = None,
-    ) -> ModelCall:
+    ) -> LiveCall:
         """Start a call."""

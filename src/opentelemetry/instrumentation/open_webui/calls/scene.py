@@ -37,7 +37,7 @@ scene: Final[ContextVar[Scene | None]] = ContextVar("open_webui_scene", default=
 def present() -> Scene | None:
     """Return the scene of what is running here, unless it is over."""
     here = scene.get()
-    over = here is not None and here.lent and here.call is not None and not here.call.under_way
+    over = here is not None and here.lent and here.call is not None and here.call.ended
     return None if over else here
 
 

@@ -30,6 +30,7 @@ from .asking import UsageFilter, asking, may_ask
 from .call import Asked, ModelCall
 from .endpoints import Endpoint, Payload
 from .host import Host
+from .live import LiveCall
 
 # As `multipart/form-data` (RFC 7578) has a field that is no file.
 _FORM_FIELDS: Final = re.compile(r'form-data; name="(\w+)"\r\n\r\n([^\r\n]{1,200})\r\n')
@@ -101,7 +102,7 @@ class Outgoing:
             and runtime.habits.asks(self._habit, asked.address)
         )
 
-    def start(self) -> ModelCall | None:
+    def start(self) -> LiveCall | None:
         """Start the call that this request is."""
         call = self._start()
         # What nobody reads, nobody hides.
@@ -109,7 +110,7 @@ class Outgoing:
         return call
 
     @guarded
-    def _start(self) -> ModelCall:
+    def _start(self) -> LiveCall:
         hides = UsageFilter(self.runtime.habits.nulls(self._habit)) if self.asks else None
         return self.runtime.start_call(
             self.asked,
@@ -182,10 +183,10 @@ class Carrying:
 
     __slots__ = ("_call", "_current", "_out", "_sending", "_watch")
 
-    def __init__(self, out: Outgoing | None, watch: Callable[[ModelCall, Any], None]) -> None:
+    def __init__(self, out: Outgoing | None, watch: Callable[[LiveCall, Any], None]) -> None:
         self._out = out
         self._watch = watch
-        self._call: ModelCall | None = None
+        self._call: LiveCall | None = None
 
     def __enter__(self) -> Callable[[T], T]:
         out = self._out
@@ -194,7 +195,7 @@ class Carrying:
         if out is None or self._call is None:
             return _as_it_is
         self._sending = _sending.set(out)
-        self._current = out.runtime.current(self._call.span)
+        self._current = out.runtime.current(self._call.call.span)
         self._current.__enter__()
         out.under_way = True
         return self._answered

@@ -13,8 +13,10 @@ from ..calls.accounting import Accountant
 from ..calls.asking import UsageFilter
 from ..calls.call import Asked, ModelCall
 from ..calls.caller import Caller
+from ..calls.calls import Calls
 from ..calls.endpoints import Endpoint
 from ..calls.habits import Habits
+from ..calls.live import LiveCall
 from ..calls.scene import present
 from ..guard import guarded
 from ..names import CANCELLED, UNKNOWN_TASK
@@ -53,7 +55,7 @@ class Runtime:
         self.groups = groups
         self.connections = connections
         self.accountant = accountant
-        self._calls: set[ModelCall] = set()
+        self.calls = Calls(accountant, [telemetry])
         self.habits = Habits()
         self.presence = Presence()
         self._warned: set[tuple[str | None, str]] = set()
@@ -66,7 +68,7 @@ class Runtime:
         *,
         usage_filter: UsageFilter | None = None,
         on_end: Callable[[ModelCall], None] | None = None,
-    ) -> ModelCall:
+    ) -> LiveCall:
         """Start a call. Its turn lasts at least as long; the process's end ends it, too.
 
         Args:
@@ -81,7 +83,6 @@ class Runtime:
         parent = here.call if here is not None else None
 
         def ended(call: ModelCall) -> None:
-            self._calls.discard(call)
             try:
                 if on_end is not None:
                     on_end(call)
@@ -90,17 +91,14 @@ class Runtime:
                     turn.answered(call)
                     turn.release()
 
-        call = ModelCall(
-            self.telemetry,
+        call = self.calls.start(
             asked,
             caller,
             self.groups.of(caller.user_id),
-            ended,
-            accountant=self.accountant,
             parent=parent,
             usage_filter=usage_filter,
+            on_end=ended,
         )
-        self._calls.add(call)
         if parent is not None:
             parent.delegated = True
         if turn is not None:
@@ -144,9 +142,7 @@ class Runtime:
     def begin_anew(self) -> None:
         """Leave to the parent what is the parent's: this process was forked from it."""
         deferred.forget()
-        for call in self._calls:
-            call.leave()
-        self._calls.clear()
+        self.calls.leave_all()
         self.groups.forget_loop()
         self.connections.forget_loop()
         self.habits.leave()
@@ -165,8 +161,7 @@ class Runtime:
 
     def _end_calls(self) -> None:
         deferred.do()
-        for call in list(self._calls):
-            call.end(CANCELLED)
+        self.calls.end_all(CANCELLED)
         self._keep_habits()
         self._leave()
 

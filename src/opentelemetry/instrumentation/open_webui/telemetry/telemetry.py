@@ -12,7 +12,6 @@ from opentelemetry._logs import LoggerProvider, SeverityNumber
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider, Observation
 from opentelemetry.trace import (
-    INVALID_SPAN,
     Span,
     SpanKind,
     Status,
@@ -149,11 +148,11 @@ class Telemetry:
 
     # Spans
 
-    def start(self, call: ModelCall) -> Span:
+    def started(self, call: ModelCall) -> None:
         """Start the span of a call to a model."""
         call.attributes = _request_attributes(call)
         try:
-            return self._spans.start(
+            call.span = self._spans.start(
                 f"{call.asked.operation} {call.asked.model}",
                 call.attributes,
                 kind=SpanKind.INTERNAL if call.asked.provider == PIPE else SpanKind.CLIENT,
@@ -162,7 +161,6 @@ class Telemetry:
         except Exception:
             # Samplers and processors are anybody's; the call counts without its span, too.
             report("the start of a span")
-            return INVALID_SPAN
 
     def start_turn(self, caller: Caller) -> Work:
         """Start a user's turn in a chat."""
@@ -220,7 +218,7 @@ class Telemetry:
 
     # One ended call
 
-    def record(self, call: ModelCall) -> None:
+    def ended(self, call: ModelCall) -> None:
         """Turn an ended call into all that is told of it; each part fails alone."""
         if self._tuned_to is None:
             self._tune()

@@ -17,9 +17,10 @@ from ...answers.encodings import Plain, is_packed
 from ...answers.stream import begins_with_error, shows_itself
 from ...guard import guarded, report
 from ...wrapping import Wrapper
-from ..call import ModelCall, Passage, given_up_with
 from ..endpoints import Payload
 from ..host import Host
+from ..live import LiveCall
+from ..passage import Passage, given_up_with
 from ..transport import Carrying, Outgoing, json_payload, know_groups, outgoing
 from .bodies import payload_of
 
@@ -154,7 +155,7 @@ def _is_unpacked(send: Any, kwargs: Mapping[str, Any]) -> bool:
 
 
 @guarded
-def _watch_packed(host: Host, call: ModelCall, response: ClientResponse) -> None:
+def _watch_packed(host: Host, call: LiveCall, response: ClientResponse) -> None:
     call.usage_filter = None
     _watch(host, call, response)
     body: Any = response.content
@@ -167,7 +168,7 @@ class PackedPassage(Passage):
 
     __slots__ = ("_plain",)
 
-    def __init__(self, call: ModelCall, encoding: str | None) -> None:
+    def __init__(self, call: LiveCall, encoding: str | None) -> None:
         super().__init__(call)
         self._plain = Plain(encoding)
 
@@ -179,7 +180,7 @@ class PackedPassage(Passage):
 
 
 @guarded
-def _watch(host: Host, call: ModelCall, response: ClientResponse) -> None:
+def _watch(host: Host, call: LiveCall, response: ClientResponse) -> None:
     call.answered(response.status, response.headers)
     if response.content.at_eof():
         call.end()
@@ -198,9 +199,9 @@ def _is_measured(host: Host, response: ClientResponse) -> bool:
     return CONTENT_LENGTH in response.headers and host.passes_length_on()
 
 
-def _is_sound(call: ModelCall, response: ClientResponse) -> bool:
+def _is_sound(call: LiveCall, response: ClientResponse) -> bool:
     """Whether bytes of no known kind are sound: a chat's answer may come without a kind, too."""
-    return response.content_type == _BYTES and not call.asked.endpoint.has_tokens
+    return response.content_type == _BYTES and not call.call.asked.endpoint.has_tokens
 
 
 def connects(runtime: Host) -> Wrapper:
@@ -250,7 +251,7 @@ class Voice:
 
     def __init__(self, out: Outgoing) -> None:
         self._out = out
-        self._call: ModelCall | None = None
+        self._call: LiveCall | None = None
 
     def watched(self, receive: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         """Return what receives a message, and hears when a response begins and ends."""
@@ -350,7 +351,7 @@ class WatchedBody:
 
     __slots__ = ("__weakref__", "passage", "stream")
 
-    def __init__(self, stream: StreamReader, call: ModelCall) -> None:
+    def __init__(self, stream: StreamReader, call: LiveCall) -> None:
         self.stream = stream
         self.passage = Passage(call)
 

@@ -9,9 +9,10 @@ from typing import Any, Final, TypeVar
 
 from ...answers.encodings import Plain, unpacked
 from ...guard import guarded
-from ..call import ModelCall, Passage, given_up_with
 from ..endpoints import Payload
 from ..host import Host
+from ..live import LiveCall
+from ..passage import Passage, given_up_with
 from ..transport import Outgoing, json_payload, outgoing
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ def _encoding(headers: Any) -> str | None:
     return None
 
 
-def read_at_once(call: ModelCall, content: bytes) -> None:
+def read_at_once(call: LiveCall, content: bytes) -> None:
     """Read a body that has come already."""
     passage = Passage(call)
     passage.piece(content)
@@ -56,7 +57,7 @@ class Watch:
 
     __slots__ = ("__weakref__", "_call", "_passage", "_plain", "inside")
 
-    def __init__(self, call: ModelCall) -> None:
+    def __init__(self, call: LiveCall) -> None:
         self._call = call
         self._passage = Passage(call)
         self._plain = Plain(None)

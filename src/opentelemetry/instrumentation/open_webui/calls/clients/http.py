@@ -8,9 +8,9 @@ from typing import Any
 
 from ...guard import guarded
 from ...wrapping import Wrapper, bound
-from ..call import ModelCall
 from ..endpoints import Payload
 from ..host import Host
+from ..live import LiveCall
 from ..transport import Carrying, Outgoing, know_groups_in_thread
 from .bodies import Watch, WatchedReads, asked, payload_of, watch_reads
 
@@ -50,7 +50,7 @@ def _address(connection: Any, url: str) -> str:
 
 
 @guarded
-def _await(call: ModelCall, connection: Any) -> None:
+def _await(call: LiveCall, connection: Any) -> None:
     """Watch the next response of a connection, which is asked for by itself."""
     watch, get = Watch(call), connection.getresponse
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from ...guard import guarded
 from ...wrapping import Wrapper, bound
-from ..call import ModelCall
 from ..endpoints import Payload
 from ..host import Host
+from ..live import LiveCall
 from ..transport import Carrying, Outgoing, know_groups, know_groups_in_thread
 from .bodies import Watch, asked, payload_of, read_at_once
 
@@ -57,7 +57,7 @@ def _payload(request: Any) -> Payload:
 
 
 @guarded
-def _watch(call: ModelCall, response: Any) -> None:
+def _watch(call: LiveCall, response: Any) -> None:
     if response.is_stream_consumed:
         call.answered(response.status_code, response.headers)
         read_at_once(call, response.content)

@@ -7,8 +7,8 @@ from typing import Any
 
 from ...guard import guarded
 from ...wrapping import Wrapper, bound
-from ..call import ModelCall
 from ..host import Host
+from ..live import LiveCall
 from ..transport import Carrying, Outgoing, know_groups_in_thread
 from . import urllib3
 from .bodies import asked, payload_of, read_at_once
@@ -33,7 +33,7 @@ def _read(runtime: Host, request: Any) -> Outgoing | None:
 
 
 @guarded
-def _watch(call: ModelCall, response: Any) -> None:
+def _watch(call: LiveCall, response: Any) -> None:
     if response._content_consumed:
         call.answered(response.status_code, response.headers)
         read_at_once(call, response.content)

@@ -9,9 +9,9 @@ from urllib3.response import HTTPResponse
 
 from ...guard import guarded
 from ...wrapping import Wrapper, bound
-from ..call import ModelCall
 from ..endpoints import Payload
 from ..host import Host
+from ..live import LiveCall
 from ..transport import Carrying, Outgoing, know_groups_in_thread
 from .bodies import Watch, WatchedReads, asked, payload_of, read_at_once, watch_reads
 
@@ -45,7 +45,7 @@ def _address(pool: Any, url: str) -> str:
 
 
 @guarded
-def watch(call: ModelCall, response: Any) -> None:
+def watch(call: LiveCall, response: Any) -> None:
     """Watch a response of urllib3's, in whichever way it is read."""
     if response._body is not None:
         call.answered(response.status, response.headers)

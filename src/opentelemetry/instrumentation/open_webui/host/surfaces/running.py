@@ -9,9 +9,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ...calls import endpoints
-from ...calls.call import Asked, ModelCall, watched
+from ...calls.call import Asked, ModelCall
 from ...calls.caller import Caller
 from ...calls.endpoints import Endpoint
+from ...calls.live import LiveCall
+from ...calls.passage import watched
 from ...calls.scene import Scene, present, scene
 from ...calls.transport import announced, port_of
 from ...guard import guarded
@@ -54,7 +56,7 @@ def runs(running: Running) -> Callable[[Runtime], Wrapper]:
             call = _start(runtime, running, wrapped, args, kwargs)
             if call is None:
                 return await wrapped(*args, **kwargs)
-            inside = _inside(runtime, running, call)
+            inside = _inside(runtime, running, call.call)
             try:
                 with inside():
                     result = await wrapped(*args, **kwargs)
@@ -72,7 +74,7 @@ def runs(running: Running) -> Callable[[Runtime], Wrapper]:
 @guarded
 def _start(
     runtime: Runtime, running: Running, function: Callable[..., Any], args: Any, kwargs: Any
-) -> ModelCall | None:
+) -> LiveCall | None:
     if not runtime.active:
         return None
     given = bound(function, args, kwargs)
@@ -134,7 +136,7 @@ def _told(running: Running, error: BaseException) -> str | None:
 
 @guarded
 def _answered(
-    call: ModelCall, result: Any, inside: Callable[[], AbstractContextManager[None]]
+    call: LiveCall, result: Any, inside: Callable[[], AbstractContextManager[None]]
 ) -> None:
     body = getattr(result, "body_iterator", None)
     if body is not None:
