@@ -26,6 +26,7 @@ test: lint types unit ## All of the below: what CI runs. The last two wait a lot
 
 lint: setup ## Style and format, by ruff; and whether dashboards and rules are as they are made
 	$(PINS)/ruff check .
+	$(PINS)/lint-imports
 	$(PINS)/ruff format --check .
 	@PYTHONPATH=. $(PINS)/python -m dashboards --check
 

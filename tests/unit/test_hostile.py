@@ -90,10 +90,10 @@ def test_texts(written: str) -> None:
     message = {"id": written, "model": written, "service_tier": written, "choices": choices}
     call.read_message({**message, "error": {"code": written}, "usage": usage(3)})
     call.end()
-    turn = sdk.telemetry.start_turn(caller_named(model_id=written, chat_id=written))
+    turn = sdk.telemetry.spans.start_turn(caller_named(model_id=written, chat_id=written))
     Turn(turn, frozenset(), None, lambda: None).in_chat(written)
-    sdk.telemetry.end_turn(turn, ())
-    tool = sdk.telemetry.start_tool(written, written, written, written)
+    sdk.telemetry.spans.end_turn(turn, ())
+    tool = sdk.telemetry.spans.start_tool(written, written, written, written)
     tool.end()
     assert exported(sdk) < MOST_PER_CALL
     assert len(sdk.spans.get_finished_spans()) == 3
@@ -112,7 +112,7 @@ def test_what_is_no_text_is_none_and_raises_nothing() -> None:
         )
         assert (caller.chat_id, caller.model_id, caller.roles) == (None, None, ())
         assert caller.task == "unknown"
-        sdk.telemetry.start_tool(value, value, value, value).end()
+        sdk.telemetry.spans.start_tool(value, value, value, value).end()
     assert exported(sdk) < MOST_PER_CALL
 
 
@@ -267,9 +267,9 @@ def test_models_and_errors_of_many_users_overflow_no_histogram() -> None:
 def test_agents_and_tools_of_many_users_overflow_no_histogram() -> None:
     sdk = Sdk()
     for number in range(3_000):
-        turn = sdk.telemetry.start_turn(caller_named(f"u{number}", model_id=f"r{number}"))
-        sdk.telemetry.end_turn(turn, ())
-        sdk.telemetry.start_tool(f"t{number}", None, f"r{number % 9}", None).end()
+        turn = sdk.telemetry.spans.start_turn(caller_named(f"u{number}", model_id=f"r{number}"))
+        sdk.telemetry.spans.end_turn(turn, ())
+        sdk.telemetry.spans.start_tool(f"t{number}", None, f"r{number % 9}", None).end()
     data = sdk.reader.get_metrics_data()
     for metric in ("gen_ai.invoke_agent.duration", "gen_ai.execute_tool.duration"):
         told = points(data, metric)

@@ -22,8 +22,8 @@ def test_a_turn_fails_with_its_answer(
     error: str | None, caller: dict[str, str], within_a_pipe: bool, kind: str | None
 ) -> None:
     sdk = Sdk()
-    work = sdk.telemetry.start_turn(caller_named(model_id="desk"))
-    turn = Turn(work, frozenset(), None, lambda: sdk.telemetry.end_turn(work, ()))
+    work = sdk.telemetry.spans.start_turn(caller_named(model_id="desk"))
+    turn = Turn(work, frozenset(), None, lambda: sdk.telemetry.spans.end_turn(work, ()))
     turn.hold()
     call = sdk.call(**caller)
     call.call.parent_id = "pipe" if within_a_pipe else None

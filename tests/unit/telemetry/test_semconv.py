@@ -68,23 +68,23 @@ def start(sdk: Sdk, operation: str, provider: str = "openai", **more: Any) -> Li
 
 def all_sorts(sdk: Sdk) -> None:
     """A turn with a tool, and calls of every operation, well and badly ended."""
-    turn = sdk.telemetry.start_turn(caller_named(model_id="desk", chat_id="c"))
-    with sdk.telemetry.current(turn.span):
+    turn = sdk.telemetry.spans.start_turn(caller_named(model_id="desk", chat_id="c"))
+    with sdk.telemetry.spans.current(turn.span):
         call = start(sdk, "chat", stream=True)
         feed = call.begin_answer(b"data:")
         for piece in ({"choices": [{"delta": {"content": "An"}}]}, answer(**CACHED)):
             feed(f"data: {json.dumps(piece)}\n\n".encode())
         call.end()
         for failed in (False, True):
-            tool = sdk.telemetry.start_tool("look_up", "call_1", "desk", "c")
+            tool = sdk.telemetry.spans.start_tool("look_up", "call_1", "desk", "c")
             if failed:
                 tool.broke(KeyError())
             tool.end()
-    sdk.telemetry.end_turn(turn, ("team",))
-    turn = sdk.telemetry.start_turn(caller_named(model_id=None))
+    sdk.telemetry.spans.end_turn(turn, ("team",))
+    turn = sdk.telemetry.spans.start_turn(caller_named(model_id=None))
     turn.broke(RuntimeError())
-    sdk.telemetry.end_turn(turn, ())
-    sdk.telemetry.start_tool("look_up", None, None, None).end()
+    sdk.telemetry.spans.end_turn(turn, ())
+    sdk.telemetry.spans.start_tool("look_up", None, None, None).end()
     for endpoint in endpoints.ENDPOINTS:
         call = start(sdk, endpoint.operation, endpoint.provider("", ""), endpoint=endpoint)
         call.read_message(answer())

@@ -111,7 +111,7 @@ class Runtime:
 
     def current(self, span: Span) -> AbstractContextManager[None]:
         """Make a span the parent of what happens inside. Not to be held across a ``yield``."""
-        return self.telemetry.current(span)
+        return self.telemetry.spans.current(span)
 
     def passes_length_on(self) -> bool:
         """Whether Open WebUI tells clients the length that a provider gave its answer."""

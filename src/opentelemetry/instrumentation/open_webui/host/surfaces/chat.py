@@ -141,12 +141,12 @@ def _chat_caller(runtime: Runtime, opened: Scene, form: Mapping[str, Any]) -> Ca
 def _new_turn(runtime: Runtime, caller: Caller, form: Mapping[str, Any]) -> Turn:
     # The picked model is this request's, not that of a turn it may be started from.
     caller = replace(caller, model_id=form["model"])
-    work = runtime.telemetry.start_turn(caller)
+    work = runtime.telemetry.spans.start_turn(caller)
     return Turn(
         work,
         frozenset(_picked_models(form)),
         caller.chat_id,
-        lambda: runtime.telemetry.end_turn(work, runtime.groups.of(caller.user_id)),
+        lambda: runtime.telemetry.spans.end_turn(work, runtime.groups.of(caller.user_id)),
     )
 
 
@@ -167,7 +167,7 @@ def _holding(runtime: Runtime, turn: Turn | None) -> Iterator[None]:
         return
     turn.hold()
     try:
-        with runtime.telemetry.current(turn.work.span):
+        with runtime.telemetry.spans.current(turn.work.span):
             yield
     except Exception as error:
         turn.work.broke(error)

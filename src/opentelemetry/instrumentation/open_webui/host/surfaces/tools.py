@@ -45,7 +45,7 @@ async def _traced(
     if work is None:
         return await run()
     try:
-        with runtime.telemetry.current(work.span):
+        with runtime.telemetry.spans.current(work.span):
             result = await run()
         if _failed(result):
             work.fail()
@@ -61,7 +61,7 @@ async def _traced(
 def _begun(runtime: Runtime, name: object, call_id: object) -> Work | None:
     here = present()
     turn = here.turn if here is not None else None
-    return runtime.telemetry.start_tool(
+    return runtime.telemetry.spans.start_tool(
         name,
         call_id,
         here.model_id if here is not None else None,

@@ -1,0 +1,190 @@
+"""Accounts: how much each user and each group has used, of which model and from where."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+from opentelemetry.context import Context
+from opentelemetry.metrics import Observation
+
+from .. import names
+from ..answers.usage import Usage
+from ..calls.call import ModelCall
+from ..guard import guarded
+from ..settings import Settings
+from . import folding, readers
+from .attributes import Attributes, units
+from .observing import observe
+from .rhythm import Rhythm
+from .sdk import Providers
+from .totals import Entry, Tags, Totals
+
+_COUNTERS = (
+    names.USAGE_REQUESTS,
+    names.USAGE_TOKENS,
+    names.USAGE_TOKEN_DETAILS,
+    names.USAGE_COST,
+    names.USAGE_UNPRICED,
+    names.USAGE_CHARACTERS,
+    names.USAGE_IMAGES,
+    names.USAGE_AUDIO_DURATION,
+    names.USAGE_PAGES,
+    names.GROUP_REQUESTS,
+    names.GROUP_TOKENS,
+    names.GROUP_COST,
+)
+_GAUGES = (names.USER_GROUP, names.USER_LAST_SEEN)
+_OBSERVED = {metric.name: metric for metric in (*_COUNTERS, *_GAUGES)}
+
+_INPUT: Tags = ((names.TOKEN_TYPE, "input"),)
+_OUTPUT: Tags = ((names.TOKEN_TYPE, "output"),)
+_ESTIMATED: Tags = ((names.USAGE_ESTIMATED, True),)
+_CACHE_READ: Tags = ((names.TOKEN_DETAIL, "cache_read"),)
+_CACHE_CREATION: Tags = ((names.TOKEN_DETAIL, "cache_creation"),)
+_REASONING: Tags = ((names.TOKEN_DETAIL, "reasoning"),)
+
+# Telling shards apart: instruments of one name live in scopes that differ by this attribute only.
+_SHARD = "open_webui.shard"
+
+
+class Accounts:
+    """Books calls, and shows the totals.
+
+    Args:
+        settings: The settings in force.
+        sdk: Where metrics go.
+    """
+
+    def __init__(self, settings: Settings, sdk: Providers) -> None:
+        self._announce_seconds = settings.announce_seconds
+        self._sdk = sdk
+        self._share = folding.share_of_user(settings.series_limit)
+        self._group_share = folding.share_of_group(settings.series_limit)
+        self._rhythm: Rhythm | None = None
+        self.totals = Totals(
+            idle=settings.idle_seconds,
+            limit=settings.series_limit,
+            shard_size=readers.shard_size(None),
+            on_shard=self._observe,
+            fold=folding.folded,
+            membership=names.USER_GROUP.name,
+        )
+        # An export of many series may take longer than the interval between two.
+        self.totals.until_read = True
+
+    def open(self) -> None:
+        """Make the instruments."""
+        for name in _OBSERVED:
+            self.totals.open(name)
+
+    def tune(self) -> None:
+        """Fit the totals to who reads them."""
+        provider = self._sdk.meters
+        pulled = readers.are_pulled(provider) and not self._announce_seconds
+        self._rhythm = Rhythm() if pulled else None
+        hold = 0.0 if pulled else readers.hold_seconds(provider)
+        self.totals.hold = self._announce_seconds or hold
+        self.totals.shard_size = readers.shard_size(provider)
+
+    def be_read(self) -> None:
+        """Take it that a collection begins."""
+        if self._rhythm is not None:
+            self.totals.hold = self._rhythm.read()
+
+    @guarded
+    def ended(self, call: ModelCall, _outcome: Attributes, _context: Context) -> None:
+        """Book a call: on its user, and on each of the user's groups."""
+        caller, common = call.caller, _common_tags(call)
+        failed: Tags = ((names.ERROR_TYPE, call.error),) if call.error is not None else ()
+        user = _user_tags(caller.user_id, caller.user_name)
+        other = _user_tags(names.FOLDED, caller.user_name and names.FOLDED)
+        tokens = [(kind + mark, amount) for kind, amount, mark in _token_amounts(call)]
+        entries: list[Entry] = [(names.USAGE_REQUESTS.name, failed, 1)]
+        entries += [(names.USAGE_TOKENS.name, tags, amount) for tags, amount in tokens]
+        entries += _detail_entries(call.usage)
+        entries += [(metric.name, (), amount) for metric, amount in units(call)]
+        if call.cost is not None:
+            entries.append((names.USAGE_COST.name, (), call.cost.usd))
+        if call.unpriced:
+            entries.append((names.USAGE_UNPRICED.name, (), 1))
+        place = self.totals.book(user, common, entries, other, self._share)
+        if place.less:
+            common = folding.folded(common)
+        entries = [(names.GROUP_REQUESTS.name, failed, 1)]
+        entries += [(names.GROUP_TOKENS.name, tags, amount) for tags, amount in tokens]
+        if call.cost is not None:
+            entries.append((names.GROUP_COST.name, (), call.cost.usd))
+        groups = call.groups or (names.NO_GROUP,)
+        for group in groups:
+            owner: Tags = ((names.GROUP_NAME, group),)
+            self.totals.book(owner, common, entries, folding.OTHER_GROUP, self._group_share)
+        if place.own:
+            self.totals.set_members(caller.user_id, _memberships(user, groups))
+        who = user if place.own else other
+        self.totals.set_gauge(names.USER_LAST_SEEN.name, who, time.time())
+
+    def update_members(self, groups: Mapping[str, Sequence[str]]) -> None:
+        """Show in which groups users are now, by id; nobody becomes active by it."""
+        for user_id, tags in self.totals.members().items():
+            if user_id in groups:
+                user = tuple(tag for tag in tags if tag[0] != names.GROUP_NAME)
+                self.totals.set_members(
+                    user_id, _memberships(user, groups[user_id] or (names.NO_GROUP,)), moved=False
+                )
+
+    def _observe(self, name: str, shard: int) -> None:
+        """Open the instrument of one shard: the SDK limits the attribute sets of each one."""
+        meter, metric = self._sdk.meter({_SHARD: shard} if shard else None), _OBSERVED[name]
+        create = (
+            meter.create_observable_counter
+            if metric in _COUNTERS
+            else meter.create_observable_gauge
+        )
+        observe(create, metric, lambda: self._shown(name, shard))
+
+    def _shown(self, name: str, shard: int) -> list[Observation]:
+        return [
+            Observation(value, attributes) for value, attributes in self.totals.shown(name, shard)
+        ]
+
+
+def _memberships(user: Tags, groups: Sequence[str]) -> list[Tags]:
+    return [(*user, (names.GROUP_NAME, group)) for group in groups]
+
+
+def _user_tags(user_id: str, user_name: str | None) -> Tags:
+    who = ((names.USER_ID, user_id),)
+    return who if user_name is None else (*who, (names.USER_NAME, user_name))
+
+
+def _common_tags(call: ModelCall) -> Tags:
+    asked, caller = call.asked, call.caller
+    return (
+        (names.REQUEST_MODEL, asked.model),
+        (names.MODEL_ID, caller.model_id or asked.model),
+        (names.PROVIDER_NAME, asked.provider),
+        (names.SOURCE, caller.source),
+        (names.TASK, caller.task),
+        (names.OPERATION, asked.operation),
+    )
+
+
+def _token_amounts(call: ModelCall) -> Iterator[tuple[Tags, int, Tags]]:
+    """The tokens of each type, and the tag that says so if they are estimated."""
+    for kind, amount, guess in (
+        (_INPUT, call.usage.input, call.estimated.input),
+        (_OUTPUT, call.usage.output, call.estimated.output),
+    ):
+        if amount is not None:
+            yield kind, amount, () if guess is None else _ESTIMATED
+
+
+def _detail_entries(usage: Usage) -> Iterator[Entry]:
+    for tags, amount in (
+        (_CACHE_READ, usage.cache_read),
+        (_CACHE_CREATION, usage.cache_creation),
+        (_REASONING, usage.reasoning),
+    ):
+        if amount:
+            yield names.USAGE_TOKEN_DETAILS.name, tags, amount

@@ -1,0 +1,113 @@
+"""Spans: of calls to models, of turns in a chat, of tool runs."""
+
+from __future__ import annotations
+
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
+
+from .. import names
+from ..bounds import text_or_none
+from ..calls.call import ModelCall
+from ..calls.caller import Caller
+from ..calls.work import Work
+from ..guard import guarded, report
+from ..providers import PIPE
+from . import attributes, handing
+from .attributes import Attributes
+from .histograms import Histograms
+from .parents import placed
+
+
+class Current:
+    """While it holds, a span is the parent of what happens."""
+
+    __slots__ = ("_span", "_token")
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    def __enter__(self) -> None:
+        self._token = attach(set_span_in_context(self._span))
+
+    def __exit__(self, *_: object) -> None:
+        detach(self._token)
+
+
+class Spans:
+    """Makes spans.
+
+    Args:
+        histograms: Measures how long turns and tool runs take.
+    """
+
+    def __init__(self, histograms: Histograms) -> None:
+        self._histograms = histograms
+
+    def go_to(self, tracer: Tracer) -> None:
+        """Make them by this tracer from now on."""
+        self._handing = handing.Spans(tracer)
+
+    def started(self, call: ModelCall) -> None:
+        """Start the span of a call to a model."""
+        call.attributes = attributes.of_request(call)
+        try:
+            call.span = self._handing.start(
+                f"{call.asked.operation} {call.asked.model}",
+                call.attributes,
+                kind=SpanKind.INTERNAL if call.asked.provider == PIPE else SpanKind.CLIENT,
+                **placed(),
+            )
+        except Exception:
+            # Samplers and processors are anybody's; the call counts without its span, too.
+            report("the start of a span")
+
+    @guarded
+    def ended(self, call: ModelCall, outcome: Attributes, _context: Context) -> None:
+        """End the span of a call."""
+        handing.set_attributes(call.span, outcome)
+        if call.error is not None:
+            call.span.set_status(Status(StatusCode.ERROR))
+        call.span.end()
+
+    def start_turn(self, caller: Caller) -> Work:
+        """Start a user's turn in a chat."""
+        who = attributes.of_caller(caller)
+        agent = who[names.MODEL_ID]
+        span = self._handing.tracer.start_span(
+            f"{names.INVOKE_AGENT} {agent}",
+            attributes={
+                names.OPERATION: names.INVOKE_AGENT,
+                names.AGENT_NAME: agent,
+                **who,
+            },
+            **placed(),
+        )
+        measured = {names.AGENT_NAME: agent, names.SOURCE: caller.source}
+        return Work(span, self._histograms.of_turn(measured, caller.user_id))
+
+    @guarded
+    def end_turn(self, turn: Work, groups: tuple[str, ...]) -> None:
+        """End a turn; groups are known by then."""
+        turn.span.set_attribute(names.USER_GROUPS, groups)
+        turn.end()
+
+    def start_tool(self, name: object, call_id: object, agent: object, chat_id: object) -> Work:
+        """Start one run of a tool, for an agent in a chat. Models make up both, name and id."""
+        measured = {
+            names.TOOL_NAME: text_or_none(name) or "unknown",
+            names.TOOL_TYPE: names.FUNCTION_TOOL,
+        }
+        if (known := text_or_none(agent)) is not None:
+            measured[names.AGENT_NAME] = known
+        told = {names.OPERATION: names.EXECUTE_TOOL, **measured}
+        for key, value in ((names.TOOL_CALL_ID, call_id), (names.CONVERSATION_ID, chat_id)):
+            if (known := text_or_none(value)) is not None:
+                told[key] = known
+        span = self._handing.tracer.start_span(
+            f"{names.EXECUTE_TOOL} {measured[names.TOOL_NAME]}", attributes=told, **placed()
+        )
+        return Work(span, self._histograms.of_tool(measured))
+
+    def current(self, span: Span) -> Current:
+        """Make the span the parent of what happens inside. Not to be held across a ``yield``."""
+        return Current(span)
