@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from opentelemetry.instrumentation.open_webui.telemetry.rhythm import Rhythm
@@ -87,6 +87,12 @@ moves = st.lists(
 )
 
 
+# Hidden, and then the time that counts as idle is longer.
+@example(
+    [(1.0, "a", 1), (1.0, "a", 1), (45.0, "b", 1), (60.0, "a", 1)],
+    [1.0, 1.0, 31.0, 40.0, 33.0],
+    5.0,
+)
 @given(moves, looks, st.sampled_from([5.0, 15.0, 30.0, 60.0]))
 def test_a_server_sees_all_as_an_increase_whoever_else_looks(
     calls: list[tuple[float, str, int]], pauses: list[float], interval: float

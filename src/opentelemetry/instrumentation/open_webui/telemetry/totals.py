@@ -247,7 +247,8 @@ class Totals:
             now, idle = self._clock(), self.idle
             rows = self._shards[metric][shard]
             for row in [row for row in rows if now - row.last_moved > idle]:
-                rows.discard(row)
+                # So that its next move is announced, however long idleness takes by then.
+                row.hide()
             if self._announcing:
                 return [(row.shown(now), row.attributes) for row in rows if row.held(now)]
             shown = [(row.shown(now), row.attributes) for row in rows]
