@@ -30,7 +30,7 @@ def build(queries: Queries) -> Board:
         "What each group used and what it costs: this calendar month to date, and the months before.",
         "months", "source", "group", "model", "task", since="now/M", timezone="utc",
     )  # fmt: skip
-    page.add(panels.note("How to read this", "What the numbers mean.", _NOTE))
+    page.add(panels.note("How to read this", "What the numbers mean.", _NOTE, height=4))
     for month in MONTHS:
         _month(page, queries, month)
     page.row("The chosen time range")
@@ -89,9 +89,9 @@ def _bill(q: Queries, name: str, month: Month) -> Grid:
         rows={GROUP: "Group"},
         columns=[
             cost,
-            Column("Budget, USD", q.budget(month), USD, decimals=0, width=100),
             Column("Used", q.budget_used(month), SHARE, decimals=1, width=70),
             Column("Left, USD", q.budget_left(month), USD, decimals=2, width=90),
+            Column("Budget, USD", q.budget(month), USD, decimals=0, width=100),
             *others,
         ],
         sort="Cost, USD",

@@ -20,7 +20,6 @@ def build(queries: Queries) -> Board:
         since="now-24h",
     )
     _truth(page, queries)
-    page.row("What is wrong now?")
     page.add(
         panels.alert_list(
             "Alerts",

@@ -314,10 +314,10 @@ def traces(title: str, description: str, tags: str, *, height: int = 10) -> tabl
     return panel.with_target(_Raw(search))
 
 
-def alert_list(title: str, description: str, name: str, *, height: int = 7) -> PanelBuilder:
-    """The alerts whose names have something in common, by Grafana's own list of alerts."""
+def alert_list(title: str, description: str, name: str) -> PanelBuilder:
+    """The alerts whose names have something in common, by Grafana's own list; beside a tile."""
     panel = PanelBuilder().type("alertlist").title(title).description(description)
-    return panel.span(24).height(height).options(
+    return panel.span(20).height(4).options(
         {
             "alertName": name, "viewMode": "list", "groupMode": "default", "groupBy": [],
             "maxItems": 50, "sortOrder": 3, "dashboardAlerts": False, "alertInstanceLabelFilter": "",

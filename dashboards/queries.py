@@ -382,10 +382,6 @@ class Queries:
             for one in (f"{how}_{items}" for items in ("metric_points", "spans", "log_records"))
         )
 
-    def firing(self) -> str:
-        """Which of our alerts fire, or are about to?"""
-        return 'ALERTS{alertname=~"OpenWebUI.*"}'
-
     # What happened meanwhile, as times in milliseconds.
 
     def restarts(self) -> str:

@@ -225,7 +225,7 @@ def test_bills_are_of_whole_months(
         expected = truth(month)
         told = by_group(
             view, f"${{month_{back}:text}}, by group",
-            "cost", "budget", "used", "left", "requests", "given", "made",
+            "cost", "used", "left", "budget", "requests", "given", "made",
         )  # fmt: skip
         assert {group: row["cost"] for group, row in told.items() if row.get("cost")} == {
             group: pytest.approx(own["cost"]) for group, own in expected.items()
