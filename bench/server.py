@@ -2,7 +2,7 @@
 
 Each round sends the same requests to each server, in an order that turns. What is told is the
 median over the rounds of the ratio to the plain server in the same round; the second plain server
-shows how much of a ratio is noise.
+shows how much of a ratio is noise. A sampling profile tells what is too small for it.
 """
 
 from __future__ import annotations
@@ -10,19 +10,24 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from bench import sampling
+from harness import replies
 from harness.openwebui import OpenWebUI
 from harness.otlp import Receiver
 from harness.provider import Provider
 from harness.seed import seeded_server
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "30"))
-REQUESTS = 20
+PROFILE_SECONDS = int(os.environ.get("BENCH_PROFILE_SECONDS", "30"))
 TICK = 1 / os.sysconf("SC_CLK_TCK")
-MODEL = "gpt-std"
+SHORT, LONG = "gpt-std", "gpt-mini"
+CHUNKS = 400
+TEXT = "case=bench tell me something"
+PATH = "/api/chat/completions"
 
 
 @dataclass
@@ -31,7 +36,44 @@ class Sample:
 
     cpu: float
     latency: float
-    first_chunk: float
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a round does."""
+
+    name: str
+    requests: int
+    send: Callable[[OpenWebUI], None]
+
+
+def short_call(server: OpenWebUI) -> None:
+    """A call that is answered in one piece."""
+    server.chat("alice", SHORT, TEXT)
+
+
+def long_stream(server: OpenWebUI) -> None:
+    """A call that is answered in hundreds of chunks."""
+    body = {"model": LONG, "messages": [{"role": "user", "content": TEXT}], "stream": True}
+    with server.stream("POST", PATH, user="alice", json=body) as answer:
+        for _ in answer.chunks:
+            pass
+
+
+WORKLOADS = (
+    Workload("a short call", 40, short_call),
+    Workload(f"a stream of {CHUNKS} chunks", 15, long_stream),
+)
+
+
+def talk(prompt: replies.Prompt) -> replies.Reply:
+    """The answer of a model that says much, each word in a chunk of its own."""
+    if not prompt.stream:
+        return replies.gpt_std(prompt)
+    text = " ".join(f"word{number}" for number in range(CHUNKS))
+    pieces = replies.standard_pieces(prompt, replies.deltas_of(prompt, text))
+    tokens = replies.count_tokens(prompt, text)
+    return replies.streamed([*pieces, *replies.usage_at_end(prompt, tokens)])
 
 
 @dataclass
@@ -40,37 +82,17 @@ class Contender:
 
     name: str
     server: OpenWebUI
-    samples: list[Sample] = field(default_factory=list)
+    samples: dict[str, list[Sample]] = field(default_factory=dict)
 
-    def run(self) -> None:
-        """One round: half of the requests stream."""
-        began_cpu, latencies, first_chunks = self._cpu(), [], []
-        for number in range(REQUESTS):
+    def run(self, workload: Workload) -> None:
+        """One round."""
+        began_cpu, latencies = self._cpu(), []
+        for _ in range(workload.requests):
             began = time.perf_counter()
-            if number % 2:
-                first_chunks.append(self._stream())
-            else:
-                self.server.chat("alice", MODEL, "case=bench tell me something")
+            workload.send(self.server)
             latencies.append(time.perf_counter() - began)
-        self.samples.append(
-            Sample(
-                (self._cpu() - began_cpu) / REQUESTS,
-                statistics.median(latencies),
-                statistics.median(first_chunks),
-            )
-        )
-
-    def _stream(self) -> float:
-        began = time.perf_counter()
-        messages = [{"role": "user", "content": "case=bench tell me something"}]
-        body = {"model": MODEL, "messages": messages, "stream": True}
-        path = "/api/chat/completions"
-        with self.server.stream("POST", path, user="alice", json=body) as answer:
-            answer.take(1)
-            first = time.perf_counter() - began
-            for _ in answer.chunks:
-                pass
-        return first
+        cpu = (self._cpu() - began_cpu) / workload.requests
+        self.samples.setdefault(workload.name, []).append(Sample(cpu, statistics.median(latencies)))
 
     def _cpu(self) -> float:
         """CPU seconds of the server so far, exporting included."""
@@ -86,6 +108,7 @@ def cpu_of(pid: int) -> float:
 
 def compare() -> Iterator[str]:
     """Run, and return lines for a person."""
+    replies.MODELS[LONG] = replace(replies.MODELS[LONG], reply=talk)
     with ExitStack() as stack:
         provider = stack.enter_context(Provider())
         receiver = stack.enter_context(Receiver())
@@ -101,26 +124,43 @@ def compare() -> Iterator[str]:
             ),
             Contender("plain again", stack.enter_context(seeded_server(provider))),
         ]
-        for contender in contenders:
-            contender.run()
-            contender.samples.clear()
-        for number in range(ROUNDS):
-            for index in range(len(contenders)):
-                contenders[(number + index) % len(contenders)].run()
-        yield from report(contenders)
+        for workload in WORKLOADS:
+            take_turns(contenders, workload)
+            yield from report(contenders, workload)
+            yield from told_by_samples(contenders[1].server, workload)
 
 
-def report(contenders: list[Contender]) -> Iterator[str]:
+def take_turns(contenders: list[Contender], workload: Workload) -> None:
+    """All rounds of a workload; a first one, in which everybody warms up, does not count."""
+    for contender in contenders:
+        contender.run(workload)
+        contender.samples.clear()
+    for number in range(ROUNDS):
+        for index in range(len(contenders)):
+            contenders[(number + index) % len(contenders)].run(workload)
+
+
+def told_by_samples(server: OpenWebUI, workload: Workload) -> Iterator[str]:
+    """The part of the event loop's time that is ours."""
+    if not sampling.available():
+        yield "  no profile: py-spy is not installed"
+        return
+    found = sampling.profile(server.pids()[0], PROFILE_SECONDS, lambda: workload.send(server))
+    yield from (f"  {line}" for line in found.lines())
+
+
+def report(contenders: list[Contender], workload: Workload) -> Iterator[str]:
     """The table: milliseconds of the plain server, ratios of the others."""
     plain, *others = contenders
-    yield f"{ROUNDS} rounds of {REQUESTS} requests; ratio to plain: median (quartiles)"
-    for what in ("cpu", "latency", "first_chunk"):
-        base = [getattr(sample, what) for sample in plain.samples]
+    yield f"{workload.name}: {ROUNDS} rounds of {workload.requests}"
+    yield "  ratio to the plain server of the same round: median (quartiles)"
+    for what in ("cpu", "latency"):
+        base = [getattr(sample, what) for sample in plain.samples[workload.name]]
         yield f"  {what:12} plain {statistics.median(base) * 1e3:7.2f} ms a request"
         for other in others:
             ratios = [
                 getattr(sample, what) / value
-                for sample, value in zip(other.samples, base, strict=True)
+                for sample, value in zip(other.samples[workload.name], base, strict=True)
             ]
             low, middle, high = statistics.quantiles(ratios, n=4)
             yield f"  {'':12} {other.name:18} {middle:.3f} ({low:.3f} to {high:.3f})"
