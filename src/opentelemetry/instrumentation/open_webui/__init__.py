@@ -41,6 +41,7 @@ import logging
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+import wrapt
 from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]
     BaseInstrumentor,
 )
@@ -67,6 +68,7 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         SettingError: From ``instrument()``, if a keyword holds what it may not.
     """
 
+    _patch: Any = None
     _patcher: Any = None
     _runtime: Any = None
 
@@ -76,12 +78,20 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 
     def _instrument(self, **kwargs: Any) -> None:
         complaints.listen()
-        # A process that never imports Open WebUI should not load what only it needs.
+        settings = Settings.load(kwargs)
+        prices = _price_file(settings.price_file, strict="price_file" in kwargs)
+        patch = self._patch = functools.partial(self._install, settings, prices, kwargs)
+        # A program that never imports Open WebUI should not load what only that needs.
+        wrapt.register_post_import_hook(
+            lambda _: patch() if self._patch is patch else None, "open_webui"
+        )
+
+    def _install(
+        self, settings: Settings, prices: PriceFile | None, kwargs: dict[str, Any]
+    ) -> None:
         from .host.patching import Patcher
         from .host.surfaces import TARGETS
 
-        settings = Settings.load(kwargs)
-        prices = _price_file(settings.price_file, strict="price_file" in kwargs)
         self._patcher = Patcher(
             TARGETS, functools.cache(lambda: self._start(settings, prices, kwargs))
         )
@@ -124,7 +134,7 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         if self._runtime is not None:
             self._runtime.active = False
             self._runtime.close()
-        self._patcher = self._runtime = None
+        self._patch = self._patcher = self._runtime = None
         complaints.stop()
 
 
