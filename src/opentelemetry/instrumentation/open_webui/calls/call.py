@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from opentelemetry.trace import INVALID_SPAN, Span
 
+from .. import ids
 from ..answers.answer import Answer
 from ..answers.estimates import Text
 from ..answers.usage import NOTHING, Usage
@@ -58,7 +58,7 @@ class ModelCall:
     groups: tuple[str, ...] = ()
     parent_id: str | None = None
     """The call that made this one: a pipe's, which answers by calling models itself."""
-    id: str = field(default_factory=lambda: f"{random.getrandbits(128):032x}")
+    id: str = field(default_factory=ids.new)
     ended: bool = False
     answer: Answer = field(default_factory=Answer)
     error: str | None = None
