@@ -1,0 +1,54 @@
+"""What a ledger knows of itself, by name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from .schema import facts
+
+CREATED: Final = "created"
+"""When the ledger was made: Unix time in milliseconds."""
+EPOCH: Final = "epoch"
+"""Changes when numbers that were given out no longer hold."""
+IMPORTED: Final = "imported"
+"""Set once what Open WebUI had before the ledger is in it."""
+IMPORTING: Final = "importing"
+"""How far the import has come: JSON."""
+PRUNED: Final = "pruned"
+"""When retention last ran: Unix time."""
+COMPLETE_SINCE: Final = "complete_since"
+"""Unix time before which calls were pruned."""
+
+
+def insert_of(dialect: str) -> type[postgresql.Insert] | type[sqlite.Insert]:
+    """Return the database's own insert, which knows what to do about a row that is there."""
+    return postgresql.Insert if dialect == "postgresql" else sqlite.Insert
+
+
+def read(connection: Connection, name: str, *, hold: bool = False) -> str | None:
+    """Return a fact, or ``None``.
+
+    Args:
+        connection: The ledger's.
+        name: One of the names above.
+        hold: Whether to keep others from changing it until the transaction ends.
+    """
+    query = select(facts.c.value).where(facts.c.name == name)
+    value: str | None = connection.execute(
+        query.with_for_update(read=True) if hold else query
+    ).scalar()
+    return value
+
+
+def write(connection: Connection, name: str, value: object, *, keep: bool = False) -> None:
+    """Set a fact, or with ``keep`` leave one that is set."""
+    insert = insert_of(connection.dialect.name)(facts).values(name=name, value=str(value))
+    if keep:
+        connection.execute(insert.on_conflict_do_nothing())
+    else:
+        connection.execute(
+            insert.on_conflict_do_update(index_elements=["name"], set_={"value": str(value)})
+        )

@@ -1,0 +1,169 @@
+"""Spans of time: as few kept sums as make one up, and the days, weeks and months of a chart."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from datetime import time as clock
+from itertools import pairwise
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from .schema import DAY, HOUR, MONTH
+from .sums import DAY_SECONDS, HOUR_SECONDS, month_of, start_of_month
+
+# Python's dates end at the year 9999.
+_LATEST: Final = 253_000_000_000
+MOST_EDGES: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """From a moment until before another: Unix time in seconds."""
+
+    start: int
+    end: int
+
+    def __post_init__(self) -> None:
+        """Keep to what calendars can say."""
+        object.__setattr__(self, "start", min(max(self.start, 0), _LATEST))
+        object.__setattr__(self, "end", min(max(self.end, self.start), _LATEST))
+
+
+ALWAYS: Final = Period(0, _LATEST)
+
+
+class Piece(NamedTuple):
+    """A part of a period: buckets of a grain, or seconds where ``grain`` is ``None``."""
+
+    grain: int | None
+    first: int
+    end: int
+
+
+class _Grain(NamedTuple):
+    grain: int
+    bucket_of: Callable[[int], int]
+    start_of: Callable[[int], int]
+
+
+_GRAINS: Final = (
+    _Grain(MONTH, month_of, start_of_month),
+    _Grain(DAY, lambda seconds: seconds // DAY_SECONDS, lambda bucket: bucket * DAY_SECONDS),
+    _Grain(HOUR, lambda seconds: seconds // HOUR_SECONDS, lambda bucket: bucket * HOUR_SECONDS),
+)
+
+_DAYS: Final = _GRAINS[1:]
+_HOURS: Final = _GRAINS[2:]
+_BY_GRAIN: Final = {grain.grain: grain for grain in _GRAINS}
+
+
+def pieces(period: Period, now: float | None = None) -> list[Piece]:
+    """Return the parts of a period, whole months first where there are any.
+
+    What is dated later than now can only be the work of a clock that is wrong, so the hour that is
+    running counts as whole.
+    """
+    return list(_cover(period.start, _settled(period.end, now), _GRAINS))
+
+
+def pieces_between(edges: Sequence[int], now: float | None = None) -> list[Piece]:
+    """Return the parts of a period of which none has an edge inside."""
+    finest = _DAYS if all(edge % DAY_SECONDS == 0 for edge in edges) else _HOURS
+    cuts = [edge for edge in edges[1:-1] if edge % HOUR_SECONDS]
+    ends = [edges[0], *cuts, _settled(edges[-1], now)]
+    return [piece for start, end in pairwise(ends) for piece in _cover(start, end, finest)]
+
+
+def _settled(end: int, now: float | None) -> int:
+    if end <= (time.time() if now is None else now):
+        return end
+    return -(-end // HOUR_SECONDS) * HOUR_SECONDS
+
+
+def start_of(grain: int, bucket: int) -> int:
+    """Return the Unix time at which a bucket begins."""
+    return _BY_GRAIN[grain].start_of(bucket)
+
+
+def _cover(start: int, end: int, grains: Sequence[_Grain]) -> Iterator[Piece]:
+    if start >= end:
+        return
+    if not grains:
+        yield Piece(None, start, end)
+        return
+    (grain, bucket_of, start_of), finer = grains[0], grains[1:]
+    first = bucket_of(start)
+    if start_of(first) < start:
+        first += 1
+    last = bucket_of(end)
+    if first >= last:
+        yield from _cover(start, end, finer)
+        return
+    yield from _cover(start, start_of(first), finer)
+    yield Piece(grain, first, last)
+    yield from _cover(start_of(last), end, finer)
+
+
+def _days_on(days: int) -> Callable[[date], date]:
+    return lambda day: day + timedelta(days=days)
+
+
+def _next_month(day: date) -> date:
+    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+class _Step(NamedTuple):
+    begin: Callable[[date], date]
+    after: Callable[[date], date]
+
+
+_CALENDAR: Final = {
+    "day": _Step(lambda day: day, _days_on(1)),
+    "week": _Step(lambda day: day - timedelta(days=day.weekday()), _days_on(7)),
+    "month": _Step(lambda day: day.replace(day=1), _next_month),
+}
+EVERY: Final = ("hour", *_CALENDAR)
+"""What a chart may have a value for; weeks begin on Monday."""
+
+
+def edges(period: Period, every: str, zone: ZoneInfo) -> list[int]:
+    """Return where the hours, days, weeks or months that a period touches begin, and the last ends.
+
+    Args:
+        period: What is to be covered.
+        every: One of :data:`EVERY`.
+        zone: The time zone of days, weeks and months; hours are the same in all.
+
+    Raises:
+        ValueError: There are more than :data:`MOST_EDGES`.
+    """
+    found = []
+    for edge in _edges(period, every, zone):
+        found.append(edge)
+        if len(found) > MOST_EDGES:
+            raise ValueError(f"more than {MOST_EDGES:,} parts: choose longer ones")
+        if edge >= period.end:
+            break
+    return found
+
+
+def _edges(period: Period, every: str, zone: ZoneInfo) -> Iterator[int]:
+    if every == "hour":
+        hour = period.start // HOUR_SECONDS
+        while True:
+            yield hour * HOUR_SECONDS
+            hour += 1
+    step = _CALENDAR[every]
+    day = step.begin(datetime.fromtimestamp(period.start, zone).date())
+    while True:
+        yield int(datetime.combine(day, clock(), zone).timestamp())
+        day = step.after(day)
+
+
+def place_in(edges: Sequence[int], seconds: int) -> int:
+    """Return the number of the part of a chart that a moment is in."""
+    return bisect_right(edges, seconds) - 1

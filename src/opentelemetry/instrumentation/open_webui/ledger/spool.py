@@ -1,0 +1,131 @@
+"""Calls that wait in a file until the database takes them.
+
+Each process appends to a file of its own, which it holds a lock on; a file that nobody holds is
+taken up by whoever finds it. A call that is written to the database twice counts once, so a file is
+removed only after all of it is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import IO, Final
+
+from .booking import Booking, dumped, loaded
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows, where an open file cannot be removed anyway
+    fcntl = None  # type: ignore[assignment]
+
+_SUFFIX: Final = ".jsonl"
+
+
+class Spool:
+    """The files of one ledger in a folder.
+
+    Args:
+        folder: Where they are.
+        ledger: The name of the ledger's database.
+    """
+
+    def __init__(self, folder: Path, ledger: str) -> None:
+        self.folder = folder
+        digest = hashlib.blake2b(ledger.encode(), digest_size=4).hexdigest()
+        self._prefix = f"usage-spool-{digest}-"
+        self._own: IO[bytes] | None = None
+        self._lock = threading.Lock()
+        self.damaged = 0
+        """Lines that could not be read: a process was killed while it wrote them."""
+
+    def append(self, bookings: Sequence[Booking]) -> None:
+        """Keep calls.
+
+        Raises:
+            OSError: They are not kept, or not all: they are to be given again.
+        """
+        data = "".join(f"{dumped(booking)}\n" for booking in bookings).encode()
+        with self._lock:
+            own = self._open_own()
+            start = own.seek(0, os.SEEK_END)
+            try:
+                own.write(data)
+                own.flush()
+            except OSError:
+                self._cut(own, start)
+                raise
+
+    def _open_own(self) -> IO[bytes]:
+        if self._own is None:
+            path = self.folder / f"{self._prefix}{uuid.uuid4().hex}{_SUFFIX}"
+            self._own = path.open("ab", buffering=0)
+            _locked(self._own)
+        return self._own
+
+    def _cut(self, own: IO[bytes], size: int) -> None:
+        """Take back half a write; if that fails too, the next one goes to another file."""
+        try:
+            own.truncate(size)
+        except OSError:
+            self._own = None
+
+    def waiting(self) -> list[Path]:
+        """Return the files that there are."""
+        return sorted(self.folder.glob(f"{self._prefix}*{_SUFFIX}"))
+
+    @property
+    def is_used(self) -> bool:
+        """Whether there is a file that is ours."""
+        return self._own is not None
+
+    def parts(self, at_once: int) -> Iterator[list[Booking]]:
+        """Yield the calls of one file that nobody holds, and remove it when all were taken.
+
+        Args:
+            at_once: How many in each part.
+        """
+        self.let_go()
+        for path in self.waiting():
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+                if _locked(file):
+                    yield from self._parts(file, at_once)
+                    path.unlink()
+                    return
+
+    def _parts(self, file: IO[bytes], at_once: int) -> Iterator[list[Booking]]:
+        lines = iter(file)
+        while some := list(islice(lines, at_once)):
+            read = [loaded(line.decode("utf-8", "replace")) for line in some]
+            known = [booking for booking in read if booking is not None]
+            self.damaged += len(read) - len(known)
+            yield known
+
+    def let_go(self) -> None:
+        """Append no more to the file that is ours, so that it can be taken up."""
+        with self._lock:
+            own, self._own = self._own, None
+        if own is not None:
+            own.close()
+
+    def leave(self) -> None:
+        """Let go in a process that was forked: the file is the parent's, and its lock."""
+        own, self._own = self._own, None
+        if own is not None:
+            own.close()
+
+
+def _locked(file: IO[bytes]) -> bool:
+    """Whether nobody else holds a file, which is held from now on until it is closed."""
+    if fcntl is None:  # pragma: no cover - Windows
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

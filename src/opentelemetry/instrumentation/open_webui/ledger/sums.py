@@ -1,0 +1,94 @@
+"""The sums that are kept of calls, and how a call adds to them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlalchemy import Connection, Table
+
+from ..names import CHAT_TASK
+from .booking import Booking
+from .bulk import insert_many
+from .schema import DAY, EVERYONE, HOUR, MEASURES, MONTH, group_sums, user_sums
+
+HOUR_SECONDS: Final = 3600
+DAY_SECONDS: Final = 86_400
+GRAINS: Final = (HOUR, DAY, MONTH)
+
+Key = tuple[int, int, int, int]
+"""Owner (a standing or a group), grain, bucket, line."""
+Amounts = tuple[int, ...]
+"""One for each of :data:`~.schema.MEASURES`."""
+
+
+def month_of(seconds: int) -> int:
+    """Return the number of the month that a moment (Unix time) is in, in UTC."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.year * 12 + moment.month - 1
+
+
+def start_of_month(month: int) -> int:
+    """Return the Unix time at which a month begins."""
+    return int(datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC).timestamp())
+
+
+def buckets_of(seconds: int) -> tuple[tuple[int, int], ...]:
+    """Return the grains and buckets that a moment (Unix time) is in."""
+    return _buckets_of_hour(seconds // HOUR_SECONDS)
+
+
+@functools.lru_cache(maxsize=1024)
+def _buckets_of_hour(hour: int) -> tuple[tuple[int, int], ...]:
+    seconds = hour * HOUR_SECONDS
+    return ((HOUR, hour), (DAY, seconds // DAY_SECONDS), (MONTH, month_of(seconds)))
+
+
+def amounts_of(booking: Booking) -> Amounts:
+    """Return what one call adds."""
+    return (
+        1,
+        int(booking.task == CHAT_TASK),
+        int(booking.error is not None),
+        int(booking.unpriced),
+        int(booking.estimated > 0),
+        booking.input or 0,
+        booking.output or 0,
+        booking.cache_read or 0,
+        booking.cache_write or 0,
+        booking.reasoning or 0,
+        booking.cost or 0,
+    )
+
+
+class Sums:
+    """What a batch of calls adds to the sums."""
+
+    def __init__(self) -> None:
+        self._of: dict[Table, dict[Key, list[int]]] = {user_sums: {}, group_sums: {}}
+
+    def add(
+        self, seconds: int, standing_no: int, group_nos: Iterable[int], line_no: int, more: Amounts
+    ) -> None:
+        """Add a call that began at a moment (Unix time)."""
+        for grain, bucket in buckets_of(seconds):
+            self._add(user_sums, (standing_no, grain, bucket, line_no), more)
+            for group_no in (EVERYONE, *group_nos):
+                self._add(group_sums, (group_no, grain, bucket, line_no), more)
+
+    def _add(self, table: Table, key: Key, more: Amounts) -> None:
+        sums = self._of[table]
+        known = sums.get(key)
+        if known is None:
+            sums[key] = list(more)
+        else:
+            sums[key] = [mine + yours for mine, yours in zip(known, more, strict=True)]
+
+    def write(self, connection: Connection) -> None:
+        """Add all of it. In the order of keys, so that two who do so never wait for each other."""
+        for table, sums in self._of.items():
+            if sums:
+                rows = [(*key, *amounts) for key, amounts in sorted(sums.items())]
+                insert_many(connection, table, rows, MEASURES)
