@@ -51,9 +51,11 @@ from .settings import SettingError, Settings
 from .version import __version__
 
 if TYPE_CHECKING:
+    from .ledger.ledger import Ledger, Off
     from .money.price_file import PriceFile
 
 _logger = logging.getLogger(__name__)
+_EXTRA = "Install what it needs: pip install 'opentelemetry-instrumentation-open-webui[ledger]'."
 
 __all__ = ["OpenWebUIInstrumentor", "SettingError", "__version__"]
 
@@ -125,6 +127,7 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             Accountant(
                 Prices(prices or PriceFile()), Estimator() if settings.estimate_usage else None
             ),
+            _ledger(settings),
         )
         return self._runtime
 
@@ -136,6 +139,26 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             self._runtime.close()
         self._patch = self._patcher = self._runtime = None
         complaints.stop()
+
+
+def _ledger(settings: Settings) -> Ledger | Off:
+    from .host import compat
+    from .ledger.ledger import Ledger, Off
+
+    if settings.ledger == "false":
+        return Off()
+    try:
+        from .ledger.beside import jobs
+        from .ledger.place import of_setting
+    except ImportError as error:
+        _logger.error("Open WebUI instrumentation: there is no ledger: %s. %s", error, _EXTRA)
+        return Off()
+    return Ledger(
+        lambda: of_setting(settings.ledger, compat.stores()),
+        compat.group_id,
+        jobs(compat.stores, settings.ledger_days),
+        settings.shutdown_seconds,
+    )
 
 
 def _price_file(path: str, *, strict: bool) -> PriceFile | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, Final
@@ -28,6 +29,8 @@ _Report = Callable[[str], None]
 
 _TRUE: Final = ("true", "t", "yes", "y", "on", "1")
 _FALSE: Final = ("false", "f", "no", "n", "off", "0")
+_DATABASES: Final = ("sqlite", "postgresql", "postgres")
+_PASSWORD: Final = re.compile(r"(?<=://).*@")
 
 
 class SettingError(ValueError):
@@ -54,6 +57,15 @@ def _text(value: object) -> str:
     if isinstance(value, str):
         return value
     raise ValueError("a text")
+
+
+def _ledger(value: object) -> str:
+    text = str(value).strip()
+    if text.lower() in _TRUE or text.lower() in _FALSE:
+        return str(text.lower() in _TRUE).lower()
+    if text.partition(":")[0].partition("+")[0] in _DATABASES and "://" in text:
+        return text
+    raise ValueError("true, false or a database URL (sqlite:////… or postgresql://…)")
 
 
 def _whole(low: int, high: int) -> Callable[[object], int]:
@@ -135,6 +147,10 @@ class Settings:
     Prometheus reads, until it has."""
     shutdown_seconds: float = _setting(2.0, _seconds(0.1, 600))
     """How long the end of the process waits for the last export."""
+    ledger: str = _setting("false", _ledger)
+    """Keep a ledger of all calls: ``true``, ``false``, or the URL of a database for it."""
+    ledger_days: int = _setting(0, _whole(0, 36_500))
+    """Days after which the ledger forgets calls and their sums; 0 keeps all."""
     load_others: bool = _setting(False, _boolean)
     """Load the other installed instrumentations too, under our own distro."""
     semconv_stability_opt_in: str = _setting(_DEFAULT_NAMES, _opt_in, variable=STABILITY)
@@ -182,7 +198,7 @@ class Settings:
                 values[item.name] = item.metadata["parse"](text)
             except ValueError as error:
                 values[item.name] = item.metadata["fallback"]
-                problem = f"{key}={text!r} is not allowed; it must be {error}"
+                problem = f"{key}={_shown(text)} is not allowed; it must be {error}"
                 report(f"{problem}. Going on with {values[item.name]}.")
         names = [item.name.upper() for item in fields(cls) if not item.metadata["variable"]]
         for key, meant in misspelt(environ, PREFIX, names):
@@ -200,7 +216,7 @@ class Settings:
                 values[item.name] = item.metadata["parse"](value)
             except ValueError as error:
                 raise SettingError(
-                    f"{item.name}={value!r} is not allowed; it must be {error}"
+                    f"{item.name}={_shown(value)} is not allowed; it must be {error}"
                 ) from None
         return values
 
@@ -213,6 +229,11 @@ class Settings:
             raise SettingError(problem)
         report(f"{problem}. Going on with user_identity=none.")
         return replace(settings, user_identity="none")
+
+
+def _shown(value: object) -> str:
+    """Return a value as a message may have it: the URL of a database may hold a password."""
+    return _PASSWORD.sub("***@", repr(value))
 
 
 def _report(problem: str) -> None:

@@ -13,10 +13,13 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
+
+if TYPE_CHECKING:
+    from ..ledger.place import Host
 
 NEWEST: Final = (0, 12)
 """The newest minor version of Open WebUI that this was tested with."""
@@ -40,7 +43,16 @@ async def group_names(user_ids: Sequence[str], inherited: bool) -> dict[str, lis
         else:
             one = groups.get_groups_by_member_id
             found = {user_id: await _result(one, user_id) for user_id in user_ids}
+    _group_ids.update((group.name, group.id) for its in found.values() for group in its)
     return {user_id: [group.name for group in its] for user_id, its in found.items()}
+
+
+_group_ids: Final[dict[str, str]] = {}
+
+
+def group_id(name: str) -> str | None:
+    """Return the id of a group that a user was found in, by its name."""
+    return _group_ids.get(name)
 
 
 async def _result(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -163,6 +175,15 @@ def data_dir() -> Path | None:
     """Return the directory in which Open WebUI keeps its data, if it says where that is."""
     directory = getattr(sys.modules.get("open_webui.env"), "DATA_DIR", None)
     return None if directory is None else Path(directory)
+
+
+def stores() -> Host:
+    """Return where Open WebUI keeps its files and its tables."""
+    from ..ledger.place import Host
+
+    database = sys.modules.get("open_webui.internal.db")
+    schema = getattr(sys.modules.get("open_webui.env"), "DATABASE_SCHEMA", None)
+    return Host(data_dir(), getattr(database, "engine", None), schema or None)
 
 
 def version_text() -> str:

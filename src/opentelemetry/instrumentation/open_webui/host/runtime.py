@@ -19,6 +19,7 @@ from ..calls.habits import Habits
 from ..calls.live import LiveCall
 from ..calls.scene import present
 from ..guard import guarded
+from ..ledger.ledger import Ledger, Off
 from ..names import CANCELLED, UNKNOWN_TASK
 from ..settings import Settings
 from ..telemetry import forking
@@ -48,6 +49,7 @@ class Runtime:
         groups: Groups,
         connections: Connections,
         accountant: Accountant,
+        ledger: Ledger | Off | None = None,
     ) -> None:
         self.active = True
         self.settings = settings
@@ -55,7 +57,8 @@ class Runtime:
         self.groups = groups
         self.connections = connections
         self.accountant = accountant
-        self.calls = Calls(accountant, [telemetry])
+        self.ledger = ledger or Off()
+        self.calls = Calls(accountant, [telemetry, self.ledger])
         self.habits = Habits()
         self.presence = Presence()
         self._warned: set[tuple[str | None, str]] = set()
@@ -152,11 +155,13 @@ class Runtime:
     def finish(self) -> None:
         """End what is under way with what is known, then export all: the process ends."""
         self._end_calls()
+        self.ledger.close()
         self.telemetry.finish()
 
     def close(self) -> None:
         """The same, and leave the exporters to the process, which goes on."""
         self._end_calls()
+        self.ledger.close()
         self.telemetry.detach()
 
     def _end_calls(self) -> None:

@@ -79,6 +79,7 @@ def _with_instance_id(
 @asynccontextmanager
 async def _until_shutdown(runtime: Runtime, server: Any) -> AsyncIterator[Any]:
     runtime.telemetry.begin()
+    runtime.ledger.begin()
     try:
         async with server as state, keeping_up(runtime):
             # Open WebUI has set its logging up by now.
