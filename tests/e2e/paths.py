@@ -305,3 +305,24 @@ CHOSEN = os.environ.get("ROWS", "").split() or [path.name for path in HERE]
 PATHS = [path for path in HERE if path.name in CHOSEN]
 UNKNOWN = set(CHOSEN) - {path.name for path in HERE}
 assert not UNKNOWN, f"no such rows: {UNKNOWN}"
+
+
+def send_all(server: OpenWebUI, provider: Provider) -> list[ServedCall]:
+    """Send all rows, one after the other; return the calls, with those that no provider sees."""
+    provider.wait_idle(0.5)
+    provider.clear()
+    failed = []
+    for path in PATHS:
+        try:
+            path.send(server)
+        except RequestFailed as error:
+            failed.append(str(error))
+    assert not failed, "\n".join(failed)
+    provider.wait_idle(0.5)
+    return [*provider.snapshot(), *(path.own for path in PATHS if path.own is not None)]
+
+
+def expectations() -> dict[str, Expectation]:
+    """What is known of each case that the provider does not know."""
+    expected = {path.case: path.expected for path in PATHS}
+    return expected | {path.own.case: path.own_expected for path in PATHS if path.own is not None}

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from e2e import functions
-from e2e.paths import PATHS, environment
+from e2e.paths import PATHS, environment, expectations, send_all
 from e2e.servers import instrumented
 from e2e.truth import Truth, assert_equal
-from harness.openwebui import OpenWebUI, RequestFailed
+from harness.openwebui import OpenWebUI
 from harness.otlp import Receiver
 from harness.postgres import Postgres
 from harness.provider import Provider, ServedCall
@@ -30,18 +30,8 @@ def server(provider: Provider, receiver: Receiver, database: Postgres) -> Iterat
 
 @pytest.fixture(scope="module")
 def served(server: OpenWebUI, provider: Provider) -> list[ServedCall]:
-    """All rows, one after the other; with them the calls that no provider sees."""
-    provider.wait_idle(0.5)
-    provider.clear()
-    failed = []
-    for path in PATHS:
-        try:
-            path.send(server)
-        except RequestFailed as error:
-            failed.append(str(error))
-    assert not failed, "\n".join(failed)
-    provider.wait_idle(0.5)
-    return [*provider.snapshot(), *(path.own for path in PATHS if path.own is not None)]
+    """All rows; with them the calls that no provider sees."""
+    return send_all(server, provider)
 
 
 def test_every_path_reached_the_provider(served: list[ServedCall]) -> None:
@@ -53,9 +43,7 @@ def test_every_path_reached_the_provider(served: list[ServedCall]) -> None:
 def test_what_is_reported_equals_what_was_served(
     server: OpenWebUI, served: list[ServedCall], receiver: Receiver
 ) -> None:
-    expected = {path.case: path.expected for path in PATHS}
-    expected |= {path.own.case: path.own_expected for path in PATHS if path.own is not None}
-    assert_equal(receiver, Truth(server.world, served, expected))
+    assert_equal(receiver, Truth(server.world, served, expectations()))
 
 
 def test_what_a_pipe_calls_is_told_as_its_own_and_warned_of_by_nobody(

@@ -1,10 +1,11 @@
-"""``python -m opentelemetry.instrumentation.open_webui doctor``."""
+"""``opentelemetry-open-webui``: the commands."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
+from .ledger.arguments import add_to
 from .version import __version__
 
 
@@ -22,11 +23,23 @@ def main() -> int:
     doctor.add_argument(
         "--seconds", type=float, default=8, help="how long it may take (default: %(default)s)"
     )
+    add_to(commands)
     given = parser.parse_args()
+    if given.command == "ledger":
+        return _ledger(given)
 
     from .doctor import Options, examine  # It imports what exports telemetry.
 
     return examine(Options(given.all, given.pid, given.url, given.seconds))
+
+
+def _ledger(options: argparse.Namespace) -> int:
+    try:
+        from .ledger.command import run  # It needs what an installation elsewhere may not have.
+    except ImportError as error:
+        print(f"ledger: {error}: pip install 'opentelemetry-instrumentation-open-webui[ledger]'")
+        return 1
+    return run(options)
 
 
 if __name__ == "__main__":

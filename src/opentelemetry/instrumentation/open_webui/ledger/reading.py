@@ -48,8 +48,14 @@ from .schema import (
     users,
 )
 
-DIMENSIONS: Final = ("user", "group", "source", "provider", "model", "picked", "imported")
-"""What sums can be asked for by; the key of a user is the id, that of a group ``(id, name)``."""
+DIMENSIONS: Final = (
+    "user", "group", "groups", "source", "provider", "model", "picked", "imported",
+)  # fmt: skip
+"""What sums can be asked for by.
+
+The key of a user is the id, that of a group ``(id, name)``; ``groups`` are all names of the groups
+of a user at once, as a JSON array, so that each call counts once.
+"""
 _OF_LINE: Final = ("source", "provider", "model", "picked", "imported")
 _AT_ONCE: Final = 500
 
@@ -226,7 +232,7 @@ class _Query:
         self._where = where
         self._by = tuple(by)
         self._piece = piece
-        self._by_user = where.user_id is not None or "user" in by
+        self._by_user = where.user_id is not None or not {"user", "groups"}.isdisjoint(by)
         self._from_rows = piece.grain is None
         self._sums: Table = user_sums if self._by_user else group_sums
 
@@ -239,7 +245,7 @@ class _Query:
 
     def measures(self) -> list[ColumnElement[Any]]:
         """Return the columns of the sums."""
-        amounts = _AMOUNTS if self._from_rows else self._sums.c
+        amounts = AMOUNTS if self._from_rows else self._sums.c
         # PostgreSQL's sums are of a type that Python takes for decimals.
         return [cast(func.coalesce(func.sum(amounts[name]), 0), BigInteger) for name in MEASURES]
 
@@ -265,6 +271,8 @@ class _Query:
             elif name == "group":
                 yield groups.c.group_id
                 yield groups.c.name
+            elif name == "groups":
+                yield standings.c.groups
             else:
                 yield lines.c[name]
 
@@ -280,6 +288,8 @@ class _Query:
     def _owners(self) -> Any:
         if self._from_rows:
             tables: Any = calls.join(kinds, kinds.c.no == calls.c.kind_no)
+            if "groups" in self._by:
+                tables = tables.join(standings, standings.c.no == calls.c.standing_no)
             standing_no, user_no = calls.c.standing_no, calls.c.user_no
         elif self._by_user:
             tables = standings.join(user_sums, user_sums.c.standing_no == standings.c.no)
@@ -338,7 +348,7 @@ class _Query:
             yield calls.c.id < ids.first_of(end * 1000)
 
 
-_AMOUNTS: Final[Mapping[str, ColumnElement[Any]]] = {
+AMOUNTS: Final[Mapping[str, ColumnElement[Any]]] = {
     "calls": literal(1),
     "answers": case((kinds.c.task == CHAT_TASK, 1), else_=0),
     "errors": case((kinds.c.error.is_not(None), 1), else_=0),

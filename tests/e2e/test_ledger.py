@@ -1,0 +1,216 @@
+"""The ledger of a real server: all that the provider served, however telemetry fares."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+
+import pytest
+
+from e2e import functions
+from e2e.paths import environment, expectations, send_all
+from e2e.servers import PREFIX, otlp
+from e2e.truth import (
+    AUDIO,
+    CHARACTERS,
+    DETAILS,
+    GROUP_REQUESTS,
+    GROUP_TOKENS,
+    IMAGES,
+    PAGES,
+    USAGE_REQUESTS,
+    USAGE_TOKENS,
+    Counts,
+    Truth,
+    difference,
+)
+from harness.habits import teach
+from harness.openwebui import OpenWebUI
+from harness.otlp import Receiver
+from harness.postgres import Postgres
+from harness.provider import Provider
+from harness.seed import WorkspaceModel, create_model, seed, seeded_server
+from opentelemetry.instrumentation.open_webui.ledger.booking import (
+    ESTIMATED_INPUT,
+    ESTIMATED_OUTPUT,
+)
+from opentelemetry.instrumentation.open_webui.ledger.checking import check
+from opentelemetry.instrumentation.open_webui.ledger.database import Database, of_file, of_url
+from opentelemetry.instrumentation.open_webui.ledger.periods import ALWAYS
+from opentelemetry.instrumentation.open_webui.ledger.reading import (
+    Call,
+    Sums,
+    oldest_first,
+    sums,
+    total,
+)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A way of running server and ledger."""
+
+    name: str
+    env: dict[str, str] = field(default_factory=dict)
+    workers: int = 1
+    on_postgres: bool = False
+    """Whether Open WebUI itself is on PostgreSQL."""
+    by_url: bool = False
+
+
+SETUPS = (
+    Setup("sqlite, two workers", workers=2),
+    Setup("sqlite, no SDK", {"OTEL_SDK_DISABLED": "true"}),
+    Setup("open webui's postgres, sampled out", {"OTEL_TRACES_SAMPLER": "always_off"}, 2, True),
+    Setup("postgres by URL", by_url=True),
+)
+
+
+@dataclass
+class Run:
+    """What a server did until it was stopped, and its ledger."""
+
+    truth: Truth
+    ledger: Database
+    log: str
+    began: float
+    """When the first of these calls could be made; others came before, to teach the server."""
+
+    def calls(self) -> list[Call]:
+        with self.ledger.reading() as connection:
+            return list(oldest_first(connection, ALWAYS))
+
+
+@pytest.fixture(scope="module", params=SETUPS, ids=lambda setup: setup.name)
+def run(request: pytest.FixtureRequest, provider: Provider, receiver: Receiver) -> Iterator[Run]:
+    setup: Setup = request.param
+    with ExitStack() as stack:
+        postgres = stack.enter_context(Postgres())
+        ledger = postgres.url if setup.by_url else "true"
+        env = {
+            **otlp(receiver),
+            **environment(provider),
+            "PGVECTOR_DB_URL": postgres.url,
+            PREFIX + "LEDGER": ledger,
+            **({"DATABASE_URL": postgres.url} if setup.on_postgres else {}),
+            **setup.env,
+        }
+        server = stack.enter_context(_server(setup, provider, env))
+        teach(server, provider)
+        functions.install(server, provider.openai_url)
+        create_model(server, WorkspaceModel("orphan", "Orphan", "gone", {}, {}))
+        server.ask("GET", "/api/models?refresh=true", user="admin")
+        provider.wait_idle(0.5)
+        began = time.time()
+        truth = Truth(server.world, send_all(server, provider), expectations())
+        _delete_everything(server)
+        server.stop()
+        is_url = setup.by_url or setup.on_postgres
+        database = of_url(postgres.url) if is_url else of_file(server.data_dir / "usage.db")
+        stack.callback(database.disconnect)
+        yield Run(truth, database, server.log_text(), began)
+
+
+def _server(setup: Setup, provider: Provider, env: dict[str, str]) -> OpenWebUI:
+    if not setup.on_postgres:
+        return seeded_server(provider, launcher="instrument", workers=setup.workers, env=env)
+    with OpenWebUI(
+        provider, env={"DATABASE_URL": env["DATABASE_URL"], "BYPASS_MODEL_ACCESS_CONTROL": "true"}
+    ) as first:
+        world = seed(first)
+    server = OpenWebUI(provider, launcher="instrument", workers=setup.workers, env=env)
+    server.world = world
+    return server
+
+
+def _delete_everything(server: OpenWebUI) -> None:
+    """Delete what the calls belonged to: chats, users, groups and a model."""
+    for user in server.world.users:
+        server.ask("DELETE", "/api/v1/chats/", user=user, auth="session")
+    for group_id in server.world.groups.values():
+        server.ask("DELETE", f"/api/v1/groups/id/{group_id}/delete", user="admin", auth="session")
+    for name, user in server.world.users.items():
+        if name != "admin":
+            server.ask("DELETE", f"/api/v1/users/{user.id}", user="admin", auth="session")
+
+
+def booked(calls: list[Call]) -> Counts:
+    """What the ledger has, as counts of the metrics that telemetry has for it."""
+    counts: Counts = Counter()
+    for call in calls:
+        common = {
+            "gen_ai.request.model": call.model,
+            "open_webui.model.id": call.picked,
+            "gen_ai.provider.name": call.provider,
+            "open_webui.source": call.source,
+            "open_webui.task": call.task,
+            "gen_ai.operation.name": call.operation,
+        }
+        who = {"user.id": call.user_id, "user.name": call.user_name}
+        failed = {} if call.error is None else {"error.type": call.error}
+        tokens = [
+            ({"gen_ai.token.type": "input"}, call.input, ESTIMATED_INPUT),
+            ({"gen_ai.token.type": "output"}, call.output, ESTIMATED_OUTPUT),
+        ]
+        told = [
+            (tags, amount) for tags, amount, mark in tokens if amount and not call.estimated & mark
+        ]
+        amounts = [(USAGE_REQUESTS, failed, 1.0), *((USAGE_TOKENS, *one) for one in told)]
+        for kind, amount in (
+            ("cache_read", call.cache_read),
+            ("cache_creation", call.cache_write),
+            ("reasoning", call.reasoning),
+        ):
+            amounts.append((DETAILS, {"open_webui.token.detail": kind}, amount))
+        for metric, unit in (
+            (CHARACTERS, "character"),
+            (IMAGES, "image"),
+            (AUDIO, "second"),
+            (PAGES, "page"),
+        ):
+            amounts.append((metric, {}, call.units.get(unit)))
+        for metric, tags, amount in amounts:
+            if amount:
+                counts[metric, frozenset({**common, **who, **tags}.items())] += round(amount, 6)
+        for group in call.groups or ("(none)",):
+            named = {"open_webui.group.name": group, **common}
+            counts[GROUP_REQUESTS, frozenset({**named, **failed}.items())] += 1
+            for tags, amount in told:
+                counts[GROUP_TOKENS, frozenset({**named, **tags}.items())] += amount
+    return counts
+
+
+def test_it_equals_what_the_provider_served(run: Run) -> None:
+    expected = run.truth.counts()
+    actual = booked([call for call in run.calls() if call.time >= run.began])
+    assert actual == expected, difference(expected, actual)
+    assert "instrumentation failed" not in run.log
+
+
+def test_its_sums_equal_its_rows(run: Run) -> None:
+    calls = run.calls()
+    with run.ledger.reading() as connection:
+        found = total(connection, ALWAYS)
+        by_user = sums(connection, ALWAYS, by=("user",))
+    assert found.calls == len(calls)
+    assert found.cost == sum(call.cost or 0 for call in calls)
+    assert found.input == sum(call.input or 0 for call in calls)
+    assert sum(by_user.values(), start=Sums()) == found
+    assert not check(run.ledger).problems
+
+
+def test_groups_have_ids(run: Run) -> None:
+    with run.ledger.reading() as connection:
+        found = {group for (group,) in sums(connection, ALWAYS, by=("group",))}
+    groups = run.truth.world.groups
+    assert {name: group_id for group_id, name in found if group_id} == {
+        name: groups[name] for name in groups
+    }
+
+
+def test_it_holds_nothing_that_was_said(run: Run) -> None:
+    assert "case=" not in json.dumps([asdict(call) for call in run.calls()])
