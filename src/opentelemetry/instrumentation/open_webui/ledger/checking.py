@@ -14,7 +14,7 @@ from .. import ids
 from . import facts
 from .database import Database
 from .migrating import current, newest
-from .reading import AMOUNTS
+from .reading import AMOUNTS, ends
 from .schema import (
     DAY,
     EPOCH,
@@ -83,8 +83,7 @@ def _check_file(connection: Connection, found: Checked) -> None:
 
 def _months(connection: Connection) -> tuple[int, int]:
     """Return the first and the last month of which there are rows or sums."""
-    least, most = connection.execute(select(func.min(calls.c.id), func.max(calls.c.id))).one()
-    months = [month_of(ids.milliseconds_of(one) // 1000) for one in (least, most) if one]
+    months = [month_of(moment) for moment in ends(connection) or ()]
     kept = select(func.min(group_sums.c.bucket), func.max(group_sums.c.bucket))
     kept = kept.where(group_sums.c.grain == MONTH)
     months += [month for month in connection.execute(kept).one() if month is not None]

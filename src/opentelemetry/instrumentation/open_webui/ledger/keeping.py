@@ -19,6 +19,7 @@ from .. import ids
 from . import facts
 from .bulk import insert_many
 from .database import Database
+from .reading import ends
 from .schema import (
     DAY,
     EVERYONE,
@@ -78,9 +79,9 @@ def prune(database: Database, before: int, progress: Progress = _silent) -> Prun
         progress: Hears how many of the days are done.
     """
     with database.reading() as connection:
-        oldest: bytes | None = connection.execute(select(func.min(calls.c.id))).scalar()
+        known = ends(connection)
     end = before // DAY_SECONDS
-    start = end if oldest is None else ids.milliseconds_of(oldest) // 1000 // DAY_SECONDS
+    start = end if known is None else known[0] // DAY_SECONDS
     taken, day = Pruned(0, 0), start
     while day < end:
         until = min(end, _end_of_month(day))

@@ -16,6 +16,8 @@ from .schema import groups, kinds, lines, standing_groups, standings, users
 
 # Beyond it all are looked up anew: memory must not follow every user and model there ever was.
 _MOST_KNOWN: Final = 50_000
+# Any number: who gives numbers in PostgreSQL holds it.
+_LOCK: Final = 0x6E_75_6D_62_65_72
 
 Key = tuple[Any, ...]
 
@@ -138,10 +140,17 @@ def _number(
     found: int | None = connection.execute(query).scalar()
     if found is not None:
         return found, False
+    _take_turns(connection)
     insert = insert_of(connection.dialect.name)(table).values(row).on_conflict_do_nothing()
     made = connection.execute(insert.returning(table.c.no)).scalar()
     # Another process may have made it just now.
     return (connection.execute(query).scalar_one(), False) if made is None else (made, True)
+
+
+def _take_turns(connection: Connection) -> None:
+    """Let no two transactions give numbers at once: each might wait for the other."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
 
 
 def _digest(values: Mapping[str, Any], also: object) -> bytes:

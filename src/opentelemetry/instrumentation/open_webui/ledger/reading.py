@@ -463,6 +463,16 @@ def oldest_first(
         after = rows[-1].id
 
 
+def ends(connection: Connection) -> tuple[int, int] | None:
+    """Return when the first and the last call began (Unix time); ``None`` if there is none."""
+    found = [
+        connection.execute(select(calls.c.id).order_by(order).limit(1)).scalar()
+        for order in (calls.c.id.asc(), calls.c.id.desc())
+    ]
+    first, last = [ids.milliseconds_of(one) // 1000 for one in found if one] or (None, None)
+    return None if first is None or last is None else (first, last)
+
+
 def _begun(where: Where, period: Period) -> Iterator[ColumnElement[bool]]:
     if period == ALWAYS:
         return

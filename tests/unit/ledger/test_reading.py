@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from opentelemetry.instrumentation.open_webui.ledger import reading
+from opentelemetry.instrumentation.open_webui.ledger.booking import Booking, milliseconds_of
+from opentelemetry.instrumentation.open_webui.ledger.periods import (
+    ALWAYS,
+    EVERY,
+    Period,
+    edges,
+    pieces,
+    start_of,
+)
+from opentelemetry.instrumentation.open_webui.ledger.reading import Only, Sums, Where
+from opentelemetry.instrumentation.open_webui.ledger.store import Store
+from unit.ledger.books import NOON, booking, many, summed
+
+BOOKINGS = many(400)
+LATER = NOON + 365 * 86_400
+PERIODS = {
+    "always": ALWAYS,
+    "months": Period(NOON - 60 * 86_400, LATER),
+    "to the second": Period(NOON - 20 * 86_400 - 1234, NOON + 86_400 + 77),
+    "within an hour": Period(NOON - 100, NOON + 900),
+    "nothing": Period(NOON, NOON),
+}
+WHERES: dict[str, tuple[Where, Callable[[Booking], bool]]] = {
+    "all": (Where(), lambda one: True),
+    "a user": (Where(user_id="u-2"), lambda one: one.user_id == "u-2"),
+    "a group": (Where(group="b"), lambda one: "b" in one.groups),
+    "a group by id": (Where(group_id="id-b"), lambda one: "b" in one.groups),
+    "no group": (Where(group="(none)"), lambda one: not one.groups),
+    "a source": (Where(source="ui"), lambda one: one.source == "ui"),
+    "a user's model": (
+        Where(user_id="u-2", model="gpt-mini"),
+        lambda one: (one.user_id, one.model) == ("u-2", "gpt-mini"),
+    ),
+    "a group's source": (
+        Where(group="a", source="api"),
+        lambda one: "a" in one.groups and one.source == "api",
+    ),
+    "not imported": (Where(imported=False), lambda one: True),
+}
+BYS: dict[tuple[str, ...], Callable[[Booking], list[tuple[Any, ...]]]] = {
+    (): lambda one: [()],
+    ("user",): lambda one: [(one.user_id,)],
+    ("group",): lambda one: [(group,) for group in keys_of_groups(one)],
+    ("groups",): lambda one: [(json.dumps(one.groups),)],
+    ("source", "model"): lambda one: [(one.source, one.model)],
+    ("user", "group", "picked"): lambda one: [
+        (one.user_id, group, one.picked) for group in keys_of_groups(one)
+    ],
+}
+
+
+def keys_of_groups(one: Booking) -> list[tuple[str | None, str]]:
+    return [(f"id-{name}", name) for name in one.groups] or [(None, "(none)")]
+
+
+def reckoned(
+    period: Period,
+    matches: Callable[[Booking], bool],
+    keys: Callable[[Booking], list[tuple[Any, ...]]] = lambda one: [()],
+) -> dict[tuple[Any, ...], Sums]:
+    """The same, from the calls themselves."""
+    found: dict[tuple[Any, ...], list[Booking]] = defaultdict(list)
+    for one in BOOKINGS:
+        if matches(one) and period.start <= milliseconds_of(one) // 1000 < period.end:
+            for key in keys(one):
+                found[key].append(one)
+    return {key: summed(its) for key, its in found.items()}
+
+
+@pytest.fixture
+def filled(database: Any) -> Store:
+    store = Store(database, lambda name: f"id-{name}")
+    store.open()
+    store.write(BOOKINGS)
+    return store
+
+
+def test_sums_equal_the_calls_over_any_period_by_anything(filled: Store) -> None:
+    with filled.database.reading() as connection:
+        for period in PERIODS.values():
+            for name, (where, matches) in WHERES.items():
+                for by, keys in BYS.items():
+                    found = reading.sums(connection, period, where, by, now=LATER)
+                    right = reckoned(period, matches, keys)
+                    if where.group or where.group_id:
+                        right = only_that_group(by, right, where)
+                    assert found == right, (period, name, by)
+
+
+def only_that_group(
+    by: tuple[str, ...], right: dict[tuple[Any, ...], Sums], where: Where
+) -> dict[tuple[Any, ...], Sums]:
+    """By groups, only the one that was asked for is shown."""
+    if "group" not in by:
+        return right
+    place = by.index("group")
+    name = where.group or str(where.group_id).removeprefix("id-")
+    return {key: sums for key, sums in right.items() if key[place][1] == name}
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Asia/Kolkata", "America/St_Johns"])
+def test_charts_equal_the_calls_in_any_zone(filled: Store, zone: str) -> None:
+    period = Period(NOON - 35 * 86_400 - 55, NOON + 19 * 86_400 + 7)
+    with filled.database.reading() as connection:
+        for every in EVERY:
+            of = edges(period, every, ZoneInfo(zone))
+            for where, matches in (WHERES["all"], WHERES["a user"], WHERES["a group"]):
+                parts = reading.series(connection, of, where, ("source",), now=LATER)
+                for (start, end), part in zip(pairwise(of), parts, strict=True):
+                    span = Period(start, end)
+                    assert part == reckoned(span, matches, lambda one: [(one.source,)]), (
+                        every,
+                        span,
+                    )
+
+
+def test_months_and_days_are_those_of_the_zone() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    # The clocks go back on 25 October 2026: that day has 25 hours.
+    start = int(datetime(2026, 10, 24, 12, tzinfo=berlin).timestamp())
+    days = edges(Period(start, start + 2 * 86_400), "day", berlin)
+    assert [end - begin for begin, end in pairwise(days)] == [86_400, 90_000, 86_400]
+    with pytest.raises(ValueError, match="choose longer"):
+        edges(Period(0, NOON), "hour", berlin)
+
+
+def test_a_period_is_covered_once() -> None:
+    for period in PERIODS.values():
+        if period == ALWAYS:
+            continue
+        spans = sorted(
+            (first, end) if grain is None else (start_of(grain, first), start_of(grain, end))
+            for grain, first, end in pieces(period, LATER)
+        )
+        edges_of = [moment for span in spans for moment in span]
+        if spans:
+            assert edges_of[0] == period.start
+            assert edges_of[-1] == period.end
+        assert all(end == start for (_, end), (start, _) in pairwise(spans))
+
+
+def test_what_is_not_over_needs_no_rows() -> None:
+    now = NOON + 1800
+    assert all(piece.grain is not None for piece in pieces(Period(NOON, now + 5), now))
+    assert any(piece.grain is None for piece in pieces(Period(NOON, now - 5), now))
+
+
+@pytest.mark.parametrize("name", ["all", "a user", "a group", "a source"])
+def test_calls_come_newest_first_page_by_page(filled: Store, name: str) -> None:
+    where, matches = WHERES[name]
+    right = sorted((one.id for one in BOOKINGS if matches(one)), reverse=True)
+    found: list[str] = []
+    with filled.database.reading() as connection:
+        while page := reading.latest(
+            connection, where, before=found[-1] if found else None, limit=37
+        ):
+            found += [call.id for call in page]
+    assert found == right
+
+
+def test_calls_can_be_chosen(filled: Store) -> None:
+    with filled.database.reading() as connection:
+        failed = reading.latest(connection, Where(), Only(failed=True), limit=1000)
+        assert {call.id for call in failed} == {one.id for one in BOOKINGS if one.error}
+        titles = reading.latest(connection, Where(), Only(task="title_generation"), limit=1000)
+        assert {call.task for call in titles} == {"title_generation"}
+        assert reading.one(connection, "no id") is None
+        assert reading.one(connection, "00" * 16) is None
+
+
+def test_all_calls_come_oldest_first(filled: Store) -> None:
+    period = PERIODS["to the second"]
+    with filled.database.reading() as connection:
+        found = [call.id for call in reading.oldest_first(connection, period, at_once=50)]
+    right = sorted(
+        one.id for one in BOOKINGS if period.start <= milliseconds_of(one) // 1000 < period.end
+    )
+    assert found == right
+
+
+def test_a_renamed_user_has_one_line_and_the_last_name(store: Store) -> None:
+    store.write([booking(user_name="Old")])
+    store.write([booking(user_name="New")])
+    with store.database.reading() as connection:
+        assert reading.names_of(connection, ["u-alice", "nobody"]) == {"u-alice": "New"}
+        assert list(reading.sums(connection, ALWAYS, by=("user",))) == [("u-alice",)]

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DatabaseError as Refused
+
+from opentelemetry.instrumentation.open_webui.ledger import migrating
+from opentelemetry.instrumentation.open_webui.ledger.checking import check
+from opentelemetry.instrumentation.open_webui.ledger.database import Database
+from opentelemetry.instrumentation.open_webui.ledger.periods import ALWAYS
+from opentelemetry.instrumentation.open_webui.ledger.reading import latest, one, total
+from opentelemetry.instrumentation.open_webui.ledger.schema import VERSION_TABLE, metadata
+from opentelemetry.instrumentation.open_webui.ledger.store import Store
+from unit.ledger.books import NOON, booking, many, summed
+
+
+def test_a_call_comes_back_as_it_was_booked(store: Store) -> None:
+    booked = booking(
+        NOON + 0.123,
+        parent="0" * 31 + "1",
+        chat="6ba7b810-9dad-41d1-80b4-00c04fd430c8",
+        units={"image": 2.0},
+        estimated=2,
+        error="429",
+        trace="ab" * 16,
+        cost=None,
+        price_source=None,
+        unpriced=True,
+    )
+    assert store.write([booked]) == 1
+    with store.database.reading() as connection:
+        call = one(connection, booked.id)
+    assert call is not None
+    told = booked._asdict()
+    for name, other in (("parent", "parent_id"), ("chat", "chat_id"), ("trace", "trace_id")):
+        told[other] = told.pop(name)
+    del told["duration"], told["first_chunk"]
+    assert {name: getattr(call, name) for name in told} == told
+    assert (call.time, call.seconds, call.seconds_to_first_chunk) == (NOON + 0.123, 1.5, 0.3)
+
+
+@pytest.mark.parametrize(
+    "chat", ["local:abc", "channel:x", "sixteen-letters!", "é" * 8, "ünï-çödé"]
+)
+def test_any_id_of_a_chat_is_kept(store: Store, chat: str) -> None:
+    store.write([booking(chat=chat)])
+    with store.database.reading() as connection:
+        assert latest(connection)[0].chat_id == chat
+
+
+def test_what_is_written_twice_counts_once(store: Store) -> None:
+    bookings = many(50)
+    assert store.write(bookings[:30]) == 30
+    assert store.write([*bookings, *bookings]) == 20
+    assert Store(store.database).write(bookings) == 0
+    with store.database.reading() as connection:
+        assert total(connection, ALWAYS) == summed(bookings)
+    assert not check(store.database).problems
+
+
+def test_the_database_refuses_to_change_or_delete_calls(store: Store) -> None:
+    store.write([booking()])
+    statements = [
+        "UPDATE usage_ledger_call SET cost = 0",
+        "DELETE FROM usage_ledger_call",
+        "UPDATE usage_ledger_audit SET action = ''",
+    ]
+    if store.database.is_sqlite:
+        with store.database.writing() as connection:
+            line = "INSERT INTO usage_ledger_audit (at, action, detail) VALUES (1, 'x', '{}')"
+            connection.execute(text(line))
+    else:
+        statements.append("TRUNCATE usage_ledger_call")
+    for statement in statements:
+        with (
+            pytest.raises(Refused, match="append-only"),
+            store.database.writing() as connection,
+        ):
+            connection.execute(text(statement))
+    with store.database.reading() as connection:
+        assert total(connection, ALWAYS).cost == 12_345
+
+
+def test_many_who_open_and_write_at_once_make_one_ledger(database: Database) -> None:
+    parts = [many(40, seed) for seed in range(8)]
+    failures: list[Exception] = []
+
+    def work(part: int) -> None:
+        try:
+            store = Store(database)
+            store.open()
+            for start in range(0, 40, 10):
+                store.write(parts[part][start : start + 10])
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(part,)) for part in range(len(parts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    with database.reading() as connection:
+        assert total(connection, ALWAYS) == summed(one for part in parts for one in part)
+    assert not check(database).problems
+
+
+def test_the_tables_are_as_the_migrations_make_them(store: Store) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    def ours(thing: object, name: str, kind: str, reflected: bool, compared: object) -> bool:
+        return not (kind == "table" and name == VERSION_TABLE)
+
+    with store.database.reading() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"include_object": ours, "compare_type": True}
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+def test_a_ledger_of_a_newer_version_is_left_alone(store: Store) -> None:
+    with store.database.writing() as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+    with pytest.raises(migrating.NewerLedger, match="9999, and this package knows those up to"):
+        Store(store.database).open()
+
+
+def test_the_view_shows_calls_with_their_texts(store: Store) -> None:
+    store.write([booking(user_name="Zoë")])
+    with store.database.reading() as connection:
+        row = connection.execute(text("SELECT * FROM usage_ledger")).one()
+    assert (row.user_name, row.model, row.picked, row.input_tokens) == (
+        "Zoë",
+        "gpt-std",
+        "helpdesk",
+        100,
+    )
+    assert float(row.usd) == pytest.approx(0.000012345)
+    assert str(row.time).startswith("2026-09")
+
+
+def test_a_file_that_is_taken_away_is_made_anew(store: Store) -> None:
+    if store.database.file is None:
+        pytest.skip("there is no file")
+    store.write([booking()])
+    store.database.file.rename(store.database.file.with_suffix(".old"))
+    store.write([booking(), booking()])
+    store.database.disconnect()
+    with store.database.reading() as connection:
+        assert total(connection, ALWAYS).calls == 2
