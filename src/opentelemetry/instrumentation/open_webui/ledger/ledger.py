@@ -19,13 +19,13 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from ..guard import guarded, report
 from .booking import Booking, of_call
+from .spool import Spool
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from ..calls.call import ModelCall
     from .place import Place
-    from .spool import Spool
     from .store import Store
     from .writer import Job, Writer
 
@@ -91,6 +91,7 @@ class Ledger:
         self.spooled = 0
         """Calls that were put in a file because the database was away or slow."""
         self._lock = threading.Lock()
+        self._before = (0, 0)
         self._clear()
         mine = weakref.ref(self)
         if hasattr(os, "register_at_fork"):
@@ -103,6 +104,7 @@ class Ledger:
         self._spool: Spool | None = None
         self._writer: Writer | None = None
         self._keeper: threading.Thread | None = None
+        self._starter: threading.Thread | None = None
         self._stop = threading.Event()
         self._behind_since: float | None = None
 
@@ -120,7 +122,7 @@ class Ledger:
     @property
     def written(self) -> int:
         """Calls that this process has written to the database."""
-        return 0 if self._writer is None else self._writer.written
+        return self._before[0] + (0 if self._writer is None else self._writer.written)
 
     @property
     def queued(self) -> int:
@@ -131,7 +133,7 @@ class Ledger:
     @property
     def refused(self) -> int:
         """Calls that the database does not take, which are lost as well."""
-        return 0 if self._writer is None else self._writer.refused
+        return self._before[1] + (0 if self._writer is None else self._writer.refused)
 
     @property
     def spool_files(self) -> int:
@@ -172,6 +174,7 @@ class Ledger:
         """Start the threads, if they do not run."""
         with self._lock:
             if self._keeper is None:
+                self._before, self._writer = (self.written, self.refused), None
                 self._stop = threading.Event()
                 self._keeper = threading.Thread(target=self._keep, name="usage-ledger", daemon=True)
                 self._keeper.start()
@@ -187,12 +190,16 @@ class Ledger:
         atexit.unregister(self.close)
         self._stop.set()
         keeper.join(self._seconds)
+        if self._starter is not None:
+            self._starter.join(self._seconds)
         self._settle(self._writer)
         if self._spool is not None:
             self._spool.let_go()
+        self._starter = None
 
     def _settle(self, writer: Writer | None) -> None:
         if writer is None:
+            self._put_by(self._drained())
             return
         deadline = time.monotonic() + self._seconds
         last = self._drained()
@@ -206,7 +213,7 @@ class Ledger:
     def _keep(self) -> None:
         while not self._stop.is_set():
             try:
-                if self._writer is None:
+                if self._starter is None:
                     self._open()
                 self._turn()
             except Exception:
@@ -214,13 +221,20 @@ class Ledger:
             self._stop.wait(INTERVAL)
 
     def _open(self) -> None:
-        # They bring SQLAlchemy and Alembic, which take a moment.
-        from .spool import Spool
+        self._starter = threading.Thread(
+            target=self._start_writer,
+            args=(self._own_spool(),),
+            name="usage-ledger-start",
+            daemon=True,
+        )
+        self._starter.start()
+
+    @guarded
+    def _start_writer(self, spool: Spool) -> None:
+        # It brings SQLAlchemy and Alembic, which may take a moment; calls wait in the spool.
         from .writer import Writer
 
-        self._place = place = self._find()
-        self._spool = Spool(place.spool, place.name)
-        self._writer = Writer(self._opened, self._spool, self._held.extend, _quiet, self._jobs)
+        self._writer = Writer(self._opened, spool, self._held.extend, _quiet, self._jobs)
 
     def _opened(self) -> Store:
         from .store import Store
@@ -232,14 +246,14 @@ class Ledger:
 
     def _turn(self) -> None:
         """Hand over what has come to the writer, or keep it in a file if that has to wait."""
-        writer = self._writer
-        assert writer is not None
-        waiting = self._drained()
-        if waiting and not writer.take(waiting):
+        writer, waiting = self._writer, self._drained()
+        if writer is None:
+            self._put_by(waiting)
+        elif waiting and not writer.take(waiting):
             self._put_by([*writer.late(), *waiting])
         elif not waiting and writer.in_hand:
             self._put_by(writer.late())
-        self._tell_age(writer)
+        self._tell_age()
 
     def _drained(self) -> list[Booking]:
         held, queue = self._held, self._queue
@@ -253,13 +267,18 @@ class Ledger:
         if not bookings:
             return
         try:
-            assert self._spool is not None
-            self._spool.append(bookings)
+            self._own_spool().append(bookings)
             self.spooled += len(bookings)
-        except OSError as error:
+        except Exception as error:
             self._hold(bookings, error)
 
-    def _hold(self, bookings: Sequence[Booking], error: OSError) -> None:
+    def _own_spool(self) -> Spool:
+        if self._spool is None:
+            self._place = self._find()
+            self._spool = Spool(self._place.spool, self._place.name)
+        return self._spool
+
+    def _hold(self, bookings: Sequence[Booking], error: Exception) -> None:
         room = max(0, _MOST_HELD - len(self._held))
         self._held.extend(islice(bookings, room))
         lost = max(0, len(bookings) - room)
@@ -268,13 +287,14 @@ class Ledger:
                 "The usage ledger loses calls: its database is away, there is no room in %s (%s),"
                 " and %s calls are in memory. Make room, or bring the database back.",
                 None if self._spool is None else self._spool.folder,
-                error.strerror,
+                getattr(error, "strerror", None) or error,
                 f"{_MOST_HELD:,}",
             )
         self.lost += lost
 
-    def _tell_age(self, writer: Writer) -> None:
-        waits = self._held or writer.problem or writer.in_hand or self._spool_is_used()
+    def _tell_age(self) -> None:
+        in_hand = self._writer is not None and self._writer.in_hand
+        waits = self._held or self.problem or in_hand or self._spool_is_used()
         if not waits:
             self._behind_since = None
         elif self._behind_since is None:
@@ -290,6 +310,7 @@ class Ledger:
         store, spool = self._store(), self._spool
         self._lock = threading.Lock()
         self._clear()
+        self._before = (0, 0)
         self.lost = self.spooled = 0
         if store is not None:
             store.database.disconnect(close=False)
