@@ -71,8 +71,7 @@ class Database:
         with self._connected("IMMEDIATE") as connection:
             milliseconds = int(patience * 1000)
             if self.is_sqlite:
-                connection.exec_driver_sql(f"PRAGMA busy_timeout = {milliseconds}")
-                connection.rollback()
+                _wait_for_locks(connection, milliseconds)
             with connection.begin():
                 if not self.is_sqlite:
                     connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
@@ -162,6 +161,14 @@ def _prepare(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA cache_size = -16384")
+
+
+def _wait_for_locks(connection: Connection, milliseconds: int) -> None:
+    """Set it without a transaction, and only if it is another than before."""
+    if connection.info.get(_MODE) != milliseconds:
+        driver: Any = connection.connection.driver_connection
+        driver.execute(f"PRAGMA busy_timeout = {milliseconds}")
+        connection.info[_MODE] = milliseconds
 
 
 def _begin(connection: Connection) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -70,18 +69,61 @@ def pieces(period: Period, now: float | None = None) -> list[Piece]:
     return list(_cover(period.start, _settled(period.end, now), _GRAINS))
 
 
-def pieces_between(edges: Sequence[int], now: float | None = None) -> list[Piece]:
-    """Return the parts of a period of which none has an edge inside."""
-    finest = _DAYS if all(edge % DAY_SECONDS == 0 for edge in edges) else _HOURS
-    cuts = [edge for edge in edges[1:-1] if edge % HOUR_SECONDS]
-    ends = [edges[0], *cuts, _settled(edges[-1], now)]
-    return [piece for start, end in pairwise(ends) for piece in _cover(start, end, finest)]
+class Run(NamedTuple):
+    """Parts of a chart that follow each other and are of the same length."""
+
+    part: int
+    """The number of the first one."""
+    start: int
+    """When that begins (Unix time)."""
+    step: int
+    """Seconds that each of them lasts."""
+    parts: int
+
+    @property
+    def end(self) -> int:
+        """When the last one ends."""
+        return self.start + self.step * self.parts
+
+    def whole(self, now: float | None = None) -> Piece:
+        """Return the days that are in it, or the hours if its edges are not those of days (UTC)."""
+        on_days = self.start % DAY_SECONDS == self.step % DAY_SECONDS == 0
+        grain = _DAYS[0] if on_days else _HOURS[0]
+        first, end = grain.bucket_of(self.start), grain.bucket_of(_settled(self.end, now))
+        return Piece(grain.grain, first + (grain.start_of(first) < self.start), end)
+
+    def rests(self, now: float | None = None) -> Iterator[tuple[int, Piece]]:
+        """Yield what its edges cut off of hours, with the number of the part that it is of."""
+        if self.start % HOUR_SECONDS == self.step % HOUR_SECONDS == 0:
+            return
+        for number in range(self.parts):
+            start = self.start + number * self.step
+            period = Period(start, start + self.step)
+            for piece in _cover(period.start, _settled(period.end, now), _HOURS):
+                if piece.grain is None:
+                    yield self.part + number, piece
+
+
+def runs(edges: Sequence[int]) -> list[Run]:
+    """Return the parts of a chart, those of the same length together."""
+    found: list[Run] = []
+    for part, (start, end) in enumerate(pairwise(edges)):
+        if found and found[-1].step == end - start:
+            found[-1] = found[-1]._replace(parts=found[-1].parts + 1)
+        else:
+            found.append(Run(part, start, end - start, 1))
+    return found
 
 
 def _settled(end: int, now: float | None) -> int:
     if end <= (time.time() if now is None else now):
         return end
     return -(-end // HOUR_SECONDS) * HOUR_SECONDS
+
+
+def seconds_of(grain: int) -> int:
+    """Return how long the buckets of days or hours are."""
+    return DAY_SECONDS if grain == DAY else HOUR_SECONDS
 
 
 def start_of(grain: int, bucket: int) -> int:
@@ -162,8 +204,3 @@ def _edges(period: Period, every: str, zone: ZoneInfo) -> Iterator[int]:
     while True:
         yield int(datetime.combine(day, clock(), zone).timestamp())
         day = step.after(day)
-
-
-def place_in(edges: Sequence[int], seconds: int) -> int:
-    """Return the number of the part of a chart that a moment is in."""
-    return bisect_right(edges, seconds) - 1

@@ -32,10 +32,11 @@ from sqlalchemy import (
 from .. import ids
 from ..names import CHAT_TASK
 from .booking import unpacked_chat
-from .periods import ALWAYS, Period, Piece, pieces, pieces_between, place_in, start_of
+from .periods import ALWAYS, Period, Piece, Run, pieces, runs, seconds_of
 from .schema import (
     EPOCH,
     EVERYONE,
+    HOUR,
     MEASURES,
     calls,
     group_sums,
@@ -189,9 +190,8 @@ def sums(
     """
     found: dict[Key, Sums] = defaultdict(Sums)
     for piece in pieces(period, now):
-        query = _Query(where, by, piece)
-        for row in connection.execute(query.select(query.measures())):
-            found[query.key(row)] += Sums(*row[-len(MEASURES) :])
+        for key, more in _found(connection, _Query(where, by, piece)):
+            found[key] += more
     return dict(found)
 
 
@@ -213,16 +213,21 @@ def series(
         now: Unix time, for tests.
     """
     parts: list[dict[Key, Sums]] = [defaultdict(Sums) for _ in edges[1:]]
-    for piece in pieces_between(edges, now):
-        query = _Query(where, by, piece)
-        bucket = query.bucket()
-        for row in connection.execute(query.select((bucket, *query.measures()), bucket)):
-            number = row[-len(MEASURES) - 1]
-            # Rows are only of one part, whenever they are.
-            seconds = piece.first if piece.grain is None else start_of(piece.grain, number)
-            part = parts[place_in(edges, seconds)]
+    for run in runs(edges):
+        for part, piece in run.rests(now):
+            for key, found in _found(connection, _Query(where, by, piece)):
+                parts[part][key] += found
+        query = _Query(where, by, run.whole(now))
+        number = query.number_in(run)
+        for row in connection.execute(query.select((number, *query.measures()), run)):
+            part = parts[row[-len(MEASURES) - 1]]
             part[query.key(row)] += Sums(*row[-len(MEASURES) :])
     return [dict(part) for part in parts]
+
+
+def _found(connection: Connection, query: _Query) -> Iterator[tuple[Key, Sums]]:
+    for row in connection.execute(query.select(query.measures())):
+        yield query.key(row), Sums(*row[-len(MEASURES) :])
 
 
 class _Query:
@@ -249,19 +254,24 @@ class _Query:
         # PostgreSQL's sums are of a type that Python takes for decimals.
         return [cast(func.coalesce(func.sum(amounts[name]), 0), BigInteger) for name in MEASURES]
 
-    def bucket(self) -> ColumnElement[Any]:
-        """Return the column of the bucket."""
-        return literal(0) if self._from_rows else self._sums.c.bucket
+    def _since(self, run: Run) -> ColumnElement[Any]:
+        """Return the seconds from the beginning of a run to that of the bucket."""
+        length = seconds_of(self._piece.grain or HOUR)
+        return cast(self._sums.c.bucket, BigInteger) * length - run.start
 
-    def select(
-        self, columns: Sequence[ColumnElement[Any]], also_by: ColumnElement[Any] | None = None
-    ) -> Select[Any]:
-        """Return the query."""
+    def number_in(self, run: Run) -> ColumnElement[Any]:
+        """Return the column of the number of the part of a chart."""
+        return self._since(run) // run.step + run.part
+
+    def select(self, columns: Sequence[ColumnElement[Any]], run: Run | None = None) -> Select[Any]:
+        """Return the query; of a run, only what is within one of its parts."""
         keys = list(self._keys())
-        query = select(*keys, *columns).select_from(self._tables())
-        if not self._from_rows and also_by is not None:
-            keys.append(also_by)
-        query = query.where(*self._conditions()).group_by(*keys)
+        query = select(*keys, *columns).select_from(self._tables()).where(*self._conditions())
+        if run is not None:
+            keys.append(self.number_in(run))
+            most = run.step - seconds_of(self._piece.grain or HOUR)
+            query = query.where(self._since(run) % run.step <= most)
+        query = query.group_by(*keys)
         return query.having(func.count() > 0) if not keys else query
 
     def _keys(self) -> Iterator[ColumnElement[Any]]:

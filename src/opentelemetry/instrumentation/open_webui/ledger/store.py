@@ -108,7 +108,7 @@ class Store:
             seconds = milliseconds_of(booking) // 1000
             standing = self.numbers.standing(connection, booking)
             kind = self.numbers.kind(connection, booking)
-            rows.append(_row(booking, seconds, standing.user_no, standing.no, kind.no))
+            rows.append(row_of(booking, seconds, standing.user_no, standing.no, kind.no))
             amounts = amounts_of(booking)
             sums.add(seconds, standing.no, standing.group_nos, kind.line_no, amounts)
         insert_many(connection, calls, rows)
@@ -123,7 +123,7 @@ class Store:
         return [one for one in bookings if bytes.fromhex(one.id) not in known]
 
 
-def _row(
+def row_of(
     booking: Booking, seconds: int, user_no: int, standing_no: int, kind_no: int
 ) -> tuple[Any, ...]:
     """Return the columns of :data:`~.schema.calls`, in their order."""
