@@ -25,6 +25,11 @@ GOOD = [
     ("announce_seconds", "1", 1.0),
     ("shutdown_seconds", "30", 30.0),
     ("load_others", "true", True),
+    ("ledger", "Yes", "true"),
+    ("ledger", "off", "false"),
+    ("ledger", "sqlite:////data/usage.db", "sqlite:////data/usage.db"),
+    ("ledger", "postgresql+psycopg://u:p@db/x", "postgresql+psycopg://u:p@db/x"),
+    ("ledger_days", "400", 400),
 ]
 BAD = [
     ("user_identity", "nmae", "one of name, email, hash, none", "none"),
@@ -37,6 +42,10 @@ BAD = [
     ("announce_seconds", "-1", "a number of seconds from 0 to 3600", 0.0),
     ("shutdown_seconds", "0", "a number of seconds from 0.1 to 600", 2.0),
     ("load_others", "yes please", "true or false", False),
+    ("ledger", "maybe", "true, false or a database URL", "false"),
+    ("ledger", "mysql://u:p@db/x", "true, false or a database URL", "false"),
+    ("ledger", "/data/usage.db", "true, false or a database URL", "false"),
+    ("ledger_days", "-1", "a whole number from 0 to 36500", 0),
 ]
 
 
@@ -185,3 +194,13 @@ def test_nothing_set_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         assert Settings.load({"tracer_provider": None}, {}) == Settings()
     assert caplog.text == ""
+
+
+def test_the_password_of_a_wrong_database_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    url = "mysql://me:p@ss/word@db/x"
+    Settings.load({}, {PREFIX + "LEDGER": url})
+    with pytest.raises(SettingError) as raised:
+        Settings.load({"ledger": url}, {})
+    for told in (caplog.text, str(raised.value)):
+        assert "mysql://***@db/x" in told
+        assert "word" not in told

@@ -99,7 +99,7 @@ def _end_of_month(day: int) -> int:
 
 def _prune_days(connection: Connection, first: int, end: int) -> Pruned:
     """Take out days of one month."""
-    taken = Pruned(*connection.execute(_sum_of_days(first, end)).one())
+    taken = Pruned(*map(int, connection.execute(_sum_of_days(first, end)).one()))
     with _opened(connection, "prune") as detail:
         gone = connection.execute(delete(calls).where(*_of_days(first, end)))
         for table in (user_sums, group_sums):

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+import time
+
+from sqlalchemy import select, text
+
+from opentelemetry.instrumentation.open_webui.ledger.booking import milliseconds_of
+from opentelemetry.instrumentation.open_webui.ledger.checking import check
+from opentelemetry.instrumentation.open_webui.ledger.keeping import Retention, forget, prune
+from opentelemetry.instrumentation.open_webui.ledger.periods import ALWAYS, Period
+from opentelemetry.instrumentation.open_webui.ledger.reading import (
+    Where,
+    latest,
+    names_of,
+    sums,
+    total,
+)
+from opentelemetry.instrumentation.open_webui.ledger.schema import audits
+from opentelemetry.instrumentation.open_webui.ledger.store import Store
+from unit.ledger.books import NOON, booking, many, summed
+
+DAY = 86_400
+
+
+def audit_of(store: Store) -> list[tuple[str, dict[str, object]]]:
+    with store.database.reading() as connection:
+        rows = connection.execute(select(audits).order_by(audits.c.no))
+        return [(row.action, json.loads(row.detail)) for row in rows]
+
+
+def test_what_is_older_goes_with_its_sums_and_leaves_a_line(store: Store) -> None:
+    bookings = many(300)
+    store.write(bookings)
+    before = NOON - 5 * DAY
+    kept = [one for one in bookings if milliseconds_of(one) // 1000 >= before // DAY * DAY]
+    gone = [one for one in bookings if one not in kept]
+    steps: list[tuple[int, int]] = []
+    taken = prune(store.database, before, lambda done, of: steps.append((done, of)))
+    assert (taken.calls, taken.cost) == (len(gone), summed(gone).cost)
+    assert steps[-1][0] == steps[-1][1]
+    with store.database.reading() as connection:
+        assert total(connection, ALWAYS) == summed(kept)
+        half_a_month = Period(before + 1234, NOON + 60 * DAY)
+        right = [one for one in kept if milliseconds_of(one) // 1000 >= before + 1234]
+        assert total(connection, half_a_month) == summed(right)
+    found = check(store.database)
+    assert not found.problems
+    assert any("were pruned" in remark for remark in found.remarks)
+    lines = audit_of(store)
+    assert {action for action, _ in lines} == {"prune"}
+    assert sum(int(str(detail["calls"])) for _, detail in lines) == len(gone)
+    assert prune(store.database, before).calls == 0
+
+
+def test_a_call_that_comes_late_is_booked_all_the_same(store: Store) -> None:
+    store.write(many(50))
+    prune(store.database, NOON + 100 * DAY)
+    store.write([booking(NOON - 20 * DAY)])
+    assert not check(store.database).problems
+    with store.database.reading() as connection:
+        assert total(connection, ALWAYS).calls == 1
+
+
+def test_a_user_is_forgotten_while_the_server_goes_on(store: Store) -> None:
+    store.write([booking(chat="6ba7b810-9dad-41d1-80b4-00c04fd430c8", trace="ab" * 16)])
+    store.write([booking(user_id="u-bob", chat="local:1")])
+    other = Store(store.database)
+    done = forget(other.database, "u-alice")
+    assert done is not None
+    assert done.calls == 1
+    # The writer of the server knows the user by a number that is not theirs any more.
+    store.write([booking()])
+    with store.database.reading() as connection:
+        (old,) = latest(connection, Where(user_id=done.pseudonym))
+        assert (old.user_name, old.chat_id, old.trace_id) == (None, None, None)
+        assert old.groups == ("research", "teaching")
+        assert total(connection, ALWAYS, Where(user_id="u-alice")).calls == 1
+        assert names_of(connection, [done.pseudonym]) == {done.pseudonym: None}
+        assert latest(connection, Where(user_id="u-bob"))[0].chat_id == "local:1"
+        assert sums(connection, ALWAYS, by=("group",))[((None, "research"),)].calls == 3
+    assert audit_of(store) == [("forget", {"user": done.pseudonym, "calls": 1})]
+    assert not check(store.database).problems
+    assert forget(store.database, "u-nobody") is None
+
+
+def test_retention_runs_once_an_hour_whoever_asks(store: Store) -> None:
+    store.write([booking(time.time() - 40 * DAY), booking(time.time() - 10 * DAY)])
+    retention = Retention(30)
+    assert retention.step(store) > 0
+    with store.database.reading() as connection:
+        assert total(connection, ALWAYS).calls == 1
+    store.write([booking(time.time() - 50 * DAY)])
+    Retention(30).step(store)
+    with store.database.reading() as connection:
+        assert total(connection, ALWAYS).calls == 2
+
+
+def test_check_finds_sums_that_are_wrong(store: Store) -> None:
+    store.write(many(40))
+    with store.database.writing() as connection:
+        connection.execute(
+            text("UPDATE usage_ledger_standing_sum SET cost = cost + 1 WHERE grain = 1")
+        )
+        connection.execute(text("DELETE FROM usage_ledger_group_sum WHERE grain = 2"))
+    problems = check(store.database).problems
+    assert any("sums of users differ" in problem for problem in problems)
+    assert any("sums of groups differ" in problem for problem in problems)
+
+
+def test_check_tells_of_clocks_that_are_wrong(store: Store) -> None:
+    store.write([booking(time.time()), booking(time.time() + 5 * DAY)])
+    found = check(store.database)
+    assert not found.problems
+    assert found.calls == 2
+    assert found.remarks == ["1 calls are dated later than now: a server's clock is wrong"]
