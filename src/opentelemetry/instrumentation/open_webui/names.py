@@ -244,6 +244,24 @@ EXPORT_DROPPED: Final = Metric(
     "{item}",
     "Data points, spans and events that were given up, by signal and reason.",
 )
+LEDGER_WRITTEN: Final = Metric(
+    "open_webui.ledger.written", "{call}", "Calls that were written to the ledger."
+)
+LEDGER_QUEUE: Final = Metric(
+    "open_webui.ledger.queue", "{call}", "Calls in memory that are not in the ledger yet."
+)
+LEDGER_SPOOLED: Final = Metric(
+    "open_webui.ledger.spooled", "{call}", "Calls that were put in a file to wait for the ledger."
+)
+LEDGER_SPOOL_FILES: Final = Metric(
+    "open_webui.ledger.spool_files", "{file}", "Files of calls that wait for the ledger."
+)
+LEDGER_LOST: Final = Metric(
+    "open_webui.ledger.lost", "{call}", "Calls that the ledger has no room for, or does not take."
+)
+LEDGER_BEHIND: Final = Metric(
+    "open_webui.ledger.behind", "s", "How long the oldest call has waited for the ledger."
+)
 ACTIVE: Final = Metric(
     "open_webui.instrumentation.active", "{process}", "1 for each process that reports."
 )
