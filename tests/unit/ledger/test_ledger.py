@@ -20,6 +20,9 @@ import pytest
 
 from harness.postgres import Postgres
 from opentelemetry.instrumentation.open_webui import ids
+from opentelemetry.instrumentation.open_webui.host.connections import Connections
+from opentelemetry.instrumentation.open_webui.host.groups import Groups
+from opentelemetry.instrumentation.open_webui.host.runtime import Runtime
 from opentelemetry.instrumentation.open_webui.ledger import ledger as ledgers
 from opentelemetry.instrumentation.open_webui.ledger.checking import check
 from opentelemetry.instrumentation.open_webui.ledger.database import Database, of_file, of_url
@@ -27,9 +30,10 @@ from opentelemetry.instrumentation.open_webui.ledger.ledger import Ledger, Off, 
 from opentelemetry.instrumentation.open_webui.ledger.periods import ALWAYS
 from opentelemetry.instrumentation.open_webui.ledger.reading import latest, oldest_first, total
 from opentelemetry.instrumentation.open_webui.ledger.spool import Spool
+from opentelemetry.instrumentation.open_webui.settings import Settings
 from unit.ledger.books import booking, many
 from unit.ledger.processes import ledger_in
-from unit.sdk import Sdk
+from unit.sdk import Sdk, accountant, asked, caller_named
 
 # What has to be true soon, on a machine at work.
 SOON = 20.0
@@ -75,6 +79,50 @@ def test_a_call_that_ends_is_booked(ledger: Ledger, tmp_path: Path) -> None:
     assert row.trace_id == f"{call.span.get_span_context().trace_id:032x}"
     assert ledger.queued == 0
     assert ledger.problem == ""
+
+
+class Broken:
+    """Telemetry or a ledger that fails at every end of a call."""
+
+    def record(self, call: object) -> None:
+        raise RuntimeError
+
+    ended = record
+
+
+def in_runtime(ledger: Any, sdk: Sdk) -> None:
+    """A call that begins and ends in a runtime."""
+
+    async def lookup(users: Any) -> dict[str, list[str]]:
+        return {user: [] for user in users}
+
+    async def connections() -> list[tuple[str, str]]:
+        return []
+
+    runtime = Runtime(
+        Settings.load({}, {}),
+        sdk.telemetry,
+        Groups(lookup, 30),
+        Connections(connections),
+        accountant(),
+        ledger,
+    )
+    runtime.start_call(asked(), caller_named()).end()
+
+
+def test_a_call_is_booked_where_telemetry_fails(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sdk = Sdk()
+    monkeypatch.setattr(sdk.telemetry, "record", Broken().record)
+    in_runtime(ledger, sdk)
+    eventually(lambda: ledger.written == 1)
+
+
+def test_telemetry_is_told_where_the_ledger_fails() -> None:
+    sdk = Sdk()
+    in_runtime(Broken(), sdk)
+    assert len(sdk.events) == 1
 
 
 def test_what_cannot_be_booked_hurts_nobody(ledger: Ledger) -> None:
