@@ -68,7 +68,10 @@ class Writer:
         self.refused = 0
         """Calls that the database does not take, whenever they are given."""
         self.problem = ""
-        """Why nothing can be written now; empty if it can."""
+        """Why nothing could be written last; empty if it could."""
+        self._is_blocked = False
+        self._is_in_doubt = False
+        self._is_writing = False
         self._change = threading.Condition()
         self._batch: list[Booking] = []
         self._is_kept = False
@@ -87,7 +90,7 @@ class Writer:
         with self._change:
             if self._busy and seconds:
                 self._change.wait_for(lambda: not self._busy, seconds)
-            if self._busy or self.problem or self.store is None:
+            if self._busy or self._is_blocked or self.store is None:
                 return False
             self._batch, self._is_kept, self._busy = bookings, False, True
             self._change.notify_all()
@@ -126,7 +129,7 @@ class Writer:
             self._busy = False
             self._change.notify_all()
             if self._until is not None:
-                idle = self.problem or not (self._has_spool or self._spool.is_used)
+                idle = self._is_blocked or not (self._has_spool or self._spool.is_used)
                 if idle or time.monotonic() >= self._until:
                     return bool(self._batch)
             elif not self._batch:
@@ -135,19 +138,26 @@ class Writer:
             return True
 
     def _pause(self) -> float:
-        if self.problem:
+        if self._is_blocked:
             return _PAUSE
         due = min((moment for moment, _ in self._jobs), default=math.inf) - time.monotonic()
         return 0.0 if self._has_spool else min(_PAUSE, max(0.0, due))
 
     def _open(self) -> None:
+        self._is_writing = False
         if self.store is None:
             self.store = self._open_store()
         else:
             self.store.open()
+        self._has_spool, self._is_blocked = True, False
+        # What can be opened need not be writable: the disk may be full.
+        if not self._is_in_doubt:
+            self._recover()
+
+    def _recover(self) -> None:
         if self.problem:
             _logger.warning("The usage ledger is written again.")
-        self._has_spool, self.problem = True, ""
+        self._is_in_doubt, self.problem = False, ""
 
     def _write_batch(self) -> None:
         try:
@@ -159,13 +169,16 @@ class Writer:
             self._batch = []
 
     def _write(self, bookings: Sequence[Booking]) -> None:
+        self._is_writing = True
         for start in range(0, len(bookings), _MOST_ROWS):
             self._write_some(bookings[start : start + _MOST_ROWS])
+        self._is_writing = False
 
     def _write_some(self, bookings: Sequence[Booking]) -> None:
         assert self.store is not None
         try:
             self.written += self.store.write(bookings)
+            self._recover()
         except _REFUSALS:
             if len(bookings) == 1:
                 self.refused += 1
@@ -176,7 +189,7 @@ class Writer:
 
     def _catch_up(self) -> None:
         """Write some of what waits in files, or do some of the other work."""
-        if self.problem or self.store is None:
+        if self._is_blocked or self.store is None:
             self._open()
         now = time.monotonic()
         if self._spool.is_used or now - self._looked > _LOOK:
@@ -229,7 +242,8 @@ class Writer:
                 self._spool.folder,
             )
         with self._change:
-            self.problem = problem
+            self.problem, self._is_blocked = problem, True
+            self._is_in_doubt = self._is_writing
 
 
 def told(error: Exception) -> str:
