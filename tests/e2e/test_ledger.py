@@ -193,6 +193,7 @@ def test_it_equals_what_the_provider_served(run: Run) -> None:
 
 def test_its_sums_equal_its_rows(run: Run) -> None:
     calls = run.calls()
+    assert calls
     with run.ledger.reading() as connection:
         found = total(connection, ALWAYS)
         by_user = sums(connection, ALWAYS, by=("user",))
@@ -212,4 +213,5 @@ def test_groups_have_ids(run: Run) -> None:
 
 
 def test_it_holds_nothing_that_was_said(run: Run) -> None:
+    assert run.calls()
     assert "case=" not in json.dumps([asdict(call) for call in run.calls()])

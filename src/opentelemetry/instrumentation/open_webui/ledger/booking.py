@@ -92,8 +92,8 @@ def of_call(call: ModelCall) -> Booking:
         usage.cache_read,
         usage.cache_creation,
         usage.reasoning,
-        (guessed.input is not None and ESTIMATED_INPUT)
-        | (guessed.output is not None and ESTIMATED_OUTPUT),
+        (0 if guessed.input is None else ESTIMATED_INPUT)
+        | (0 if guessed.output is None else ESTIMATED_OUTPUT),
         _units(call),
         None if cost is None else nano(cost.usd),
         None if cost is None else cost.source,
