@@ -139,7 +139,9 @@ def _sorted(found: Mapping[tuple[Any, ...], Sums]) -> list[tuple[tuple[Any, ...]
 
 
 def _record(cells: Record, used: Sums) -> dict[str, Any]:
-    amounts = (used.calls, used.errors, used.input, used.output, usd(used.cost), used.unpriced)
+    # Where nothing has a price, the cost is not 0 but unknown.
+    cost = usd(used.cost) if used.cost or not used.unpriced else None
+    amounts = (used.calls, used.errors, used.input, used.output, cost, used.unpriced)
     return {**cells, **dict(zip(_MEASURES, amounts, strict=True))}
 
 
