@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from e2e import functions
 from e2e.paths import environment, expectations, send_all
@@ -44,6 +45,7 @@ from opentelemetry.instrumentation.open_webui.ledger.periods import ALWAYS
 from opentelemetry.instrumentation.open_webui.ledger.reading import (
     Call,
     Sums,
+    Where,
     oldest_first,
     sums,
     total,
@@ -215,3 +217,41 @@ def test_groups_have_ids(run: Run) -> None:
 def test_it_holds_nothing_that_was_said(run: Run) -> None:
     assert run.calls()
     assert "case=" not in json.dumps([asdict(call) for call in run.calls()])
+
+
+def test_what_was_stored_before_is_taken_over_once(provider: Provider) -> None:
+    with seeded_server(provider, launcher="instrument") as server:
+        for user in ("alice", "bob"):
+            server.turn(user, "gpt-std", "case=before")
+        server.stop()
+        server.extra_env[PREFIX + "LEDGER"] = "true"
+        ledger = of_file(server.data_dir / "usage.db")
+        for _ in range(2):
+            server.start()
+            server.chat("alice", "gpt-mini", "case=after")
+            wait_until(lambda: len(calls_of(ledger, imported=True)) == 2)
+            server.stop()
+        imported = calls_of(ledger, imported=True)
+        own = calls_of(ledger, imported=False)
+        ledger.disconnect()
+        world = server.world
+    assert {(call.user_id, call.picked, call.source, call.groups) for call in imported} == {
+        (world.user(name).id, "gpt-std", "ui", world.user(name).groups) for name in ("alice", "bob")
+    }
+    assert [call.model for call in own] == ["gpt-mini", "gpt-mini"]
+    assert max(call.time for call in imported) < min(call.time for call in own)
+
+
+def calls_of(ledger: Database, *, imported: bool) -> list[Call]:
+    try:
+        with ledger.reading() as connection:
+            return list(oldest_first(connection, ALWAYS, Where(imported=imported)))
+    except OperationalError:  # There are no tables yet.
+        return []
+
+
+def wait_until(true: Callable[[], bool], timeout: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
