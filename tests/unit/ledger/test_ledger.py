@@ -211,6 +211,7 @@ def test_what_finds_no_room_is_counted_and_told(
     assert ledger.queued == 100
     assert "loses calls" in caplog.text
     ledger.close()
+    assert "loses 100 calls" in caplog.text
 
 
 def test_a_full_disk_loses_nothing_that_memory_holds(tmp_path: Path) -> None:

@@ -195,6 +195,8 @@ class Ledger:
         self._settle(self._writer)
         if self._spool is not None:
             self._spool.let_go()
+        if self._held:
+            _logger.error("The usage ledger loses %s calls: the process ends.", len(self._held))
         self._starter = None
 
     def _settle(self, writer: Writer | None) -> None:
