@@ -85,6 +85,25 @@ class Run(NamedTuple):
         """When the last one ends."""
         return self.start + self.step * self.parts
 
+    @property
+    def shift(self) -> int:
+        """Seconds from midnight (UTC) to the edges, where all have the same; else 0."""
+        is_of_days = self.step % DAY_SECONDS == self.start % HOUR_SECONDS == 0
+        return self.start % DAY_SECONDS if is_of_days else 0
+
+    def days(self, now: float | None = None) -> Piece:
+        """Return the days (UTC) that are in it, whatever edges are inside of them."""
+        return Piece(DAY, -(-self.start // DAY_SECONDS), _settled(self.end, now) // DAY_SECONDS)
+
+    def ends(self, now: float | None = None) -> list[Piece]:
+        """Return the hours that are in it before the first and after the last of its days."""
+        _, first, last = self.days(now)
+        first, last = first * DAY_SECONDS // HOUR_SECONDS, last * DAY_SECONDS // HOUR_SECONDS
+        start, end = self.start // HOUR_SECONDS, _settled(self.end, now) // HOUR_SECONDS
+        if first >= last:
+            return [Piece(HOUR, start, end)]
+        return [Piece(HOUR, start, first), Piece(HOUR, last, end)]
+
     def whole(self, now: float | None = None) -> Piece:
         """Return the days that are in it, or the hours if its edges are not those of days (UTC)."""
         on_days = self.start % DAY_SECONDS == self.step % DAY_SECONDS == 0
@@ -186,7 +205,7 @@ def edges(period: Period, every: str, zone: ZoneInfo) -> list[int]:
     found = []
     for edge in _edges(period, every, zone):
         found.append(edge)
-        if len(found) > MOST_EDGES:
+        if len(found) >= MOST_EDGES:
             raise ValueError(f"more than {MOST_EDGES:,} parts: choose longer ones")
         if edge >= period.end:
             break

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from .. import ids
 from ..names import CHAT_TASK
 from .booking import unpacked_chat
-from .periods import ALWAYS, Period, Piece, Run, pieces, runs, seconds_of
+from .periods import ALWAYS, MOST_EDGES, Period, Piece, Run, pieces, runs, seconds_of
 from .schema import (
     EPOCH,
     EVERYONE,
@@ -48,6 +48,7 @@ from .schema import (
     user_sums,
     users,
 )
+from .sums import DAY_SECONDS
 
 DIMENSIONS: Final = (
     "user", "group", "groups", "source", "provider", "model", "picked", "imported",
@@ -59,6 +60,7 @@ of a user at once, as a JSON array, so that each call counts once.
 """
 _OF_LINE: Final = ("source", "provider", "model", "picked", "imported")
 _AT_ONCE: Final = 500
+_HOURS: Final = 24
 
 Key = tuple[Any, ...]
 
@@ -85,6 +87,9 @@ class Sums:
 
     def __add__(self, other: Sums) -> Sums:
         return Sums(*(mine + yours for mine, yours in zip(self.row(), other.row(), strict=True)))
+
+    def __sub__(self, other: Sums) -> Sums:
+        return Sums(*(mine - yours for mine, yours in zip(self.row(), other.row(), strict=True)))
 
     def row(self) -> tuple[int, ...]:
         """Return all, in the order of :data:`~.schema.MEASURES`."""
@@ -217,17 +222,51 @@ def series(
         for part, piece in run.rests(now):
             for key, found in _found(connection, _Query(where, by, piece)):
                 parts[part][key] += found
+        for part, key, found in _found_in(connection, run, where, by, now):
+            parts[part][key] += found
+    return [{key: found for key, found in part.items() if found.calls} for part in parts]
+
+
+def _found_in(
+    connection: Connection, run: Run, where: Where, by: Sequence[str], now: float | None
+) -> Iterator[tuple[int, Key, Sums]]:
+    """Yield what adds to parts of the same length, by their numbers."""
+    if not run.shift:
         query = _Query(where, by, run.whole(now))
-        number = query.number_in(run)
-        for row in connection.execute(query.select((number, *query.measures()), run)):
-            part = parts[row[-len(MEASURES) - 1]]
-            part[query.key(row)] += Sums(*row[-len(MEASURES) :])
-    return [dict(part) for part in parts]
+        yield from _numbered(connection, query, query.own(run), query.is_inside(run))
+        return
+    for piece in run.ends(now):
+        query = _Query(where, by, piece)
+        yield from _numbered(connection, query, query.own(run))
+    # Days begin at another hour than those of the zone: each is first put where most of it is, and
+    # then the rest of its hours are moved. They are a part of all hours, of which a year has many.
+    days = run.days(now)
+    query = _Query(where, by, days)
+    yield from _numbered(connection, query, query.home(run))
+    hours = _Query(where, by, Piece(HOUR, days.first * _HOURS, max(days.first, days.end) * _HOURS))
+    # Both numbers at once, because it is the reading of the hours that takes long.
+    both = hours.own(run) * MOST_EDGES + hours.home(run)
+    for numbers, key, found in _numbered(connection, hours, both, hours.is_stray(run)):
+        own, home = divmod(numbers, MOST_EDGES)
+        yield own, key, found
+        yield home, key, Sums() - found
+
+
+def _numbered(
+    connection: Connection, query: _Query, number: ColumnElement[Any], *only: ColumnElement[bool]
+) -> Iterator[tuple[int, Key, Sums]]:
+    for row in connection.execute(query.select((number, *query.measures()), number, only)):
+        yield row[-len(MEASURES) - 1], query.key(row), Sums(*row[-len(MEASURES) :])
 
 
 def _found(connection: Connection, query: _Query) -> Iterator[tuple[Key, Sums]]:
     for row in connection.execute(query.select(query.measures())):
         yield query.key(row), Sums(*row[-len(MEASURES) :])
+
+
+def _is_late(run: Run) -> bool:
+    """Whether a day of the zone begins late in that of UTC: east of it."""
+    return run.shift > DAY_SECONDS // 2
 
 
 class _Query:
@@ -254,23 +293,42 @@ class _Query:
         # PostgreSQL's sums are of a type that Python takes for decimals.
         return [cast(func.coalesce(func.sum(amounts[name]), 0), BigInteger) for name in MEASURES]
 
-    def _since(self, run: Run) -> ColumnElement[Any]:
-        """Return the seconds from the beginning of a run to that of the bucket."""
-        length = seconds_of(self._piece.grain or HOUR)
-        return cast(self._sums.c.bucket, BigInteger) * length - run.start
+    def _moment(self) -> ColumnElement[Any]:
+        """Return when the bucket begins (Unix time)."""
+        return cast(self._sums.c.bucket, BigInteger) * seconds_of(self._piece.grain or HOUR)
 
-    def number_in(self, run: Run) -> ColumnElement[Any]:
-        """Return the column of the number of the part of a chart."""
-        return self._since(run) // run.step + run.part
+    def own(self, run: Run) -> ColumnElement[Any]:
+        """Return the number of the part that the bucket begins in."""
+        return (self._moment() - run.start) // run.step + run.part
 
-    def select(self, columns: Sequence[ColumnElement[Any]], run: Run | None = None) -> Select[Any]:
-        """Return the query; of a run, only what is within one of its parts."""
+    def is_inside(self, run: Run) -> ColumnElement[bool]:
+        """Return whether the bucket is in one part as a whole."""
+        most = run.step - seconds_of(self._piece.grain or HOUR)
+        return (self._moment() - run.start) % run.step <= most
+
+    def home(self, run: Run) -> ColumnElement[Any]:
+        """Return the number of the part that most of the bucket's day (UTC) is in."""
+        first = 0 if _is_late(run) else run.shift
+        day = self._moment() // DAY_SECONDS * DAY_SECONDS
+        return (day + first - run.start) // run.step + run.part
+
+    def is_stray(self, run: Run) -> ColumnElement[bool]:
+        """Return whether the hour is not in the part that most of its day is in."""
+        hour = self._moment() % DAY_SECONDS
+        return hour >= run.shift if _is_late(run) else hour < run.shift
+
+    def select(
+        self,
+        columns: Sequence[ColumnElement[Any]],
+        number: ColumnElement[Any] | None = None,
+        only: Sequence[ColumnElement[bool]] = (),
+    ) -> Select[Any]:
+        """Return the query, also by the number of a part if there is one."""
         keys = list(self._keys())
-        query = select(*keys, *columns).select_from(self._tables()).where(*self._conditions())
-        if run is not None:
-            keys.append(self.number_in(run))
-            most = run.step - seconds_of(self._piece.grain or HOUR)
-            query = query.where(self._since(run) % run.step <= most)
+        query = select(*keys, *columns).select_from(self._tables())
+        query = query.where(*self._conditions(), *only)
+        if number is not None:
+            keys.append(number)
         query = query.group_by(*keys)
         return query.having(func.count() > 0) if not keys else query
 
