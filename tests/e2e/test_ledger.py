@@ -76,6 +76,7 @@ SETUPS = (
 class Run:
     """What a server did until it was stopped, and its ledger."""
 
+    setup: Setup
     truth: Truth
     ledger: Database
     log: str
@@ -114,7 +115,7 @@ def run(request: pytest.FixtureRequest, provider: Provider, receiver: Receiver) 
         is_url = setup.by_url or setup.on_postgres
         database = of_url(postgres.url) if is_url else of_file(server.data_dir / "usage.db")
         stack.callback(database.disconnect)
-        yield Run(truth, database, server.log_text(), began)
+        yield Run(setup, truth, database, server.log_text(), began)
 
 
 def _server(setup: Setup, provider: Provider, env: dict[str, str]) -> OpenWebUI:
@@ -191,6 +192,21 @@ def test_it_equals_what_the_provider_served(run: Run) -> None:
     actual = booked([call for call in run.calls() if call.time >= run.began])
     assert actual == expected, difference(expected, actual)
     assert "instrumentation failed" not in run.log
+
+
+def test_it_equals_telemetry_to_the_nano_dollar(run: Run, receiver: Receiver) -> None:
+    if "OTEL_SDK_DISABLED" in run.setup.env:
+        pytest.skip("there is no telemetry")
+    told = {event.attributes["open_webui.call.id"]: event.attributes for event in receiver.events}
+    calls = run.calls()
+    assert any(call.cost for call in calls)
+    for call in calls:
+        event = told[call.id]
+        cost = event.get("open_webui.usage.cost")
+        assert call.cost == (None if cost is None else round(float(str(cost)) * 1e9))
+        assert call.price_source == event.get("open_webui.cost.source")
+        assert call.input == event.get("gen_ai.usage.input_tokens")
+        assert call.output == event.get("gen_ai.usage.output_tokens")
 
 
 def test_its_sums_equal_its_rows(run: Run) -> None:
