@@ -51,6 +51,16 @@ from opentelemetry.instrumentation.open_webui.ledger.reading import (
     total,
 )
 
+# Rates of which a call's cost is no whole number of nano-dollars.
+PRICES = """
+prices:
+  - model: gpt-std
+    input_per_million: 0.1234
+    output_per_million: 1.2345
+  - model: tts-std
+    per_character: 0.000015
+"""
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -89,8 +99,15 @@ class Run:
 
 
 @pytest.fixture(scope="module", params=SETUPS, ids=lambda setup: setup.name)
-def run(request: pytest.FixtureRequest, provider: Provider, receiver: Receiver) -> Iterator[Run]:
+def run(
+    request: pytest.FixtureRequest,
+    provider: Provider,
+    receiver: Receiver,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Run]:
     setup: Setup = request.param
+    prices = tmp_path_factory.mktemp("prices") / "prices.yaml"
+    prices.write_text(PRICES)
     with ExitStack() as stack:
         postgres = stack.enter_context(Postgres())
         ledger = postgres.url if setup.by_url else "true"
@@ -99,6 +116,7 @@ def run(request: pytest.FixtureRequest, provider: Provider, receiver: Receiver) 
             **environment(provider),
             "PGVECTOR_DB_URL": postgres.url,
             PREFIX + "LEDGER": ledger,
+            PREFIX + "PRICE_FILE": str(prices),
             **({"DATABASE_URL": postgres.url} if setup.on_postgres else {}),
             **setup.env,
         }
