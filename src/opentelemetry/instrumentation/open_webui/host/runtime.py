@@ -24,7 +24,7 @@ from ..names import CANCELLED, UNKNOWN_TASK
 from ..settings import Settings
 from ..telemetry import forking
 from ..telemetry.telemetry import Telemetry
-from . import compat
+from . import compat, ledger_state
 from .connections import Connections
 from .groups import Groups
 from .identity import find_caller
@@ -58,6 +58,8 @@ class Runtime:
         self.connections = connections
         self.accountant = accountant
         self.ledger = ledger or Off()
+        if isinstance(self.ledger, Ledger):
+            ledger_state.tell(self.ledger, telemetry)
         self.calls = Calls(accountant, [telemetry, self.ledger])
         self.habits = Habits()
         self.presence = Presence()

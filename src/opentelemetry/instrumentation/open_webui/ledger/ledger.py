@@ -50,6 +50,9 @@ class Off:
     def begin(self) -> None:
         """Do nothing."""
 
+    def started(self, call: ModelCall) -> None:
+        """Take nothing: only calls that have ended are booked."""
+
     def ended(self, call: ModelCall) -> None:
         """Do nothing."""
 
@@ -111,6 +114,9 @@ class Ledger:
     # On the way of calls
 
     @guarded
+    def started(self, call: ModelCall) -> None:
+        """Take nothing: only calls that have ended are booked."""
+
     def ended(self, call: ModelCall) -> None:
         """Book a call that has ended."""
         self._queue.append(of_call(call))

@@ -43,6 +43,20 @@ class State:
         ):
             observe(create, metric, self._unless_silent(read))
 
+    def show(
+        self, meter: Meter, metric: names.Metric, read: Callable[[], float], *, counts: bool
+    ) -> None:
+        """Show a number beside these.
+
+        Args:
+            meter: Makes the instrument.
+            metric: What it is of.
+            read: Returns the number.
+            counts: Whether it only grows.
+        """
+        create = meter.create_observable_counter if counts else meter.create_observable_gauge
+        observe(create, metric, self._unless_silent(lambda: [Observation(read())]))
+
     def _unless_silent(self, read: Callable[[], list[Any]]) -> Callable[[], list[Any]]:
         return lambda: [] if self.silent else read()
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import atexit
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from opentelemetry._logs import LoggerProvider
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider, set_span_in_context
 
+from .. import names
 from ..calls.call import ModelCall
 from ..guard import guarded
 from ..money.price_file import PriceFile
@@ -90,6 +91,10 @@ class Telemetry:
     def update_members(self, groups: Mapping[str, Sequence[str]]) -> None:
         """Show in which groups users are now, by id; nobody becomes active by it."""
         self._accounts.update_members(groups)
+
+    def show(self, metric: names.Metric, read: Callable[[], float], *, counts: bool) -> None:
+        """Show a number of somebody else's as a metric: a counter, if it only grows."""
+        self._state.show(self._sdk.meter(), metric, read, counts=counts)
 
     # The beginning
 

@@ -1,0 +1,34 @@
+"""How the ledger fares, told as metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from .. import names
+from ..ledger.ledger import Ledger
+from ..telemetry.telemetry import Telemetry
+
+Reading = Callable[[Ledger], float]
+
+_COUNTERS: Final[tuple[tuple[names.Metric, Reading], ...]] = (
+    (names.LEDGER_WRITTEN, lambda ledger: ledger.written),
+    (names.LEDGER_SPOOLED, lambda ledger: ledger.spooled),
+    (names.LEDGER_LOST, lambda ledger: ledger.lost + ledger.refused),
+)
+_GAUGES: Final[tuple[tuple[names.Metric, Reading], ...]] = (
+    (names.LEDGER_QUEUE, lambda ledger: ledger.queued),
+    (names.LEDGER_SPOOL_FILES, lambda ledger: ledger.spool_files),
+    (names.LEDGER_BEHIND, lambda ledger: ledger.behind_seconds),
+)
+
+
+def tell(ledger: Ledger, telemetry: Telemetry) -> None:
+    """Show all of it, for as long as the process exports."""
+    for metrics, counts in ((_COUNTERS, True), (_GAUGES, False)):
+        for metric, read in metrics:
+            telemetry.show(metric, _bound(read, ledger), counts=counts)
+
+
+def _bound(read: Reading, ledger: Ledger) -> Callable[[], float]:
+    return lambda: read(ledger)
