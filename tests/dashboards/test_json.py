@@ -37,7 +37,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from dashboards import __main__ as made
 from dashboards import rules
 from opentelemetry.instrumentation.open_webui import names
-from opentelemetry.instrumentation.open_webui.telemetry import telemetry
+from opentelemetry.instrumentation.open_webui.telemetry import accounts
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "dashboards").glob("*/*.json"))
@@ -332,7 +332,7 @@ WORDS = {
 EMITTED = {
     series_of(metric, suffix)
     for metric in (
-        *telemetry._COUNTERS, *telemetry._GAUGES, names.ACTIVE,
+        *accounts._COUNTERS, *accounts._GAUGES, names.ACTIVE,
         names.EXPORT_FAILURES, names.EXPORT_DROPPED, names.PRICES_MODIFIED,
     )
     for suffix in ("",)

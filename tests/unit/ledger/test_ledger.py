@@ -69,8 +69,9 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def test_a_call_that_ends_is_booked(ledger: Ledger, tmp_path: Path) -> None:
-    call = Sdk().call(groups=("research",), user="u-7")
-    call.end()
+    live = Sdk().call(groups=("research",), user="u-7")
+    live.end()
+    call = live.call
     ledger.ended(call)
     eventually(lambda: ledger.written == 1)
     with ledger.reading() as connection:
@@ -84,10 +85,10 @@ def test_a_call_that_ends_is_booked(ledger: Ledger, tmp_path: Path) -> None:
 class Broken:
     """Telemetry or a ledger that fails at every end of a call."""
 
-    def record(self, call: object) -> None:
+    def started(self, call: object) -> None:
         raise RuntimeError
 
-    ended = record
+    ended = started
 
 
 def in_runtime(ledger: Any, sdk: Sdk) -> None:
@@ -114,7 +115,7 @@ def test_a_call_is_booked_where_telemetry_fails(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sdk = Sdk()
-    monkeypatch.setattr(sdk.telemetry, "record", Broken().record)
+    monkeypatch.setattr(sdk.telemetry, "ended", Broken().ended)
     in_runtime(ledger, sdk)
     eventually(lambda: ledger.written == 1)
 

@@ -113,10 +113,10 @@ class Ledger:
 
     # On the way of calls
 
-    @guarded
     def started(self, call: ModelCall) -> None:
         """Take nothing: only calls that have ended are booked."""
 
+    @guarded
     def ended(self, call: ModelCall) -> None:
         """Book a call that has ended."""
         self._queue.append(of_call(call))
