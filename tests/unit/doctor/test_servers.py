@@ -133,10 +133,16 @@ def test_the_note_of_a_container_is_found_in_its_own_files(proc: Proc) -> None:
     process = proc.add(
         4711, "python3", "-m", "uvicorn", "open_webui.main:app", started=900, TMPDIR="/t"
     )
-    leave_note(process / "root" / "t", 1, 900)
-    leave_note(process / "root" / "tmp", 2, 901)
+    (process / "status").write_text("Name:\tpython\nNSpid:\t4711\t12\nThreads:\t1\n")
+    # Its helper was started at the same moment.
+    helper = proc.add(4712, "python3", "-c", "helper", parent=4711, started=900, TMPDIR="/t")
+    (helper / "status").write_text("NSpid:\t4712\t13\n")
+    (helper / "root").symlink_to(process / "root")
+    leave_note(process / "root" / "t", 12, 900)
+    leave_note(process / "root" / "t", 14, 900)
+    leave_note(process / "root" / "tmp", 12, 901)
     [server] = servers.find(proc.path)
-    assert [note.pid for note in server.notes] == [1]
+    assert [note.pid for note in server.notes] == [12]
 
 
 def test_where_no_processes_are_shown_there_are_none(

@@ -27,6 +27,7 @@ _APP: Final = re.compile(r"open_webui\.main(:\w+)?")
 _COMMAND, _SERVES = "open-webui", ("serve", "dev")
 _SECRET: Final = re.compile(r"-.*(password|secret|token|key|header)", re.I)
 _HIDDEN: Final = "(hidden)"
+_OWN_PID: Final = re.compile(r"^NSpid:.*?(\d+)$", re.M)
 _LISTENING: Final = "0A"
 _LONGEST_COMMAND: Final = 200
 # How long a note without a kernel's word for it counts as a living process's.
@@ -164,13 +165,23 @@ def _is_living(note: Note, proc: Path) -> bool:
 
 def _note_within(pid: int, environ: dict[str, str], proc: Path) -> Note | None:
     """The note of a process, looked for where it sees its temporary files."""
-    began = presence.started(pid, proc)
+    began, name = presence.started(pid, proc), _own_pid(proc / str(pid))
     for directory in dict.fromkeys((environ.get("TMPDIR", "/tmp"), "/tmp", "/var/tmp")):
         within = proc / str(pid) / "root" / directory.lstrip("/")
         for note in presence.notes(within):
-            if began and note.started == began:
+            # Several may have been started at one moment.
+            if began and (note.started, note.pid) == (began, name):
                 return note
     return None
+
+
+def _own_pid(process: Path) -> int:
+    """What a process is to itself: in a container, another number."""
+    try:
+        names = _OWN_PID.findall((process / "status").read_text())
+    except OSError:
+        names = []
+    return int(names[0] if names else process.name)
 
 
 def _environ(process: Path) -> dict[str, str] | None:
