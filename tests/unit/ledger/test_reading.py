@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import datetime
 from itertools import pairwise
@@ -38,6 +38,10 @@ WHERES: dict[str, tuple[Where, Callable[[Booking], bool]]] = {
     "a user": (Where(user_id="u-2"), lambda one: one.user_id == "u-2"),
     "a group": (Where(group="b"), lambda one: "b" in one.groups),
     "a group by id": (Where(group_id="id-b"), lambda one: "b" in one.groups),
+    "several groups": (
+        Where(group_ids=("id-a", "id-b")),
+        lambda one: not {"a", "b"}.isdisjoint(one.groups),
+    ),
     "no group": (Where(group="(none)"), lambda one: not one.groups),
     "a source": (Where(source="ui"), lambda one: one.source == "ui"),
     "a user's model": (
@@ -95,7 +99,7 @@ def test_sums_equal_the_calls_over_any_period_by_anything(filled: Store) -> None
                 for by, keys in BYS.items():
                     found = reading.sums(connection, period, where, by, now=LATER)
                     right = reckoned(period, matches, keys)
-                    if where.group or where.group_id:
+                    if where.group or where.group_id or where.group_ids:
                         right = only_that_group(by, right, where)
                     assert found == right, (period, name, by)
 
@@ -107,8 +111,23 @@ def only_that_group(
     if "group" not in by:
         return right
     place = by.index("group")
-    name = where.group or str(where.group_id).removeprefix("id-")
-    return {key: sums for key, sums in right.items() if key[place][1] == name}
+    names = where.group, str(where.group_id).removeprefix("id-"), *_names(where.group_ids)
+    return {key: sums for key, sums in right.items() if key[place][1] in names}
+
+
+def _names(ids: tuple[str, ...]) -> list[str]:
+    return [group_id.removeprefix("id-") for group_id in ids]
+
+
+def test_users_are_counted_once_however_many_sums_they_are_in(filled: Store) -> None:
+    with filled.database.reading() as connection:
+        for period in PERIODS.values():
+            for name, (where, _matches) in WHERES.items():
+                for by in ((), ("picked",), ("source", "model")):
+                    users = reading.sums(connection, period, where, (*by, "user"), now=LATER)
+                    right = Counter(key[:-1] for key in users)
+                    found = reading.users_by(connection, period, where, by, now=LATER)
+                    assert found == right, (period, name, by)
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"])
@@ -125,6 +144,22 @@ def test_charts_equal_the_calls_in_any_zone(filled: Store, zone: str) -> None:
                         every,
                         span,
                     )
+
+
+@pytest.mark.parametrize("minutes", [10, 30, 60, 360, 1440])
+def test_charts_equal_the_calls_however_short_their_parts(filled: Store, minutes: int) -> None:
+    start, end = NOON - 3 * 86_400 - 55, NOON + 86_400 + 12_345
+    step = minutes * 60
+    of = [start, *range(start // step * step + step, end, step), end]
+    with filled.database.reading() as connection:
+        spans = (of, of[5:7], of[-3:], [start, NOON, NOON + 60])
+        for span, now in [(span, now) for span in spans for now in (LATER, end - 1)]:
+            parts = reading.series(connection, span, Where(), ("source",), now=now)
+            for (begin, until), part in zip(pairwise(span), parts, strict=True):
+                right = reckoned(
+                    Period(begin, until), lambda one: True, lambda one: [(one.source,)]
+                )
+                assert part == right, (begin, until)
 
 
 def test_months_and_days_are_those_of_the_zone() -> None:

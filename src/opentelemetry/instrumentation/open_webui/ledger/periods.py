@@ -105,20 +105,28 @@ class Run(NamedTuple):
         return [Piece(HOUR, start, first), Piece(HOUR, last, end)]
 
     def whole(self, now: float | None = None) -> Piece:
-        """Return the days that are in it, or the hours if its edges are not those of days (UTC)."""
+        """Return the days that are in it, or the hours if its edges are not those of days (UTC).
+
+        Of what is shorter than an hour there are only single calls.
+        """
+        if self.step < HOUR_SECONDS:
+            return Piece(None, self.start, self.end)
         on_days = self.start % DAY_SECONDS == self.step % DAY_SECONDS == 0
         grain = _DAYS[0] if on_days else _HOURS[0]
         first, end = grain.bucket_of(self.start), grain.bucket_of(_settled(self.end, now))
         return Piece(grain.grain, first + (grain.start_of(first) < self.start), end)
 
-    def rests(self, now: float | None = None) -> Iterator[tuple[int, Piece]]:
-        """Yield what its edges cut off of hours, with the number of the part that it is of."""
-        if self.start % HOUR_SECONDS == self.step % HOUR_SECONDS == 0:
+    def rests(self) -> Iterator[tuple[int, Piece]]:
+        """Yield what its edges cut off of hours, with the number of the part that it is of.
+
+        Of the hour that is running, too: all of it is not in the part, as its end will not be.
+        """
+        on_hours = self.start % HOUR_SECONDS == self.step % HOUR_SECONDS == 0
+        if on_hours or self.step < HOUR_SECONDS:
             return
         for number in range(self.parts):
             start = self.start + number * self.step
-            period = Period(start, start + self.step)
-            for piece in _cover(period.start, _settled(period.end, now), _HOURS):
+            for piece in _cover(start, start + self.step, _HOURS):
                 if piece.grain is None:
                     yield self.part + number, piece
 

@@ -11,6 +11,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from operator import add, attrgetter, sub
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -27,6 +28,8 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    true,
+    union,
 )
 
 from .. import ids
@@ -86,14 +89,18 @@ class Sums:
     """Nano-USD."""
 
     def __add__(self, other: Sums) -> Sums:
-        return Sums(*(mine + yours for mine, yours in zip(self.row(), other.row(), strict=True)))
+        return Sums(*map(add, _ROW(self), _ROW(other)))
 
     def __sub__(self, other: Sums) -> Sums:
-        return Sums(*(mine - yours for mine, yours in zip(self.row(), other.row(), strict=True)))
+        return Sums(*map(sub, _ROW(self), _ROW(other)))
 
     def row(self) -> tuple[int, ...]:
         """Return all, in the order of :data:`~.schema.MEASURES`."""
-        return tuple(getattr(self, field.name) for field in fields(self))
+        found: tuple[int, ...] = _ROW(self)
+        return found
+
+
+_ROW: Final = attrgetter(*(field.name for field in fields(Sums)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,8 @@ class Where:
     user_id: str | None = None
     group_id: str | None = None
     """Who was in the group by its id when calling."""
+    group_ids: tuple[str, ...] = ()
+    """Who was in any of these groups when calling; a call counts once, however many they are."""
     group: str | None = None
     """Who was in a group of that name; ``(none)`` for who was in none."""
     source: str | None = None
@@ -123,7 +132,8 @@ class Where:
     def of_group(self) -> list[ColumnElement[bool]]:
         """Return the conditions for groups."""
         given = ((groups.c.group_id, self.group_id), (groups.c.name, self.group))
-        return [column == value for column, value in given if value is not None]
+        any_of = [groups.c.group_id.in_(self.group_ids)] if self.group_ids else []
+        return [*(column == value for column, value in given if value is not None), *any_of]
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +210,32 @@ def sums(
     return dict(found)
 
 
+def users_by(
+    connection: Connection,
+    period: Period,
+    where: Where = EVERYTHING,
+    by: Sequence[str] = (),
+    *,
+    now: float | None = None,
+) -> dict[Key, int]:
+    """Return how many users there were, by whatever is asked for.
+
+    Args:
+        connection: The ledger's.
+        period: When they called.
+        where: Which calls.
+        by: Some of :data:`DIMENSIONS`, without ``group``.
+        now: Unix time, for tests.
+    """
+    parts = [_Query(where, (*by, "user"), piece).select(()) for piece in pieces(period, now)]
+    if not parts:
+        return {}
+    found = union(*parts).subquery()
+    keys = list(found.c)[:-1]
+    query = select(*keys, func.count()).select_from(found).group_by(*keys)
+    return {tuple(row[:-1]): row[-1] for row in connection.execute(query) if row[-1]}
+
+
 def series(
     connection: Connection,
     edges: Sequence[int],
@@ -219,7 +255,7 @@ def series(
     """
     parts: list[dict[Key, Sums]] = [defaultdict(Sums) for _ in edges[1:]]
     for run in runs(edges):
-        for part, piece in run.rests(now):
+        for part, piece in run.rests():
             for key, found in _found(connection, _Query(where, by, piece)):
                 parts[part][key] += found
         for part, key, found in _found_in(connection, run, where, by, now):
@@ -276,7 +312,9 @@ class _Query:
         self._where = where
         self._by = tuple(by)
         self._piece = piece
-        self._by_user = where.user_id is not None or not {"user", "groups"}.isdisjoint(by)
+        # The sums of groups have a call once for each of them.
+        several = len(where.group_ids) > 1 or not {"user", "groups"}.isdisjoint(by)
+        self._by_user = where.user_id is not None or several
         self._from_rows = piece.grain is None
         self._sums: Table = user_sums if self._by_user else group_sums
 
@@ -294,7 +332,9 @@ class _Query:
         return [cast(func.coalesce(func.sum(amounts[name]), 0), BigInteger) for name in MEASURES]
 
     def _moment(self) -> ColumnElement[Any]:
-        """Return when the bucket begins (Unix time)."""
+        """Return when the bucket, or the call, begins (Unix time)."""
+        if self._from_rows:
+            return calls.c.at + EPOCH
         return cast(self._sums.c.bucket, BigInteger) * seconds_of(self._piece.grain or HOUR)
 
     def own(self, run: Run) -> ColumnElement[Any]:
@@ -303,6 +343,8 @@ class _Query:
 
     def is_inside(self, run: Run) -> ColumnElement[bool]:
         """Return whether the bucket is in one part as a whole."""
+        if self._from_rows:
+            return true()
         most = run.step - seconds_of(self._piece.grain or HOUR)
         return (self._moment() - run.start) % run.step <= most
 
