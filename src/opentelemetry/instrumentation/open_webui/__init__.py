@@ -51,6 +51,7 @@ from .settings import SettingError, Settings
 from .version import __version__
 
 if TYPE_CHECKING:
+    from .host.patching import Target
     from .ledger.ledger import Ledger, Off
     from .money.price_file import PriceFile
 
@@ -94,8 +95,9 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         from .host.patching import Patcher
         from .host.surfaces import TARGETS
 
+        targets = (*TARGETS, *_screens(settings))
         self._patcher = Patcher(
-            TARGETS, functools.cache(lambda: self._start(settings, prices, kwargs))
+            targets, functools.cache(lambda: self._start(settings, prices, kwargs))
         )
         self._patcher.install()
 
@@ -139,6 +141,14 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             self._runtime.close()
         self._patch = self._patcher = self._runtime = None
         complaints.stop()
+
+
+def _screens(settings: Settings) -> tuple[Target, ...]:
+    if settings.ledger == "false" or not settings.screens:
+        return ()
+    from .host.surfaces import screens
+
+    return screens.TARGETS
 
 
 def _ledger(settings: Settings) -> Ledger | Off:

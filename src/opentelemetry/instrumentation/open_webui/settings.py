@@ -151,6 +151,8 @@ class Settings:
     """Keep a ledger of all calls: ``true``, ``false``, or the URL of a database for it."""
     ledger_days: int = _setting(0, _whole(0, 36_500))
     """Days after which the ledger forgets calls and their sums; 0 keeps all."""
+    screens: bool = _setting(True, _boolean)
+    """Answer Open WebUI's own Analytics and Settings → Usage from the ledger, if there is one."""
     load_others: bool = _setting(False, _boolean)
     """Load the other installed instrumentations too, under our own distro."""
     semconv_stability_opt_in: str = _setting(_DEFAULT_NAMES, _opt_in, variable=STABILITY)

@@ -11,6 +11,7 @@ import functools
 import inspect
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -53,6 +54,38 @@ _group_ids: Final[dict[str, str]] = {}
 def group_id(name: str) -> str | None:
     """Return the id of a group that a user was found in, by its name."""
     return _group_ids.get(name)
+
+
+async def group_and_below(group_id: str) -> tuple[str, ...]:
+    """Return the ids of a group and of all below it; there are such since 0.12."""
+    found = {group_id}
+    if version() < (0, 12):
+        return tuple(found)
+    with suppress_instrumentation():
+        groups = await sys.modules["open_webui.models.groups"].Groups.get_all_groups()
+    below = defaultdict(list)
+    for group in groups:
+        below[group.parent_group_id].append(group.id)
+    waiting = [group_id]
+    while waiting:
+        more = [child for child in below[waiting.pop()] if child not in found]
+        found.update(more)
+        waiting += more
+    return tuple(sorted(found))
+
+
+async def people(user_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return the names and addresses of users that there are today, by their ids."""
+    users = sys.modules["open_webui.models.users"].Users
+    with suppress_instrumentation():
+        found = await _result(users.get_users_by_user_ids, list(user_ids))
+    return {user.id: (user.name, user.email) for user in found}
+
+
+def response_model(endpoint: Callable[..., Any]) -> Any:
+    """Return the model of pydantic's that an endpoint of one of the routers answers with."""
+    routes = sys.modules[endpoint.__module__].router.routes
+    return next(route.response_model for route in routes if route.name == endpoint.__name__)
 
 
 async def _result(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
