@@ -142,11 +142,12 @@ def test_the_view_shows_calls_with_their_texts(store: Store) -> None:
     assert str(row.time).startswith("2026-09")
 
 
-def test_a_file_that_is_taken_away_is_made_anew(store: Store) -> None:
-    if store.database.file is None:
-        pytest.skip("there is no file")
+def test_a_file_that_is_taken_away_is_made_anew(tmp_path: Path) -> None:
+    file = tmp_path / "usage.db"
+    store = Store(of_file(file))
+    store.open()
     store.write([booking()])
-    store.database.file.rename(store.database.file.with_suffix(".old"))
+    file.rename(file.with_suffix(".old"))
     store.write([booking(), booking()])
     store.database.disconnect()
     with store.database.reading() as connection:
