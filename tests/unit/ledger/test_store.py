@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -8,7 +9,7 @@ from sqlalchemy.exc import DatabaseError as Refused
 
 from opentelemetry.instrumentation.open_webui.ledger import migrating
 from opentelemetry.instrumentation.open_webui.ledger.checking import check
-from opentelemetry.instrumentation.open_webui.ledger.database import Database
+from opentelemetry.instrumentation.open_webui.ledger.database import Database, of_file
 from opentelemetry.instrumentation.open_webui.ledger.periods import ALWAYS
 from opentelemetry.instrumentation.open_webui.ledger.reading import latest, one, total
 from opentelemetry.instrumentation.open_webui.ledger.schema import VERSION_TABLE, metadata
