@@ -115,7 +115,7 @@ def _find_strings(value: object, depth: int, found: list[str]) -> None:
     if isinstance(value, str):
         if not value.startswith("data:"):
             found.append(value)
-    elif depth and isinstance(value, Mapping):
+    elif depth and isinstance(value, dict):
         for name, inner in value.items():
             if name not in _NO_TEXT:
                 _find_strings(inner, depth - 1, found)
@@ -134,7 +134,7 @@ def _pictures(value: object, depth: int) -> int:
         return 0
     if isinstance(value, list):
         return sum([_pictures(inner, depth - 1) for inner in value])
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return 0
     if value.get("type") in _PICTURES or "inlineData" in value:
         return _PER_SMALL_PICTURE if _detail(value) == "low" else _PER_PICTURE
@@ -146,14 +146,14 @@ def _pictures(value: object, depth: int) -> int:
 
 def _detail(part: Mapping[str, Any]) -> object:
     image = part.get("image_url")
-    return part.get("detail") or (image.get("detail") if isinstance(image, Mapping) else None)
+    return part.get("detail") or (image.get("detail") if isinstance(image, dict) else None)
 
 
 def spoken(value: object, depth: int = _DEEPEST) -> Iterator[str]:
     """Yield what a model said in a message: an answer, or a piece of one."""
     if isinstance(value, str):
         yield value
-    elif depth and isinstance(value, Mapping):
+    elif depth and isinstance(value, dict):
         # Some tell the reasoning twice, by both names.
         twice = "reasoning" if "reasoning_content" in value else ""
         for name, inner in value.items():

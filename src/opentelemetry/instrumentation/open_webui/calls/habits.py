@@ -10,6 +10,7 @@ WebUI's data, so that it outlives the process; workers share it.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
@@ -195,6 +196,7 @@ class Habits:
                 self._known[key] = habit
 
 
+@functools.lru_cache(maxsize=256)
 def key_of(connection: str, model: str) -> str:
     """Return the name of a model of a connection: a hash of both."""
     text = f"{connection}\n{model}".encode("utf-8", "surrogatepass")

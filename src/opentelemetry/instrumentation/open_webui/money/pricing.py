@@ -91,7 +91,7 @@ _MOST_KNOWN: Final = 1_000
 _rates: dict[int, tuple[Any, _PlainRates | None]] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Bill:
     """What one call used, and of what."""
 

@@ -53,7 +53,7 @@ class Sets:
     def __init__(self) -> None:
         self.limit = 0
         """Sets that tell a model."""
-        self._kept: set[Tags] = set()
+        self._kept: dict[Tags, dict[str, Any]] = {}
         self._folded: set[Tags] = set()
         self._owned: Counter[str] = Counter()
 
@@ -62,14 +62,14 @@ class Sets:
         for kept in (self._kept, self._folded, self._owned):
             kept.clear()
 
-    def fitting(self, attributes: dict[str, Any], user_id: str) -> dict[str, Any]:
+    def fitting(self, tags: Tags, user_id: str) -> dict[str, Any]:
         """Return the attributes, or where a new set has no room, those without models."""
-        tags = tuple(attributes.items())
-        if tags in self._kept:
-            return attributes
+        known = self._kept.get(tags)
+        if known is not None:
+            return known
         if len(self._kept) < self.limit and self._owned[user_id] * _OF_SETS < self.limit:
-            self._kept.add(tags)
             self._owned[user_id] += 1
+            attributes = self._kept[tags] = dict(tags)
             return attributes
         return dict(self._narrow(_replaced(tags, _MODELS)))
 

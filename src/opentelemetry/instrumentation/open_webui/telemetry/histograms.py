@@ -11,6 +11,7 @@ from ..calls.work import Ended
 from ..guard import guarded
 from . import client_metrics, folding
 from .attributes import Attributes
+from .totals import Tags
 
 
 class Histograms:
@@ -42,7 +43,7 @@ class Histograms:
     @guarded
     def ended(self, call: ModelCall, _outcome: Attributes, context: Context) -> None:
         """Record a call."""
-        fitting = self._sets.fitting(_attributes(call), call.caller.user_id)
+        fitting = self._sets.fitting(_tags(call), call.caller.user_id)
         self._record(call, fitting, context)
 
     def of_turn(self, attributes: dict[str, str], user_id: str) -> Ended:
@@ -59,27 +60,25 @@ class Histograms:
         def ended(seconds: float, error: str | None, context: Context) -> None:
             if error is not None:
                 attributes[names.ERROR_TYPE] = error
-            fitting = self._work_sets.fitting(attributes, user_id)
+            fitting = self._work_sets.fitting(tuple(attributes.items()), user_id)
             durations.record(seconds, fitting, context)
 
         return ended
 
 
-def _attributes(call: ModelCall) -> Attributes:
+def _tags(call: ModelCall) -> Tags:
     asked, caller = call.asked, call.caller
-    attributes: Attributes = {
-        names.OPERATION: asked.operation,
-        names.PROVIDER_NAME: asked.provider,
-        names.REQUEST_MODEL: asked.model,
-        names.SOURCE: caller.source,
-        names.TASK: caller.task,
-    }
+    tags: Tags = (
+        (names.OPERATION, asked.operation),
+        (names.PROVIDER_NAME, asked.provider),
+        (names.REQUEST_MODEL, asked.model),
+        (names.SOURCE, caller.source),
+        (names.TASK, caller.task),
+    )
     if asked.address:
-        attributes[names.SERVER_ADDRESS] = asked.address
+        tags = (*tags, (names.SERVER_ADDRESS, asked.address))
         if asked.port:
-            attributes[names.SERVER_PORT] = asked.port
+            tags = (*tags, (names.SERVER_PORT, asked.port))
     if call.answer.model is not None:
-        attributes[names.RESPONSE_MODEL] = call.answer.model
-    if call.error is not None:
-        attributes[names.ERROR_TYPE] = call.error
-    return attributes
+        tags = (*tags, (names.RESPONSE_MODEL, call.answer.model))
+    return tags if call.error is None else (*tags, (names.ERROR_TYPE, call.error))

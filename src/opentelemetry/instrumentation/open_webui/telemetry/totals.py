@@ -26,7 +26,7 @@ from typing import Final
 
 _logger = logging.getLogger(__name__)
 
-Tags = tuple[tuple[str, str | bool], ...]
+Tags = tuple[tuple[str, str | int], ...]
 """Attribute names and values, in an order that the caller keeps to."""
 Number = int | float
 Account = tuple[Tags, Tags]
@@ -71,7 +71,7 @@ class Series:
         """Whether the announcement is to be read once at least, and was not yet."""
 
     @property
-    def attributes(self) -> dict[str, str | bool]:
+    def attributes(self) -> dict[str, str | int]:
         """Return its tags, in a dictionary of their own."""
         return dict(itertools.chain.from_iterable(self._tags))
 
@@ -144,7 +144,7 @@ class Totals:
         self._shared: dict[Tags, Tags] = {}
         self._shards: dict[str, list[set[Series]]] = {}
         self._series: Counter[str] = Counter()
-        self._owned: Counter[tuple[str, str | bool]] = Counter()
+        self._owned: Counter[tuple[str, str | int]] = Counter()
         self._room: dict[str, int] = {}
         self._members: dict[str, tuple[Tags, tuple[Series, ...]]] = {}
         self._opened: list[tuple[str, int]] = []
@@ -241,7 +241,7 @@ class Totals:
                 if rows and now - rows[0].last_moved <= idle
             }
 
-    def shown(self, metric: str, shard: int) -> list[tuple[Number, dict[str, str | bool]]]:
+    def shown(self, metric: str, shard: int) -> list[tuple[Number, dict[str, str | int]]]:
         """Return the values and attributes to export now."""
         with self._lock:
             now, idle = self._clock(), self.idle

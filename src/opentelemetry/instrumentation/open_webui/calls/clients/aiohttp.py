@@ -185,10 +185,12 @@ def _watch(host: Host, call: LiveCall, response: ClientResponse) -> None:
     if response.content.at_eof():
         call.end()
         return
-    if response.content_type != _EVENTS or _is_measured(host, response):
+    kind = response.content_type
+    if kind != _EVENTS or _is_measured(host, response):
         call.usage_filter = None
     body = WatchedBody(response.content, call)
-    if response.content_type.startswith(_MUTE) or _is_sound(call, response):
+    # Bytes of no known kind are sound, too; a chat's answer may come without a kind.
+    if kind.startswith(_MUTE) or (kind == _BYTES and not call.call.asked.endpoint.has_tokens):
         body.passage.mute()
     response.content = cast(StreamReader, body)
     given_up_with(response, body.give_up)
@@ -197,11 +199,6 @@ def _watch(host: Host, call: LiveCall, response: ClientResponse) -> None:
 def _is_measured(host: Host, response: ClientResponse) -> bool:
     """Whether the client knows how long the answer is, so that nothing can be taken out."""
     return CONTENT_LENGTH in response.headers and host.passes_length_on()
-
-
-def _is_sound(call: LiveCall, response: ClientResponse) -> bool:
-    """Whether bytes of no known kind are sound: a chat's answer may come without a kind, too."""
-    return response.content_type == _BYTES and not call.call.asked.endpoint.has_tokens
 
 
 def connects(runtime: Host) -> Wrapper:
