@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -195,3 +197,40 @@ def test_instrumenting_imports_nothing_of_open_webui() -> None:
     instrumentor.instrument()
     instrumentor.uninstrument()
     assert not [name for name in sys.modules if name.split(".")[0] == "open_webui"]
+
+
+PROGRAM = """
+import sys
+from opentelemetry.instrumentation.open_webui import OpenWebUIInstrumentor
+
+instrumentor = OpenWebUIInstrumentor()
+instrumentor.instrument()
+if "stop" in sys.argv:
+    instrumentor.uninstrument()
+if "open" in sys.argv:
+    import open_webui
+package = OpenWebUIInstrumentor.__module__ + "."
+print(*(name.removeprefix(package) for name in sys.modules if name.startswith(package)))
+print(instrumentor._patcher is not None)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "patched"), [((), False), (("open",), True), (("stop", "open"), False)]
+)
+def test_what_patches_is_loaded_with_open_webui_and_not_by_other_programs(
+    words: tuple[str, ...], patched: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "open_webui").mkdir()
+    (tmp_path / "open_webui" / "__init__.py").touch()
+    paths = os.pathsep.join((str(tmp_path), *sys.path))
+    ran = subprocess.run(
+        (sys.executable, "-c", PROGRAM, *words),
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded, has_patcher = ran.stdout.splitlines()
+    assert has_patcher == str(patched)
+    assert patched == bool({"patching", "surfaces", "runtime"} & set(loaded.split()))
