@@ -47,6 +47,7 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
 )
 
 from . import complaints
+from .guard import guarded
 from .settings import SettingError, Settings
 from .version import __version__
 
@@ -89,6 +90,7 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             lambda _: patch() if self._patch is patch else None, "open_webui"
         )
 
+    @guarded
     def _install(
         self, settings: Settings, prices: PriceFile | None, kwargs: dict[str, Any]
     ) -> None:
