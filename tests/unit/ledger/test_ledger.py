@@ -231,7 +231,8 @@ def test_a_full_disk_loses_nothing_that_memory_holds(tmp_path: Path) -> None:
     spool._own = full.open("ab", buffering=0)
     book(ledger, many(3000, 2))
     eventually(lambda: "full" in ledger.problem)
-    eventually(lambda: ledger.queued == 3000)
+    # Some may have found room on the last page.
+    eventually(lambda: ledger.queued + ledger.written == 3010)
     with store.database.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
     spool.leave()
