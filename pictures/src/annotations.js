@@ -1,7 +1,7 @@
 // What happened when: the annotations of a dashboard, asked once for all its plots.
 import { interpolate } from './interpolate.js';
 import { runRange } from './prometheus.js';
-import { rangeBuiltins, secondsOf } from './time.js';
+import { leastStep, rangeBuiltins, secondsOf } from './time.js';
 
 const STEP = 60;
 
@@ -13,7 +13,7 @@ export async function askAnnotations({ annotations }, range, variables) {
 }
 
 async function eventsOf(annotation, range, variables) {
-  const step = secondsOf(annotation.step) || STEP;
+  const step = Math.max(secondsOf(annotation.step) || STEP, leastStep(range));
   const expr = interpolate(annotation.expr, variables, {
     builtin: { ...rangeBuiltins(range), __interval: `${step}s` },
     format: 'promql',

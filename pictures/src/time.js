@@ -44,11 +44,14 @@ export function rangeBuiltins({ from, to }) {
   return { __from: from, __to: to, __range: `${seconds}s`, __range_s: seconds, __range_ms: seconds * 1000 };
 }
 
+/** The step, in seconds, below which Prometheus refuses a question. */
+export const leastStep = ({ from, to }) => Math.ceil((to - from) / 1000 / MOST_POINTS);
+
 /** How the Prometheus data source chooses the step of a query, in seconds, and what depends on it. */
 export function stepOf({ from, to }, { least, points, width }) {
   const span = to - from;
   const wanted = rangeUtil.roundInterval(span / (points ?? Math.max(LEAST_WIDTH, width))) / 1000;
-  const step = Math.max(wanted, least, span / 1000 / MOST_POINTS);
+  const step = Math.max(wanted, least, leastStep({ from, to }));
   return {
     step,
     builtin: {
