@@ -79,10 +79,14 @@ def test_each_forked_worker_tells_what_it_served(
         truth = use(server, provider)
         assert len(truth.calls) == 37
         assert_equal(receiver, truth)
-        usage = [event for event in receiver.events if event.name == "open_webui.usage"]
-        assert len(usage) == 37
+        receiver.wait_for(lambda r: usage_events(r) >= 37)
+        assert usage_events(receiver) == 37
         assert serving(receiver) == 2
         assert "Traceback" not in server.log_text()
+
+
+def usage_events(receiver: Receiver) -> int:
+    return sum(event.name == "open_webui.usage" for event in receiver.events)
 
 
 def serving(receiver: Receiver) -> int:
