@@ -13,11 +13,12 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode, urlsplit
 
 from playwright.sync_api import BrowserContext, Page, Playwright, Route, sync_playwright
+
+from harness.running import Running
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 INPUT = "#chat-input"
@@ -32,7 +33,7 @@ def find_chromium() -> str | None:
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
-class Browser:
+class Browser(Running):
     """One headless Chromium."""
 
     def __init__(self) -> None:
@@ -45,15 +46,12 @@ class Browser:
             executable_path=find_chromium(), args=options
         )
 
-    def __enter__(self) -> Self:
+    def start(self) -> Self:
+        """It runs already."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close all pages, and end it."""
         self._chromium.close()
         self._playwright.stop()
 
@@ -78,7 +76,7 @@ def forbid(route: Route) -> None:
     route.abort()
 
 
-class App:
+class App(Running):
     """The app of one user, in one page."""
 
     def __init__(self, context: BrowserContext, base_url: str) -> None:
@@ -87,15 +85,12 @@ class App:
         self._context = context
         self._base_url = base_url
 
-    def __enter__(self) -> Self:
+    def start(self) -> Self:
+        """It is there already."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the page, and forget who was signed in."""
         self._context.close()
 
     def new_chat(self, models: Sequence[str] = (), *, temporary: bool = False) -> None:

@@ -11,23 +11,21 @@ import importlib.metadata
 import json as jsonlib
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import httpx
 
 from harness.provider import Provider
+from harness.running import Process
 from harness.world import World
 
 Launcher = Literal["plain", "instrument", "start.sh"]
@@ -36,9 +34,7 @@ Auth = Literal["api_key", "session", "cookie"]
 HOST = "127.0.0.1"
 SECRET_KEY = "harness-secret-key-that-never-changes"
 START_TIMEOUT = 180.0
-STOP_TIMEOUT = 30.0
 REQUEST_TIMEOUT = 120.0
-LOG_TAIL = 6000
 TURN_TASKS = ("title_generation", "tags_generation", "follow_up_generation")
 STARTING_LINE = "Waiting for application startup"
 STARTUP_SECONDS = 1.5
@@ -114,7 +110,7 @@ class RequestFailed(AssertionError):
     """A request that had to succeed did not."""
 
 
-class OpenWebUI:
+class OpenWebUI(Process):
     """One Open WebUI server process (with its workers) on a free port.
 
     The environment is a clean one: nothing of the caller's comes through but what `env` names.
@@ -122,6 +118,9 @@ class OpenWebUI:
     names a seeded directory to begin with, whose users come along as `world`. A stopped server
     can be started again on the same port and data.
     """
+
+    name = "Open WebUI"
+    start_timeout = START_TIMEOUT
 
     def __init__(
         self,
@@ -138,13 +137,12 @@ class OpenWebUI:
         self.provider = provider
         self.bin_dir = (bin_dir or Path(sys.executable).parent).absolute()
         self.run_dir = Path(tempfile.mkdtemp(prefix="open-webui-"))
+        super().__init__(self.run_dir, self.run_dir / "server.log")
         self.data_dir = data_dir or self.run_dir / "data"
         self.launcher = launcher
         self.extra_env = dict(env or {})
         self.workers = workers
         self.port = port or free_port()
-        self.process: subprocess.Popen[bytes] | None = None
-        self.log_file = self.run_dir / "server.log"
         self._world: World | None = None
         self._log_start = 0
         # A new connection for each request, so that requests reach all workers.
@@ -178,45 +176,13 @@ class OpenWebUI:
     def world(self, world: World) -> None:
         self._world = world
 
-    def start(self, timeout: float = START_TIMEOUT) -> Self:
+    def start(self) -> Self:
         """Start the process; returns once it is healthy."""
         self._log_start = len(self.log_text())
-        with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command(),
-                cwd=self.run_dir,
-                env=self.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        self._wait_until_ready(time.monotonic() + timeout)
+        super().start()
+        if self.workers > 1:
+            time.sleep(STARTUP_SECONDS)
         return self
-
-    def stop(self, sig: signal.Signals = signal.SIGTERM, timeout: float = STOP_TIMEOUT) -> int:
-        """Ask the main process to end, kill what is left of it, and return its exit code.
-
-        A single uvicorn process ends by the signal itself after a clean shutdown (-15 for
-        SIGTERM), one with workers ends with 0; -9 means that it did not end in time.
-        """
-        if self.process is None:
-            return 0
-        if self.process.poll() is None:
-            self.process.send_signal(sig)
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(timeout)
-        return self.kill()
-
-    def kill(self) -> int:
-        """Kill the process and all its children at once; returns its exit code."""
-        process, self.process = self.process, None
-        if process is None:
-            return 0
-        # The group outlives its leader: workers may be left when the leader is gone.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        return process.wait()
 
     def close(self) -> None:
         """Stop the process and remove its files."""
@@ -228,25 +194,6 @@ class OpenWebUI:
         atexit.unregister(self._discard)
         self.kill()
         shutil.rmtree(self.run_dir, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def log_text(self) -> str:
-        """Everything the process has written so far."""
-        return self.log_file.read_text("utf-8", "replace") if self.log_file.exists() else ""
 
     def pids(self) -> list[int]:
         """Ids of the main process and its children."""
@@ -296,17 +243,9 @@ class OpenWebUI:
     def _bin(self, name: str) -> str:
         return str(self.bin_dir / name)
 
-    def _wait_until_ready(self, deadline: float) -> None:
-        while not (self._healthy() and self._workers_started()):
-            if self.process is None or self.process.poll() is not None:
-                raise RuntimeError(f"Open WebUI ended at start:\n{self.log_text()[-LOG_TAIL:]}")
-            if time.monotonic() > deadline:
-                log = self.log_text()[-LOG_TAIL:]
-                self.kill()
-                raise TimeoutError(f"Open WebUI did not get healthy:\n{log}")
-            time.sleep(0.1)
-        if self.workers > 1:
-            time.sleep(STARTUP_SECONDS)
+    def is_ready(self) -> bool:
+        """Whether all workers serve."""
+        return self._healthy() and self._workers_started()
 
     def _healthy(self) -> bool:
         try:

@@ -8,10 +8,10 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from harness.openwebui import HOST, free_port
+from harness.running import Running
 
 # PostgreSQL refuses to run as root.
 OWNER = "nobody" if os.geteuid() == 0 else None
@@ -28,7 +28,7 @@ def installed() -> Path:
     return Path(spec.origin).parent
 
 
-class Postgres:
+class Postgres(Running):
     """A server of our own on a free loopback port; its data go with it."""
 
     def __init__(self) -> None:
@@ -41,23 +41,8 @@ class Postgres:
         """The address with the user, as Open WebUI takes it."""
         return f"postgresql://postgres@{HOST}:{self.port}/postgres"
 
-    def __enter__(self) -> Self:
-        try:
-            self._start()
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop()
-
-    def _start(self) -> None:
+    def start(self) -> Self:
+        """Start an empty server."""
         # Where we are installed, another user may not be let in.
         for part in (installed(), installed().with_name("pgserver.libs")):
             shutil.copytree(part, self._home / part.name, symlinks=True)
@@ -69,8 +54,10 @@ class Postgres:
         options = f"-c listen_addresses={HOST} -p {self.port} -k {self._data} -c fsync=off"
         log = str(self._data / "log")
         self._run("pg_ctl", "-D", str(self._data), "-w", "-l", log, "-o", options, "start")
+        return self
 
-    def _stop(self) -> None:
+    def close(self) -> None:
+        """End it, and remove its data."""
         self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "stop", check=False)
         shutil.rmtree(self._home, ignore_errors=True)
 

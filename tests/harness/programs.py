@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
 from harness.openwebui import HOST, free_port
+from harness.running import Process
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = ROOT / ".tools" / "bin"
 CONFIGS = ROOT / "collector-config"
-START_TIMEOUT = 60.0
-STOP_TIMEOUT = 30.0
-LOG_TAIL = 3000
 SERVICE = "open-webui"
 LIVE = ROOT / "pictures" / "live.mjs"
 
@@ -30,84 +25,24 @@ def tool(name: str) -> Path:
     return BIN / name
 
 
-class Program:
-    """One process, its directory and its log."""
-
-    name = ""
+class Program(Process):
+    """A program of the pipeline."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory / self.name
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self.log_file = self.directory / "log.txt"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def command(self) -> Sequence[str]:
-        """The command line."""
-        raise NotImplementedError
-
-    def environment(self) -> Mapping[str, str]:
-        """What it finds in its environment beside the path."""
-        return {}
+        own = directory / self.name
+        own.mkdir(parents=True, exist_ok=True)
+        super().__init__(own, own / "log.txt")
 
     @property
     def ready_url(self) -> str:
         """Answers with 200 once it is ready."""
         raise NotImplementedError
 
-    def start(self) -> Self:
-        """Start, and wait until it is ready."""
-        with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command(),
-                cwd=self.directory,
-                env={"PATH": os.environ["PATH"], **self.environment()},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C is for who started it, who then ends it in good order.
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + START_TIMEOUT
-        while not self._is_ready():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self.kill()
-                raise RuntimeError(f"{self.name} did not start:\n{self.log_text()[-LOG_TAIL:]}")
-            time.sleep(0.05)
-        return self
-
-    def stop(self) -> None:
-        """End it as a service manager does."""
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it as a power cut does."""
-        self._end(signal.SIGKILL)
-
-    def log_text(self) -> str:
-        """What it has said."""
-        return self.log_file.read_text(errors="replace")
-
-    def _end(self, number: int) -> None:
-        if self.process is None:
-            return
-        self.process.send_signal(number)
-        try:
-            self.process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
-
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
         try:
             return httpx.get(self.ready_url, timeout=1, trust_env=False).status_code == 200
         except httpx.HTTPError:
             return False
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
 
 class Prometheus(Program):
@@ -200,6 +135,7 @@ class Jaeger(Program):
 
     def environment(self) -> Mapping[str, str]:
         return {
+            **super().environment(),
             "JAEGER_DATA_DIR": str(self.directory / "data"),
             "JAEGER_OTLP_ENDPOINT": f"{HOST}:{self._otlp_port}",
             "JAEGER_QUERY_ENDPOINT": f"{HOST}:{self.port}",
@@ -265,6 +201,7 @@ class Collector(Program):
 
     def environment(self) -> Mapping[str, str]:
         return {
+            **super().environment(),
             **{
                 f"COLLECTOR_{name}_ENDPOINT": f"{HOST}:{port}" for name, port in self._ports.items()
             },

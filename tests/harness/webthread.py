@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from types import TracebackType
 from typing import Self
 
 from aiohttp import web
+
+from harness.running import Running
 
 HOST = "127.0.0.1"
 START_TIMEOUT = 10.0
 STOP_TIMEOUT = 10.0
 
 
-class WebThread:
+class WebThread(Running):
     """Serves the application that `make_app` builds, on its own event loop and a free port."""
 
     def __init__(self, port: int = 0) -> None:
@@ -54,15 +55,8 @@ class WebThread:
         self._thread.join(STOP_TIMEOUT)
         self._loop = self._stop = self._thread = None
 
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """The same."""
         self.stop()
 
     def _run(self) -> None:
