@@ -233,4 +233,4 @@ def test_what_patches_is_loaded_with_open_webui_and_not_by_other_programs(
     )
     loaded, has_patcher = ran.stdout.splitlines()
     assert has_patcher == str(patched)
-    assert patched == bool({"patching", "surfaces", "runtime"} & set(loaded.split()))
+    assert patched == bool({"host.patching", "host.surfaces", "host.runtime"} & set(loaded.split()))

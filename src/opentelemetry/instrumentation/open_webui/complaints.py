@@ -21,6 +21,18 @@ class Complaints(logging.Handler):
         text = " ".join(record.getMessage().split())[:_LONGEST]
         if len(self._kept) < _MOST:
             self._kept.setdefault(text, record.levelno)
+        if logging.lastResort is not None and not self._has_company():
+            # Python shows what no handler takes; with us there, it would not.
+            logging.lastResort.handle(record)
+
+    def _has_company(self) -> bool:
+        """Whether others take our complaints, too: before logging is set up, nobody does."""
+        logger: logging.Logger | None = logging.getLogger(__package__)
+        while logger is not None:
+            if any(handler is not self for handler in logger.handlers):
+                return True
+            logger = logger.parent if logger.propagate else None
+        return False
 
     def errors(self) -> list[str]:
         """Return what is to be mended."""
