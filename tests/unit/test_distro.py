@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -159,7 +160,8 @@ def test_prometheus_that_is_not_installed_is_dropped_with_advice(
     os.environ["OTEL_METRICS_EXPORTER"] = "prometheus"
     module._check_prometheus()
     assert os.environ["OTEL_METRICS_EXPORTER"] == "none"
-    assert "opentelemetry-instrumentation-open-webui[prometheus]" in caplog.text
+    release = importlib.metadata.version("opentelemetry-exporter-prometheus")
+    assert f"pip install opentelemetry-exporter-prometheus=={release}:" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import re
 import sys
 import uuid
 from collections.abc import Iterator
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, entry_points, version
 from types import ModuleType
 from typing import Any, Final
 
@@ -198,13 +198,19 @@ def _check_prometheus() -> None:
         return
     if not entry_points(group=_EXPORTERS[OTEL_METRICS_EXPORTER], name=_PROMETHEUS):
         _drop_prometheus(
-            "it is not installed"
-            " (pip install 'opentelemetry-instrumentation-open-webui[prometheus]')"
+            "it is not installed (pip install"
+            f" opentelemetry-exporter-prometheus=={_release()}: the extra [prometheus] of this"
+            " package)"
         )
     elif _several_workers():
         _drop_prometheus("one port cannot serve several workers")
     elif "--preload" in _command():
         _drop_prometheus("it would serve the process that forks the workers")
+
+
+def _release() -> str:
+    """The release of what comes out with the SDK, and demands just that one."""
+    return version("opentelemetry-semantic-conventions")
 
 
 def _drop_prometheus(why: str) -> None:
