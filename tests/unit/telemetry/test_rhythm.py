@@ -93,6 +93,7 @@ moves = st.lists(
     [1.0, 1.0, 31.0, 40.0, 33.0],
     5.0,
 )
+@example([(1.0, "b", 1), (42.0, "a", 1), (60.0, "b", 1)], [22.0, 37.0, 3.0, 40.0], 5.0)
 @given(moves, looks, st.sampled_from([5.0, 15.0, 30.0, 60.0]))
 def test_a_server_sees_all_as_an_increase_whoever_else_looks(
     calls: list[tuple[float, str, int]], pauses: list[float], interval: float

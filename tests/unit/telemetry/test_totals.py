@@ -97,6 +97,26 @@ def test_an_idle_series_is_silent_and_shows_its_old_total_when_it_moves_again() 
     assert it.shown(at=510) == {"alice": 9}
 
 
+def test_who_reads_rarely_sees_where_it_started_and_where_it_ended() -> None:
+    it = Fixture()
+    it.totals.until_read = True
+    it.book(amount=7, at=0)
+    assert it.shown(at=1000) == {"alice": 0}
+    assert it.shown(at=2000) == {"alice": 7}
+    assert it.shown(at=3000) == {}
+
+
+def test_a_hidden_series_is_shown_again_though_series_are_now_shown_for_longer() -> None:
+    it = Fixture()
+    it.book(at=0)
+    assert it.shown(at=50) == {"alice": 1}
+    assert it.shown(at=101) == {}
+    it.totals.hold = 60.0
+    it.book(at=102)
+    assert it.shown() == {"alice": 1}
+    assert it.shown(at=163) == {"alice": 2}
+
+
 def test_no_series_falls_silent_before_its_total_was_shown_for_a_while() -> None:
     it = Fixture()
     it.totals.hold = 80.0

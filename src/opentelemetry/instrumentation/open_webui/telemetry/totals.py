@@ -5,7 +5,8 @@ ever grows. What the table shows of a series at a moment follows three rules:
 
 * Announced before it moves: a series that is new, or was idle, shows its old total for ``hold``
   seconds, and until it was read, so that every reader sees where it starts from.
-* Silent when idle: a series that has not moved for ``idle`` seconds is not shown.
+* Silent when idle: a series that has not moved for ``idle`` seconds, and whose total was read, is
+  not shown.
 * Folded at the limit: once ``limit`` series of a kind exist (of users, of groups), or one owner has
   more than its share of them, new accounts tell less of what they are for, or belong to somebody
   who stands for all others.
@@ -56,7 +57,7 @@ class Series:
     """One total and what is shown of it."""
 
     __slots__ = (
-        "_announced", "_held_until", "_tags", "last_moved", "shard", "total", "unseen",
+        "_announced", "_held_until", "_tags", "last_moved", "shard", "told", "total", "unseen",
     )  # fmt: skip
 
     def __init__(self, tags: tuple[Tags, ...], shard: set[Series]) -> None:
@@ -64,6 +65,8 @@ class Series:
         self._tags = tags
         self.shard = shard
         self.total: Number = 0
+        self.told: Number = 0
+        """What was read last."""
         self.last_moved = _NEVER
         self._announced: Number = 0
         self._held_until = _NEVER
@@ -247,14 +250,16 @@ class Totals:
             now, idle = self._clock(), self.idle
             rows = self._shards[metric][shard]
             for row in [row for row in rows if now - row.last_moved > idle]:
-                # So that its next move is announced, however long idleness takes by then.
-                row.hide()
+                # Who reads rarely has still to see the last total. Hidden so that its next move is
+                # announced, however long idleness takes by then.
+                if row.told == row.total:
+                    row.hide()
             if self._announcing:
                 return [(row.shown(now), row.attributes) for row in rows if row.held(now)]
-            shown = [(row.shown(now), row.attributes) for row in rows]
             for row in rows:
+                row.told = row.shown(now)
                 row.unseen = False
-            return shown
+            return [(row.told, row.attributes) for row in rows]
 
     def open(self, metric: str) -> None:
         """Open the metric's first shard, so that it is exported from the start."""
