@@ -28,7 +28,7 @@ ROWS = (
 # `opentelemetry-instrument` runs what is registered so before it instruments.
 FORGETFUL = f"""
 def forget():
-    from opentelemetry.instrumentation.open_webui import surfaces
+    from opentelemetry.instrumentation.open_webui.host import surfaces
 
     kept = [target for target in surfaces.TARGETS if target.attribute not in {TAKEN!r}]
     surfaces.TARGETS = tuple(kept)
