@@ -38,8 +38,8 @@ unit: setup ## Fast tests of the parts, on Open WebUI's OpenTelemetry pins and o
 	$(NEWEST)/python -m pytest -q --numprocesses 3 tests/unit
 
 e2e: setup ## The real Open WebUI against a provider that counts, on the pins and in part on the newest
-	$(PINS)/python -m pytest tests/e2e
-	$(NEWEST)/python -m pytest $(OF_OPENTELEMETRY)
+	$(PINS)/python -m pytest --numprocesses 2 --dist loadfile tests/e2e
+	$(NEWEST)/python -m pytest --numprocesses 2 --dist loadfile $(OF_OPENTELEMETRY)
 
 pipeline: setup ## From a call to Prometheus, Jaeger and the ledger, with the real programs
 	-@$(PYTHON) dev/tools.py

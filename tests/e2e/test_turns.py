@@ -188,7 +188,7 @@ def test_how_long_turns_and_tools_took_is_measured(receiver: Receiver) -> None:
                 s.attributes.get(attribute) for s in spans
             }
         assert sum(point.sum or 0 for point in counted) == pytest.approx(
-            sum(s.end - s.start for s in spans) / 1e9, rel=0.1
+            sum(s.end - s.start for s in spans) / 1e9, rel=0.1, abs=0.01
         )
 
 
