@@ -5,7 +5,7 @@ PYTHON ?= python3
 PINS := .venv/bin
 NEWEST := .venv-newest/bin
 # What depends on OpenTelemetry's version; which paths there are does not.
-OF_OPENTELEMETRY := $(addprefix tests/e2e/test_,calls.py doctor.py identity.py start.py stop.py turns.py)
+OF_OPENTELEMETRY := $(addprefix tests/e2e/test_,calls.py doctor.py fork.py identity.py start.py stop.py turns.py)
 # What reads and bounds whatever comes from outside.
 PROPERTIES := tests/unit/calls/test_asking.py tests/unit/test_bounds.py $(addprefix tests/unit/answers/test_,billed.py errors.py estimates.py forms.py reports.py stream.py)
 TWINE := twine==7.0.0
