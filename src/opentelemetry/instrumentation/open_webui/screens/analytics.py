@@ -84,10 +84,14 @@ def tokens(connection: Connection, asked: Asked) -> Answer:
 
 
 def daily(connection: Connection, asked: Asked) -> Answer:
-    """Answer ``/daily``."""
-    start, end = asked.start, asked.end
-    if start is None or end is None:
+    """Answer ``/daily``.
+
+    Raises:
+        TooManyParts: The period is too long for its granularity.
+    """
+    if asked.start is None or asked.end is None:
         return _since_ever(connection, asked)
+    start, end = asked.period.start, asked.period.end - 1
     if start > end:
         return {"data": []}
     parts = chart(start, end, asked.granularity)
@@ -107,8 +111,8 @@ def daily(connection: Connection, asked: Asked) -> Answer:
 def _since_ever(connection: Connection, asked: Asked) -> Answer:
     """Without a beginning or an end only parts count in which something was."""
     oldest = next(reading.oldest_first(connection, ALWAYS, at_once=1), None)
-    start = max(asked.start or 0, int(oldest.time) if oldest else 0)
-    end = asked.end or int(time.time())
+    start = max(asked.period.start, int(oldest.time) if oldest else 0)
+    end = asked.period.end - 1 if asked.end else int(time.time())
     if oldest is None or start > end:
         return {"data": []}
     parts = chart(start, end, asked.granularity)
