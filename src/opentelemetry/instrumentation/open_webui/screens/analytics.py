@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -20,6 +20,7 @@ from .asked import API, Asked
 from .parts import Chart, Part, chart
 
 Answer = dict[str, Any]
+_SHOWN: Final = ("answers", "input", "output")
 
 
 def summary(connection: Connection, asked: Asked) -> Answer:
@@ -123,7 +124,8 @@ def _since_ever(connection: Connection, asked: Asked) -> Answer:
 def _drawn(connection: Connection, asked: Asked, parts: Chart) -> dict[str, dict[str, int]]:
     """Return the values of each model in each part."""
     found: dict[str, dict[str, int]] = {}
-    series = reading.series(connection, parts.edges, asked.where, ("picked",))
+    measures = ("input", "output") if asked.by_tokens else ("answers",)
+    series = reading.series(connection, parts.edges, asked.where, ("picked",), measures=measures)
     for date, sums in zip(parts.dates, series, strict=True):
         for (model,), amounts in sums.items():
             values = found.setdefault(date, {})
@@ -132,7 +134,7 @@ def _drawn(connection: Connection, asked: Asked, parts: Chart) -> dict[str, dict
 
 
 def _by(connection: Connection, asked: Asked, name: str) -> dict[str, Sums]:
-    found = reading.sums(connection, asked.period, asked.where, (name,))
+    found = reading.sums(connection, asked.period, asked.where, (name,), measures=_SHOWN)
     return {key: sums for (key,), sums in found.items()}
 
 
