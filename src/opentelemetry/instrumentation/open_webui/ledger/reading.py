@@ -264,9 +264,6 @@ def series(
     wanted = tuple(name for name in MEASURES if name in {"calls", *measures})
     query_of = partial(_Query, where, by, wanted=wanted)
     for run in runs(edges):
-        for part, piece in run.rests():
-            for key, found in _found(connection, query_of(piece)):
-                parts[part][key] += found
         for part, key, found in _found_in(connection, run, query_of, now):
             parts[part][key] += found
     return [{key: found for key, found in part.items() if found.calls} for part in parts]
@@ -276,6 +273,9 @@ def _found_in(
     connection: Connection, run: Run, query_of: Callable[[Piece], _Query], now: float | None
 ) -> Iterator[tuple[int, Key, Sums]]:
     """Yield what adds to parts of the same length, by their numbers."""
+    for piece in run.rests():
+        query = query_of(piece)
+        yield from _numbered(connection, query, query.own(run))
     if not run.shift:
         query = query_of(run.whole(now))
         yield from _numbered(connection, query, query.own(run), query.is_inside(run))
