@@ -362,7 +362,6 @@ def test_in_german_on_a_telephone(page: Analytics) -> None:
     assert box["x"] + box["width"] <= 390
     page.page.evaluate("localStorage.setItem('locale', 'en-US')")
     page.page.set_viewport_size({"width": 1280, "height": 900})
-    page.open()
 
 
 @pytest.mark.skipif(VERSION < (0, 11), reason="there is no Settings → Usage")

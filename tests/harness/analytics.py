@@ -165,6 +165,10 @@ class OlderAnalytics(Analytics):
         """A number as it stands among the totals."""
         return compact(number) if total == "Tokens" else f"{number:,}"
 
+    def rows(self, of: str = "Model") -> list[Row]:
+        """The table of models, or that of users; before 0.11 it shortens to ``1K``, not ``1k``."""
+        return [{**row, "Tokens": row["Tokens"].lower()} for row in super().rows(of)]
+
     def users(self) -> list[Row]:
         """The table of users, which stands beside that of models."""
         return self.rows("User")
