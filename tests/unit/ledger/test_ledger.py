@@ -363,7 +363,7 @@ def ended_calls(log: Path) -> list[tuple[str, float]]:
 
 
 def test_a_kill_loses_only_what_ended_in_the_last_moment(tmp_path: Path) -> None:
-    """`KILLS=50` tries it as often as the promise says."""
+    """`make kills` tries it as often as the promise says."""
     log = tmp_path / "ended"
     kills = int(os.environ.get("KILLS", "3"))
     for _ in range(kills):
@@ -405,8 +405,7 @@ def test_postgres_may_go_and_come_back(tmp_path: Path) -> None:
         thread = threading.Thread(target=traffic)
         thread.start()
         eventually(lambda: ledger.written > 20)
-        data = str(postgres._data)
-        postgres._run("pg_ctl", "-D", data, "-m", "immediate", "-w", "restart")
+        postgres.restart()
         seen = ledger.written
         eventually(lambda: ledger.written > seen + 20)
         stop.set()
