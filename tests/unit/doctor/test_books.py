@@ -14,12 +14,13 @@ import pytest
 from sqlalchemy import text
 
 from harness.openwebui import HOST, free_port
+from harness.postgres import Postgres
 from opentelemetry.instrumentation.open_webui.doctor import books, judging
 from opentelemetry.instrumentation.open_webui.doctor.report import BAD, NOTE, OK, Line, Section
 from opentelemetry.instrumentation.open_webui.doctor.servers import Server
 from opentelemetry.instrumentation.open_webui.host.ledger_state import booked
 from opentelemetry.instrumentation.open_webui.host.presence import Booked, Note
-from opentelemetry.instrumentation.open_webui.ledger.database import of_file
+from opentelemetry.instrumentation.open_webui.ledger.database import of_file, of_url
 from opentelemetry.instrumentation.open_webui.ledger.ledger import Off
 from opentelemetry.instrumentation.open_webui.ledger.schema import VERSION_TABLE
 from opentelemetry.instrumentation.open_webui.ledger.spool import Spool
@@ -113,6 +114,22 @@ def test_a_ledger_that_cannot_be_written(
     assert "database is locked" in line.text
 
 
+def test_a_ledger_that_may_only_be_read() -> None:
+    with Postgres() as postgres:
+        store = Store(of_url(postgres.url))
+        store.open()
+        with store.database.writing() as connection:
+            for statement in (
+                "CREATE ROLE reader LOGIN",
+                "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader",
+            ):
+                connection.execute(text(statement))
+        store.database.disconnect()
+        line = judged({LEDGER: postgres.url.replace("postgres@", "reader@")})
+    assert line.mark == BAD
+    assert "permission denied" in line.text
+
+
 def test_calls_that_wait_for_it_are_told(environ: dict[str, str], tmp_path: Path) -> None:
     spool = Spool(tmp_path, "usage.db")
     spool.append(many(3))
@@ -155,10 +172,10 @@ def test_a_process_tells_how_its_ledger_fares(tmp_path: Path) -> None:
     assert booked(Off()) == Booked()
     ledger = ledger_in(tmp_path)
     book(ledger, many(5))
-    eventually(lambda: ledger.written == 5)
-    state = booked(ledger)
+    fine = replace(FINE, where=f"{tmp_path}/usage.db")
+    # While the database is opened, calls wait in a file.
+    eventually(lambda: booked(ledger) == replace(fine, spooled=ledger.spooled))
     ledger.close()
-    assert state == replace(FINE, where=f"{tmp_path}/usage.db", spooled=state.spooled)
 
 
 def test_a_process_without_a_ledger_says_nothing_of_it() -> None:
