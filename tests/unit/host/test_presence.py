@@ -7,7 +7,7 @@ import logging
 import os
 import stat
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from opentelemetry.instrumentation.open_webui import complaints
 from opentelemetry.instrumentation.open_webui.host import presence
 from opentelemetry.instrumentation.open_webui.host.presence import Exported, Note, Presence
 from opentelemetry.instrumentation.open_webui.host.startup import note
+from opentelemetry.instrumentation.open_webui.ledger.ledger import Off
 from unit.sdk import Sdk
 
 NOTE = presence.own(
@@ -60,9 +61,7 @@ def test_it_is_removed_by_who_wrote_it(directory: Path) -> None:
 def test_the_first_to_write_takes_away_what_ended_processes_left(directory: Path) -> None:
     other, ended = Presence(), replace(NOTE, started=NOTE.started - 1)
     other.write(NOTE)
-    (folder(directory) / "77.json").write_text(
-        json.dumps({**vars(ended), "pid": 77, "exports": {}})
-    )
+    (folder(directory) / "77.json").write_text(json.dumps({**asdict(ended), "pid": 77}))
     (folder(directory) / "88.json").write_text("no JSON")
     Presence().write(NOTE)
     assert [file.name for file in folder(directory).iterdir()] == [f"{os.getpid()}.json"]
@@ -80,6 +79,9 @@ def test_the_first_to_write_takes_away_what_ended_processes_left(directory: Path
         '{"exports": {"logs": {"unheard": 1}}}',
         '{"exports": {}, "pid": "1"}',
         '{"exports": {}, "missing": "a"}',
+        '{"exports": {"logs": {"failures": "1"}}}',
+        '{"exports": {}, "ledger": []}',
+        '{"exports": {}, "ledger": {"written": "1"}}',
         "x" * 70_000,
     ],
 )
@@ -117,7 +119,7 @@ def test_a_process_tells_what_it_does() -> None:
     sdk = Sdk()
     sdk.call().end()
     sdk.telemetry.exports.tallies["traces"].exported(5, failed=True)
-    told = note([], sdk.telemetry)
+    told = note([], sdk.telemetry, Off())
     assert (told.pid, told.calls, told.paths) == (
         os.getpid(),
         1,

@@ -42,6 +42,23 @@ class Exported:
 
 
 @dataclass(frozen=True)
+class Booked:
+    """How the ledger of a process fares."""
+
+    on: bool = False
+    where: str = ""
+    """The database, without its password; empty until it was opened."""
+    written: int = 0
+    queued: int = 0
+    spooled: int = 0
+    spool_files: int = 0
+    lost: int = 0
+    behind: float = 0.0
+    """Seconds."""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class Note:
     """What a process tells of itself."""
 
@@ -65,6 +82,7 @@ class Note:
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     exports: dict[str, Exported] = field(default_factory=dict)
+    ledger: Booked = field(default_factory=Booked)
 
 
 class Presence:
@@ -139,17 +157,20 @@ def read(file: Path) -> Note | None:
             return None
         stored = json.loads(file.read_bytes())
         exports = {str(name): Exported(**each) for name, each in stored.pop("exports").items()}
-        note = Note(**stored, exports=exports)
+        # A server of the version before tells nothing of it.
+        ledger = Booked(**stored.pop("ledger", {}))
+        note = Note(**stored, exports=exports, ledger=ledger)
     except (OSError, ValueError, TypeError, AttributeError, KeyError):
         return None
-    return note if _is_right(note) else None
+    told: tuple[Note | Booked | Exported, ...] = (note, ledger, *exports.values())
+    return note if all(map(_is_right, told)) else None
 
 
-def _is_right(note: Note) -> bool:
-    right = Note()
+def _is_right(told: Note | Booked | Exported) -> bool:
+    right = type(told)()
     return all(
-        isinstance(getattr(note, item.name), type(getattr(right, item.name)))
-        for item in fields(Note)
+        isinstance(getattr(told, item.name), type(getattr(right, item.name)))
+        for item in fields(told)
     )
 
 
