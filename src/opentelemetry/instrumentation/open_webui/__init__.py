@@ -148,9 +148,9 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 def _screens(settings: Settings) -> tuple[Target, ...]:
     if settings.ledger == "false" or not settings.screens:
         return ()
-    from .host.surfaces import screens
+    from .host.surfaces import screens, usage
 
-    return screens.TARGETS
+    return (*screens.TARGETS, *usage.TARGETS)
 
 
 def _ledger(settings: Settings) -> Ledger | Off:

@@ -152,7 +152,10 @@ class Settings:
     ledger_days: int = _setting(0, _whole(0, 36_500))
     """Days after which the ledger forgets calls and their sums; 0 keeps all."""
     screens: bool = _setting(True, _boolean)
-    """Answer Open WebUI's own Analytics and Settings → Usage from the ledger, if there is one."""
+    """Answer Open WebUI's own Analytics and Settings → Usage from the ledger, if there is one, and
+    serve the usage page."""
+    leaderboard: str = _setting("off", _one_of("off", "anonymous", "named"))
+    """Whether the usage page has a leaderboard, and whether that names others."""
     load_others: bool = _setting(False, _boolean)
     """Load the other installed instrumentations too, under our own distro."""
     semconv_stability_opt_in: str = _setting(_DEFAULT_NAMES, _opt_in, variable=STABILITY)
