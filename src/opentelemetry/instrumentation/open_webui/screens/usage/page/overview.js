@@ -29,7 +29,7 @@ const tiles = (answer, calls) => {
   return make(
     "dl",
     { class: "tiles" },
-    tile("cost", total.cost_usd === null ? text("unknown_price") : "", cost(total, calls)),
+    tile("cost", ...cost(total, calls)),
     tile(
       "tokens",
       inside(calls({}), (estimated ? "≈ " : "") + numbers.count(total.tokens)),

@@ -10,7 +10,7 @@ export const inside = (href, ...children) => make("a", { href, "data-inside": tr
 /* The cost, and beside it what has none. */
 export const cost = (sums, calls) => [
   sums.cost_usd === null
-    ? null
+    ? text("unknown_price")
     : make("a", { href: calls({}), "data-inside": true, title: `${sums.cost_usd} USD` }, numbers.money(sums.cost_usd)),
   sums.unpriced_requests > 0
     ? make(
