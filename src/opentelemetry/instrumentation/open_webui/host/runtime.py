@@ -65,7 +65,7 @@ class Runtime:
         if isinstance(self.ledger, Ledger):
             ledger_state.tell(self.ledger, telemetry)
         self.limits = limits or NoLimits()
-        self.calls = Calls(accountant, [telemetry, self.ledger, self.limits])
+        self.calls = Calls(accountant, [telemetry, self.limits, self.ledger])
         self.habits = Habits()
         self.presence = Presence()
         self._warned: set[tuple[str | None, str]] = set()
