@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final, NamedTuple
 
-from .rules import Limit, Who
+from ..ledger.sums import HOUR_SECONDS
+from .rules import NOW, START, USER, Limit, Who
 from .windows import Span
 
 SHARED_FROM: Final = 80
@@ -164,6 +165,29 @@ class Account:
         is finished.
         """
         return taken >= self.allowed or taken + need.sure > self.allowed
+
+
+def opened(limit: Limit, who: Who, span: Span, at: float, since: int) -> Account:
+    """Return the account of a limit at a moment.
+
+    Args:
+        limit: The limit.
+        who: Whose use counts.
+        span: The span of time around the moment.
+        at: The moment (Unix time).
+        since: When the limit was first seen.
+    """
+    ends = span.end if span.end is not None else (int(at) // HOUR_SECONDS + 1) * HOUR_SECONDS
+    return Account(limit, who, start_of(limit, who, span, since), span, ends)
+
+
+def start_of(limit: Limit, who: Who, span: Span, since: int) -> int:
+    """Return from when on calls count in a span of time."""
+    if limit.counts_from == START:
+        return span.start
+    first = since if limit.counts_from == NOW else int(limit.counts_from)
+    # Of many users, calls are summed by the hour.
+    return max(span.start, first if who.kind == USER else first // HOUR_SECONDS * HOUR_SECONDS)
 
 
 def key_of(limit: Limit, who: Who, start: int) -> str:
