@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
@@ -18,6 +16,7 @@ from ...version import __version__
 from .. import compat
 from ..runtime import Runtime
 from .answered import answered, following, read
+from .limits import add_limits
 from .parameters import (
     Board,
     Charged,
@@ -29,44 +28,27 @@ from .parameters import (
     Shown,
     Sorted,
 )
+from .signing import Signed, by_header, signed
 
 PREFIX: Final = "/api/v1/usage"
-_ADMINS: Final = "Only admins see what others use."
-_BY_HEADER: Final = "Send the token in the header Authorization."
 _OFF: Final = "There is no leaderboard here."
 _DESCRIPTION: Final = """What users of Open WebUI used, of which models, and what it cost.
 
 A session token or an API key of Open WebUI as `Authorization: Bearer …` says who asks. All but
-`mine`, `mine/calls` and `leaderboard` is for admins."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Signed:
-    """Dependencies that return who asks, or refuse."""
-
-    user: Callable[..., Any]
-    """Anybody who may use Open WebUI."""
-    admin: Callable[..., Any]
+`mine`, `mine/…` and `leaderboard` is for admins."""
 
 
 def router(runtime: Runtime) -> APIRouter:
     """Return the routes."""
-    verified = sys.modules["open_webui.utils.auth"].get_verified_user
-
-    def admin(user: Any = Depends(verified)) -> Any:
-        if user.role != "admin":
-            raise HTTPException(403, _ADMINS)
-        return user
-
-    signed = _Signed(verified, admin)
+    who = signed()
     found = APIRouter(prefix=PREFIX, tags=["usage"])
-    for add in (_add_mine, _add_sums, _add_calls, _add_leaderboard):
-        add(found, runtime, signed)
-    _add_document(found, signed)
+    for add in (_add_mine, _add_sums, _add_calls, _add_leaderboard, add_limits):
+        add(found, runtime, who)
+    _add_document(found, who)
     return found
 
 
-def _add_mine(to: APIRouter, runtime: Runtime, signed: _Signed) -> None:
+def _add_mine(to: APIRouter, runtime: Runtime, signed: Signed) -> None:
     @to.get("/mine", response_model=shapes.Mine)
     async def mine(
         request: Request,
@@ -102,7 +84,7 @@ def _add_mine(to: APIRouter, runtime: Runtime, signed: _Signed) -> None:
         return answered(request, "calls", found, given.format)
 
 
-def _add_sums(to: APIRouter, runtime: Runtime, signed: _Signed) -> None:
+def _add_sums(to: APIRouter, runtime: Runtime, signed: Signed) -> None:
     @to.get("/summary", response_model=shapes.Summary)
     async def summary(
         request: Request,
@@ -186,7 +168,7 @@ def _add_sums(to: APIRouter, runtime: Runtime, signed: _Signed) -> None:
         return answered(request, "chargeback", found, given.format)
 
 
-def _add_calls(to: APIRouter, runtime: Runtime, signed: _Signed) -> None:
+def _add_calls(to: APIRouter, runtime: Runtime, signed: Signed) -> None:
     @to.get("/calls", response_model=shapes.Calls)
     async def calls(
         request: Request,
@@ -201,7 +183,7 @@ def _add_calls(to: APIRouter, runtime: Runtime, signed: _Signed) -> None:
         return answered(request, "calls", found, given.format)
 
 
-def _add_leaderboard(to: APIRouter, runtime: Runtime, signed: _Signed) -> None:
+def _add_leaderboard(to: APIRouter, runtime: Runtime, signed: Signed) -> None:
     mode = runtime.settings.leaderboard
 
     def there_is_one() -> None:
@@ -226,20 +208,18 @@ def _add_leaderboard(to: APIRouter, runtime: Runtime, signed: _Signed) -> None:
         found = board.leaderboard(asked, leaders, people, user.id, mode, given.limit)
         return answered(request, "leaderboard", found, given.format)
 
-    @to.put("/leaderboard/me", status_code=204)
+    @to.put("/leaderboard/me", status_code=204, dependencies=[Depends(by_header)])
     async def show_me(
-        request: Request,
         wish: Shown,
         user: Any = Depends(signed.user),
         _: None = Depends(there_is_one),
     ) -> Response:
         """Be on the leaderboard from now on, or not."""
-        _by_header(request)
         await compat.show_on_board(user.id, wish.shown)
         return Response(status_code=204)
 
 
-def _add_document(to: APIRouter, signed: _Signed) -> None:
+def _add_document(to: APIRouter, signed: Signed) -> None:
     @to.get("/openapi.json", include_in_schema=False)
     async def document(user: Any = Depends(signed.user)) -> dict[str, Any]:
         routes = [route for route in to.routes if getattr(route, "include_in_schema", False)]
@@ -273,12 +253,6 @@ def _page(request: Request, kind: str, found: Any, given: Sorted) -> Response:
     if end < found["total"]:
         found["next"] = following(request, offset=end)
     return answered(request, kind, found, given.format)
-
-
-def _by_header(request: Request) -> None:
-    """Refuse to change anything by the cookie, which a foreign page can make a browser send."""
-    if "authorization" not in request.headers and "x-api-key" not in request.headers:
-        raise HTTPException(403, _BY_HEADER)
 
 
 def _zone(user: Any) -> str | None:
