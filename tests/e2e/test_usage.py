@@ -291,7 +291,7 @@ def test_a_call_made_elsewhere_shows_up_within_seconds(place: Place, sight: Usag
     before = sight.rows("Calls")[0]
     place.server.chat("alice", "gpt-mini", "case=api-again")
     place.note()
-    sight.page.wait_for_function(f"({ROW_ONE}) !== {before[0]!r}", timeout=15_000)
+    sight.wait(f"({ROW_ONE}) !== {before[0]!r}")
     assert sight.rows("Calls")[0][1:3] == ["gpt-mini", "API"]
     sight.view("My usage")
     assert_tiles(sight, place.of("alice"))

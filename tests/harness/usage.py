@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,18 @@ class UsagePage:
 
     def settle(self) -> None:
         """Wait until all is drawn that was asked for."""
-        self.page.wait_for_function(
+        self.page.wait_for_load_state()
+        self.wait(
             "document.querySelector('nav') && document.querySelector('#content').children.length"
             " && !document.querySelector('#status').textContent"
         )
+
+    def wait(self, condition: str, seconds: float = 20.0) -> None:
+        """Wait until something is true. The page forbids what Playwright would do for it."""
+        deadline = time.monotonic() + seconds
+        while not self.page.evaluate(f"Boolean({condition})"):
+            assert time.monotonic() < deadline, (condition, self.page.inner_text("body"))
+            self.page.wait_for_timeout(50)
 
     def after(self, action: Callable[[], Any]) -> None:
         """Do something, and wait until the page shows what it brought."""

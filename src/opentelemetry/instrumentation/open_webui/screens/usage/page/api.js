@@ -47,9 +47,11 @@ const asked = async (address, options = {}) => {
   return answer;
 };
 
+/* Limits have time zones of their own. */
 const addressOf = (path, given) => {
   const query = new URLSearchParams();
-  for (const [name, value] of Object.entries({ zone, ...given })) {
+  const all = path.endsWith("limits") ? given : { zone, ...given };
+  for (const [name, value] of Object.entries(all)) {
     if (value !== "" && value !== null && value !== undefined) query.set(name, value);
   }
   return `${API}${path}?${query}`;

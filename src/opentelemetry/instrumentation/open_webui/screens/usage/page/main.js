@@ -4,6 +4,7 @@ import { download, Failed, get } from "./api.js";
 import { calls, filters } from "./calls.js";
 import * as desk from "./desk.js";
 import { choice, labelled, make, replace, select } from "./dom.js";
+import * as held from "./limits.js";
 import { overview } from "./overview.js";
 import { asked, change, here, linkTo, onMove } from "./place.js";
 import { locale, text } from "./texts.js";
@@ -22,7 +23,8 @@ const VIEWS = {
   mine: {
     path: "mine",
     names: [],
-    show: (answer, place) => overview(answer, "history", place),
+    also: "mine/limits",
+    show: (answer, place, _again, limits) => [held.mine(limits), overview(answer, "history", place)],
     every: SOON,
   },
   history: {
@@ -70,8 +72,15 @@ const VIEWS = {
     show: desk.chargeback,
     hasDays: false,
   },
+  limits: {
+    path: "limits",
+    asked: () => ({}),
+    show: held.limits,
+    hasDays: false,
+    hasTable: false,
+  },
 };
-const OF_ALL = ["all", "users", "groups", "models", "calls", "chargeback"];
+const OF_ALL = ["all", "users", "groups", "models", "calls", "chargeback", "limits"];
 
 let you = null;
 let shown = null;
@@ -163,11 +172,13 @@ const choices = (view, place) =>
           ),
         ],
     view.filters?.(place) ?? null,
-    make(
-      "button",
-      { type: "button", "data-key": "csv", onclick: () => attempt(() => save(view, place)) },
-      text("csv")
-    )
+    view.hasTable === false
+      ? null
+      : make(
+          "button",
+          { type: "button", "data-key": "csv", onclick: () => attempt(() => save(view, place)) },
+          text("csv")
+        )
   );
 
 const save = (view, place) => {
@@ -213,13 +224,14 @@ const attempt = async (work) => {
   }
 };
 
-const render = (place, text, answer, isNew) => {
+const render = (place, [main, also], isNew) => {
   const view = VIEWS[place.view];
-  const now = `${location.search} ${text}`;
-  if (!isNew && now === shown) return;
+  const now = [location.search, main.text, also?.text].join(" ");
+  if (!isNew && (now === shown || held.isEditing())) return;
   shown = now;
+  const { answer } = main;
   replace(document.getElementById("header"), header(place));
-  replace(content, choices(view, place), chips(place, answer), view.show(answer, place, load));
+  replace(content, choices(view, place), chips(place, answer), view.show(answer, place, load, also?.answer));
 };
 
 const load = (isNew = true) =>
@@ -233,8 +245,9 @@ const load = (isNew = true) =>
       if (!you) await meet(signal);
       const place = placeOf();
       const view = VIEWS[place.view];
-      const { text: found, answer } = await get(view.path, parametersOf(view, place), signal);
-      render(place, found, answer, isNew);
+      const asked = [get(view.path, parametersOf(view, place), signal)];
+      if (view.also) asked.push(get(view.also, {}, signal));
+      render(place, await Promise.all(asked), isNew);
     } finally {
       if (!signal.aborted) again();
     }
@@ -255,7 +268,10 @@ const begin = () => {
   document.documentElement.lang = locale;
   document.title = `${text("title")} · Open WebUI`;
   document.getElementById("skip").textContent = text("skip");
-  onMove((toContent) => load().then(() => toContent === true && content.focus()));
+  onMove((toContent) => {
+    held.leave();
+    load().then(() => toContent === true && content.focus());
+  });
   load();
 };
 
