@@ -22,11 +22,11 @@ from ...ledger.sums import DAY_SECONDS
 from .asking import Asked, Listed
 
 _FIRST_STEP: Final = DAY_SECONDS
-# A step that took less than this (seconds) is followed by a longer one.
-_QUICK: Final = 0.02
+# How much longer than the last one a step may be.
 _GROWTH: Final = 4
 _BUDGET: Final = 0.1
-"""Seconds after which no further step is begun."""
+"""Seconds after which no further step is begun, and that none is likely to last beyond."""
+_INSTANT: Final = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,10 @@ def page(
         if len(found) > listed.limit:
             return Page(found[: listed.limit], found[listed.limit - 1].id)
         end = start
-        if clock() - begun > _BUDGET and end > first:
+        left = _BUDGET - (clock() - begun)
+        if left <= 0 and end > first:
             return Page(found, ids.first_of(end * 1000).hex())
-        if clock() - at < _QUICK:
-            step *= _GROWTH
+        step = max(1, int(step * min(_GROWTH, left / max(clock() - at, _INSTANT))))
     return Page(found, None)
 
 

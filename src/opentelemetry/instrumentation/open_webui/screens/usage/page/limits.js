@@ -159,11 +159,19 @@ const limitFields = (spec) => [
   options("observe", ["false", "true"], String(spec.observe ?? false), (value) => text(`observe_${value}`)),
 ];
 
+/* The last day of a grant, which ends when that does. */
+const lastDay = (until) => {
+  const [day, clock] = until.split("T");
+  const last = new Date(`${day}T00:00:00Z`);
+  if (clock.startsWith("00:00:00")) last.setUTCDate(last.getUTCDate() - 1);
+  return last.toISOString().slice(0, 10);
+};
+
 const grantFields = (spec, names) => [
   options("limit", ["*", ...names], spec.limit || "*", (name) => name),
   ...whom(spec),
   field("more", spec.more, { required: true, placeholder: "50 %" }),
-  field("until", spec.until?.slice(0, 10), { required: true, type: "date" }),
+  field("until", spec.until && lastDay(spec.until), { required: true, type: "date" }),
 ];
 
 /* What was filled in, as the API takes it; of what was there before, what the form has no field for. */
