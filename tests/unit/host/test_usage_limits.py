@@ -20,7 +20,7 @@ from opentelemetry.instrumentation.open_webui.limits.budget import Budget
 from opentelemetry.instrumentation.open_webui.limits.off import Off
 from opentelemetry.instrumentation.open_webui.names import NO_PROVIDER
 from opentelemetry.instrumentation.open_webui.settings import Settings
-from unit.host.test_usage import API, Ledger, app, by
+from unit.host.test_usage_api import API, Ledger, app, by
 from unit.ledger.books import booking
 
 __all__ = ["app"]

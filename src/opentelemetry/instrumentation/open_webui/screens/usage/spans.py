@@ -18,7 +18,7 @@ NAMES: Final = (*_DAYS, MONTH, LAST_MONTH, ALL)
 EARLIEST, LATEST = date(1970, 1, 2), date(2200, 1, 1)
 """The days that may be asked for."""
 # Parts of a chart that people can still tell apart: the longest period for hours, days and weeks.
-_FINEST: Final = ((2, "hour"), (100, "day"), (800, "week"))
+_FINEST: Final = ((2, "hour"), (100, "day"), (400, "week"))
 
 
 class Wrong(ValueError):

@@ -9,11 +9,13 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from decimal import Decimal
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from fastapi import FastAPI, HTTPException, Request
@@ -23,7 +25,7 @@ from starlette.staticfiles import StaticFiles
 from opentelemetry.instrumentation.open_webui import guard
 from opentelemetry.instrumentation.open_webui.host.patching import MAIN, Patcher
 from opentelemetry.instrumentation.open_webui.host.surfaces import usage
-from opentelemetry.instrumentation.open_webui.ledger.booking import Booking
+from opentelemetry.instrumentation.open_webui.ledger.booking import Booking, milliseconds_of
 from opentelemetry.instrumentation.open_webui.ledger.database import of_file
 from opentelemetry.instrumentation.open_webui.ledger.ledger import Off, Unavailable
 from opentelemetry.instrumentation.open_webui.ledger.store import Store
@@ -31,6 +33,7 @@ from opentelemetry.instrumentation.open_webui.settings import Settings
 from unit.ledger.books import NOON, booking, many
 
 API = "/api/v1/usage"
+BERLIN = ZoneInfo("Europe/Berlin")
 FORMULA = "=HYPERLINK(evil)"
 BOOKINGS = [
     *many(300),
@@ -198,6 +201,18 @@ def test_everybody_sees_their_own(client: TestClient, user: str) -> None:
     assert mine["you"]["is_admin"] is (user == "admin")
     calls = get(client, f"mine/calls?{DAYS}&limit=1000", user)["data"]
     assert sorted(call["id"] for call in calls) == sorted(one.id for one in of(user))
+
+
+@pytest.mark.parametrize("every", ["day", "week", "month"])
+def test_the_parts_of_a_chart_are_all_of_it(client: TestClient, every: str) -> None:
+    found = get(client, f"summary?{DAYS}&every={every}")
+    for part, following in pairwise([*found["data"], {"begin": "9999"}]):
+        its = [one for one in BOOKINGS if part["begin"] <= day_of(one) < following["begin"]]
+        assert_amounts(part, its)
+
+
+def day_of(one: Booking) -> str:
+    return datetime.fromtimestamp(milliseconds_of(one) / 1000, BERLIN).date().isoformat()
 
 
 @pytest.mark.parametrize("path", [*MINE, *OF_ALL, "openapi.json"])
