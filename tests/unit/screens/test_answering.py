@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 from opentelemetry.instrumentation.open_webui import _screens, guard
 from opentelemetry.instrumentation.open_webui.host.answering import HEADER
 from opentelemetry.instrumentation.open_webui.host.patching import MAIN, Patcher
-from opentelemetry.instrumentation.open_webui.host.surfaces import screens, server
+from opentelemetry.instrumentation.open_webui.host.surfaces import screens, server, usage
 from opentelemetry.instrumentation.open_webui.ledger.database import of_file
 from opentelemetry.instrumentation.open_webui.ledger.ledger import Off, Unavailable
 from opentelemetry.instrumentation.open_webui.ledger.store import Store
@@ -495,8 +495,9 @@ def test_without_a_ledger_all_is_as_it_was(app: FastAPI) -> None:
 
 def test_screens_are_wrapped_where_there_is_a_ledger_and_they_are_wanted() -> None:
     assert _screens(Settings()) == _screens(Settings(ledger="true", screens=False)) == ()
-    assert _screens(Settings(ledger="true")) == screens.TARGETS
-    assert _screens(Settings(ledger="sqlite:////data/usage.db")) == screens.TARGETS
+    both = (*screens.TARGETS, *usage.TARGETS)
+    assert _screens(Settings(ledger="true")) == both
+    assert _screens(Settings(ledger="sqlite:////data/usage.db")) == both
 
 
 def test_a_process_without_open_webui_loads_no_database() -> None:

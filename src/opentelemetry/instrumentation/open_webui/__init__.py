@@ -54,6 +54,7 @@ from .version import __version__
 if TYPE_CHECKING:
     from .host.patching import Target
     from .ledger.ledger import Ledger, Off
+    from .limits.budget import Budget
     from .money.price_file import PriceFile
 
 _logger = logging.getLogger(__name__)
@@ -131,7 +132,8 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             Accountant(
                 Prices(prices or PriceFile()), Estimator() if settings.estimate_usage else None
             ),
-            _ledger(settings),
+            ledger := _ledger(settings),
+            _limits(settings, ledger),
         )
         return self._runtime
 
@@ -148,9 +150,9 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 def _screens(settings: Settings) -> tuple[Target, ...]:
     if settings.ledger == "false" or not settings.screens:
         return ()
-    from .host.surfaces import screens
+    from .host.surfaces import screens, usage
 
-    return screens.TARGETS
+    return (*screens.TARGETS, *usage.TARGETS)
 
 
 def _ledger(settings: Settings) -> Ledger | Off:
@@ -171,6 +173,20 @@ def _ledger(settings: Settings) -> Ledger | Off:
         jobs(compat.stores, settings.ledger_days),
         settings.shutdown_seconds,
     )
+
+
+def _limits(settings: Settings, ledger: Ledger | Off) -> Budget | None:
+    if not settings.limits:
+        return None
+    from .ledger.ledger import Ledger
+
+    if not isinstance(ledger, Ledger):
+        _logger.error("Open WebUI instrumentation: nobody is limited: there is no ledger.")
+        return None
+    from .limits.budget import Budget
+
+    is_closed = settings.limits_fail == "closed"
+    return Budget(ledger, file=settings.limits_file, is_closed=is_closed)
 
 
 def _price_file(path: str, *, strict: bool) -> PriceFile | None:

@@ -82,6 +82,36 @@ async def people(user_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
     return {user.id: (user.name, user.email) for user in found}
 
 
+_ON_BOARD: Final = "usage_leaderboard"
+"""Among the settings that Open WebUI keeps of a user: whether to be on the leaderboard."""
+_MOST_FOUND: Final = 1000
+
+
+async def found_people(text: str) -> list[str]:
+    """Return the ids of users with a text in name or address, of whom there are not too many."""
+    users = sys.modules["open_webui.models.users"].Users
+    with suppress_instrumentation():
+        found = await _result(users.get_users, filter={"query": text}, skip=0, limit=_MOST_FOUND)
+    return [user.id for user in found["users"]]
+
+
+async def people_on_board(user_ids: Sequence[str]) -> dict[str, tuple[str, bool]]:
+    """Return the names of users that there are today, and whether they wish to be seen."""
+    users = sys.modules["open_webui.models.users"].Users
+    with suppress_instrumentation():
+        found = await _result(users.get_users_by_user_ids, list(user_ids))
+    return {
+        user.id: (user.name, getattr(user.settings, _ON_BOARD, None) is not False) for user in found
+    }
+
+
+async def show_on_board(user_id: str, shown: bool) -> None:
+    """Keep whether a user wishes to be seen."""
+    users = sys.modules["open_webui.models.users"].Users
+    with suppress_instrumentation():
+        await _result(users.update_user_settings_by_id, user_id, {_ON_BOARD: shown})
+
+
 def response_model(endpoint: Callable[..., Any]) -> Any:
     """Return the model of pydantic's that an endpoint of one of the routers answers with."""
     routes = sys.modules[endpoint.__module__].router.routes

@@ -118,6 +118,7 @@
     );
 
   let ours = null;
+  let link = null;
   let observer = null;
   let observed = null;
 
@@ -134,6 +135,8 @@
   const place = (period) => {
     if (!ours) ours = made();
     if (ours.nextElementSibling !== period) period.before(ours);
+    if (!link) link = linked();
+    if (link.nextElementSibling !== ours) ours.before(link);
     const { both, source, away } = texts();
     const wanted = works() ? chosen() : "";
     set(ours, "className", period.className);
@@ -158,6 +161,17 @@
       attempt(reload);
     });
     return select;
+  };
+
+  /* The usage page has the same numbers with their cost, down to single calls. */
+  const linked = () => {
+    const made = document.createElement("a");
+    made.href = "/usage?view=all";
+    made.dataset.usageLedger = "page";
+    made.dataset.sveltekitReload = "";
+    made.className = "text-xs underline";
+    made.textContent = "/usage";
+    return made;
   };
 
   const watch = (page) => {

@@ -13,7 +13,7 @@ Receive = Callable[[], Awaitable[Message]]
 App = Callable[[Any, Receive, Send], Awaitable[None]]
 
 PATH: Final = "/static/loader.js"
-_SCRIPT: Final = "analytics.js"
+_SCRIPTS: Final = ("analytics.js", "menu.js")
 # What they say is of the file alone.
 _OF_THE_FILE: Final = (b"content-length", b"etag", b"last-modified", b"accept-ranges")
 _CONDITIONS: Final = (b"if-none-match", b"if-modified-since", b"if-range", b"range")
@@ -23,7 +23,8 @@ _KIND: Final = "text/javascript"
 @functools.cache
 def script() -> bytes:
     """Return our part."""
-    return resources.files(__package__).joinpath(_SCRIPT).read_bytes()
+    folder = resources.files(__package__)
+    return b"".join(folder.joinpath(name).read_bytes() for name in _SCRIPTS)
 
 
 async def serve(app: App, scope: Any, receive: Receive, send: Send) -> None:

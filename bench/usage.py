@@ -1,0 +1,122 @@
+"""How quick each answer of the usage API is when the ledger is full.
+
+    PYTHONPATH=tests:. .venv/bin/python -m bench.usage FILE      a ledger as bench.ledger makes it
+
+The answers are asked for through Open WebUI's framework, as the page does: parameters read, the
+ledger read, the answer written. The ledger is only read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from opentelemetry.instrumentation.open_webui.host.patching import MAIN, Patcher
+from opentelemetry.instrumentation.open_webui.host.surfaces import usage
+from opentelemetry.instrumentation.open_webui.ledger.database import of_file
+from opentelemetry.instrumentation.open_webui.limits.off import Off
+from opentelemetry.instrumentation.open_webui.settings import Settings
+
+HEAVIEST: Final = "00000000-1111-4111-8111-111111111111"
+GROUP: Final = "group 5"
+MOST: Final = 200.0
+"""Milliseconds that an answer may take, 19 of 20 times."""
+SPANS: Final = ("today", "7d", "30d", "last_month", "365d", "all")
+NARROWED: Final = ("", "source=api", f"user_id={HEAVIEST}", f"group={GROUP}", "model=model-7")
+
+
+class Ledger:
+    """A file that is read."""
+
+    is_on = True
+
+    def __init__(self, path: Path) -> None:
+        self.reading = of_file(path).reading
+
+
+class People:
+    """Users as Open WebUI has them: each has a name."""
+
+    @staticmethod
+    async def get_users_by_user_ids(user_ids: list[str]) -> list[Any]:
+        """Return them."""
+        return [
+            SimpleNamespace(id=user, name=user, email=f"{user}@example.org", settings=None)
+            for user in user_ids
+        ]
+
+
+def get_verified_user() -> Any:
+    """The admin, who is the heaviest user as well."""
+    return SimpleNamespace(id=HEAVIEST, name="Ada", role="admin", timezone="Europe/Berlin")
+
+
+def served(path: Path) -> TestClient:
+    """An app with the API in it."""
+    app = FastAPI()
+    main, auth = ModuleType(MAIN), ModuleType("open_webui.utils.auth")
+    users = ModuleType("open_webui.models.users")
+    main.app, auth.get_verified_user = app, get_verified_user  # type: ignore[attr-defined]
+    users.Users = People  # type: ignore[attr-defined]
+    for module in (ModuleType("open_webui"), main, auth, users):
+        sys.modules[module.__name__] = module
+    runtime = SimpleNamespace(
+        active=True, ledger=Ledger(path), settings=Settings(leaderboard="named"), limits=Off()
+    )
+    Patcher(usage.TARGETS, lambda: runtime).install()  # type: ignore[arg-type,return-value]
+    return TestClient(app)
+
+
+def questions() -> Iterator[tuple[str, list[str]]]:
+    """Yield each path with what is asked of it."""
+    periods = [f"period={name}" for name in SPANS]
+    yield "mine", [*periods, *(f"{one}&source=api" for one in periods)]
+    for path in ("summary", "users", "groups", "models"):
+        yield path, [f"{period}&{only}" for period in periods for only in NARROWED]
+    rare = ("", "failed=true", "unpriced=true", "task=none")
+    yield "mine/calls", [f"{period}&{only}" for period in periods for only in rare]
+    yield "calls", [f"{p}&{only}&{one}" for p in periods for only in rare for one in NARROWED]
+    yield "leaderboard", periods
+    yield "chargeback", [f"{one}&charge={rule}" for one in periods for rule in ("split", "first")]
+
+
+def timed(client: TestClient, address: str, times: int) -> list[float]:
+    """Return how long an answer takes, in milliseconds; the first time does not count."""
+    found = []
+    for _ in range(times + 1):
+        begun = time.perf_counter()
+        answer = client.get(f"/api/v1/usage/{address}")
+        found.append(1000 * (time.perf_counter() - begun))
+        assert answer.status_code == 200, answer.text
+    return found[1:]
+
+
+def main() -> None:
+    """Measure all, and print what is slow."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--times", type=int, default=5)
+    options = parser.parse_args()
+    client = served(options.file)
+    for path, asked in questions():
+        by_query = {query: timed(client, f"{path}?{query}", options.times) for query in asked}
+        all_of = sorted(took for some in by_query.values() for took in some)
+        p95 = statistics.quantiles(all_of, n=20)[-1]
+        mark = "" if p95 <= MOST else "  more than it may"
+        print(f"{path:12} median {statistics.median(all_of):6.1f}  p95 {p95:6.1f} ms{mark}")
+        slow = sorted(by_query, key=lambda query: -max(by_query[query]))[:3]
+        for query in slow:
+            print(f"{'':14}{max(by_query[query]):6.1f} ms at most: {query}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""What is there instead where there are no limits."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..calls.call import ModelCall
+from ..calls.caller import Caller
+from .gate import NearlyUsed, Refusal, Ticket, Wanted
+
+
+class Free:
+    """Leave to call models where nothing is held back for it."""
+
+    id = ""
+    warnings: tuple[NearlyUsed, ...] = ()
+
+    def release(self) -> None:
+        """Do nothing."""
+
+
+FREE: Final = Free()
+
+
+class Off:
+    """Lets everybody in."""
+
+    open = True
+
+    def begin(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def started(self, call: ModelCall) -> None:
+        """Do nothing."""
+
+    def ended(self, call: ModelCall) -> None:
+        """Do nothing."""
+
+    async def admit(self, _wanted: Wanted, ticket: Ticket | None = None) -> Ticket | Refusal:
+        """Let in."""
+        return ticket or FREE
+
+    def admit_in_thread(self, _wanted: Wanted, ticket: Ticket | None = None) -> Ticket | Refusal:
+        """Let in."""
+        return ticket or FREE
+
+    def book(
+        self, refusal: Refusal, wanted: Wanted, caller: Caller, operation: str = "chat"
+    ) -> None:
+        """Do nothing: nobody is refused."""
