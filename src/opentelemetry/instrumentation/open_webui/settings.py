@@ -153,6 +153,8 @@ class Settings:
     """Days after which the ledger forgets calls and their sums; 0 keeps all."""
     screens: bool = _setting(True, _boolean)
     """Answer Open WebUI's own Analytics and Settings → Usage from the ledger, if there is one."""
+    limits: bool = _setting(False, _boolean)
+    """Hold calls up that go beyond a limit."""
     load_others: bool = _setting(False, _boolean)
     """Load the other installed instrumentations too, under our own distro."""
     semconv_stability_opt_in: str = _setting(_DEFAULT_NAMES, _opt_in, variable=STABILITY)

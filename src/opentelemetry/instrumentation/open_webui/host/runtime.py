@@ -20,11 +20,14 @@ from ..calls.live import LiveCall
 from ..calls.scene import present
 from ..guard import guarded
 from ..ledger.ledger import Ledger, Off
+from ..limits.gate import Gate
+from ..limits.off import Off as NoLimits
 from ..names import CANCELLED, UNKNOWN_TASK
 from ..settings import Settings
 from ..telemetry import forking
 from ..telemetry.telemetry import Telemetry
 from . import compat, ledger_state
+from .admission import Admission
 from .connections import Connections
 from .groups import Groups
 from .identity import find_caller
@@ -50,6 +53,7 @@ class Runtime:
         connections: Connections,
         accountant: Accountant,
         ledger: Ledger | Off | None = None,
+        limits: Gate | None = None,
     ) -> None:
         self.active = True
         self.settings = settings
@@ -63,6 +67,8 @@ class Runtime:
         self.calls = Calls(accountant, [telemetry, self.ledger])
         self.habits = Habits()
         self.presence = Presence()
+        self.limits = limits or NoLimits()
+        self.admission = Admission(self.limits, groups, accountant.tokens, lambda: self.active)
         self._warned: set[tuple[str | None, str]] = set()
         forking.follow(self)
 
@@ -113,6 +119,14 @@ class Runtime:
     def measure(self, endpoint: Endpoint, payload: Mapping[str, Any]) -> Text | None:
         """Measure what a request gives to read, in case that nobody will say its tokens."""
         return self.accountant.measure(endpoint, payload)
+
+    async def permit(self, caller: Caller, model: str) -> None:
+        """Raise what tells a refusal, if the limits refuse a call that nobody let in before."""
+        await self.admission.permit(caller, model)
+
+    def permit_in_thread(self, caller: Caller, model: str) -> None:
+        """Do the same where it may block for a moment."""
+        self.admission.permit_in_thread(caller, model)
 
     def current(self, span: Span) -> AbstractContextManager[None]:
         """Make a span the parent of what happens inside. Not to be held across a ``yield``."""
