@@ -21,6 +21,7 @@ from .misspelt import misspelt
 _logger = logging.getLogger(__name__)
 
 PREFIX: Final = "OTEL_PYTHON_OPEN_WEBUI_"
+FAILURES: Final = ("open", "closed")
 IDENTITIES: Final = ("name", "email", "hash", "none")
 STABILITY: Final = "OTEL_SEMCONV_STABILITY_OPT_IN"
 LATEST_NAMES: Final = "gen_ai_latest_experimental"
@@ -154,7 +155,12 @@ class Settings:
     screens: bool = _setting(True, _boolean)
     """Answer Open WebUI's own Analytics and Settings → Usage from the ledger, if there is one."""
     limits: bool = _setting(False, _boolean)
-    """Hold calls up that go beyond a limit."""
+    """Hold users and groups to their limits; needs the ledger."""
+    limits_file: str = _setting("", _text)
+    """Path of a YAML file with the limits, instead of those that are kept in the ledger."""
+    limits_fail: str = _setting("open", _one_of(*FAILURES))
+    """What becomes of calls while the ledger cannot be asked: ``open`` lets them in, ``closed``
+    refuses those that a limit is for."""
     load_others: bool = _setting(False, _boolean)
     """Load the other installed instrumentations too, under our own distro."""
     semconv_stability_opt_in: str = _setting(_DEFAULT_NAMES, _opt_in, variable=STABILITY)
@@ -188,7 +194,8 @@ class Settings:
         found = os.environ if environ is None else environ
         report = _ignore if quiet else _report
         values = {**cls._from_environ(found, report), **cls._from_keywords(keywords)}
-        return cls._with_salt(cls(**values), "user_identity" in keywords, report)
+        settings = cls._with_salt(cls(**values), "user_identity" in keywords, report)
+        return cls._with_ledger(settings, "limits" in keywords, report)
 
     @classmethod
     def _from_environ(cls, environ: Mapping[str, str], report: _Report) -> dict[str, Any]:
@@ -233,6 +240,16 @@ class Settings:
             raise SettingError(problem)
         report(f"{problem}. Going on with user_identity=none.")
         return replace(settings, user_identity="none")
+
+    @classmethod
+    def _with_ledger(cls, settings: Settings, strict: bool, report: _Report) -> Settings:
+        if not settings.limits or settings.ledger != "false":
+            return settings
+        problem = f"limits=true needs the ledger: set ledger ({PREFIX}LEDGER) to true"
+        if strict:
+            raise SettingError(problem)
+        report(f"{problem}. Going on with limits=false: nobody is limited.")
+        return replace(settings, limits=False)
 
 
 def _shown(value: object) -> str:

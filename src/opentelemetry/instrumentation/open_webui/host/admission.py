@@ -21,6 +21,7 @@ from ..calls.scene import present, scene
 from ..guard import guarded, report
 from ..limits import wire
 from ..limits.gate import Gate, Refusal, Ticket, Wanted
+from ..limits.off import FREE
 from .groups import Groups
 from .identity import NOWHERE
 
@@ -284,14 +285,14 @@ class Admission:
             return await self._gate.admit(wanted, ticket)
         except Exception:
             report("the limits")
-            return _Free()
+            return FREE
 
     def _ask_in_thread(self, wanted: Wanted) -> Ticket | Refusal:
         try:
             return self._gate.admit_in_thread(wanted)
         except Exception:
             report("the limits")
-            return _Free()
+            return FREE
 
     def _decided(self, answer: Ticket | Refusal, wanted: Wanted, asked: Asking) -> Leave:
         if isinstance(answer, Refusal):
@@ -317,16 +318,6 @@ def _keep(leave: Leave) -> None:
         leave.release()
     else:
         around.keep(leave)
-
-
-class _Free:
-    """A ticket where the limits themselves failed: nothing of ours may cost the chat."""
-
-    id = ""
-    warnings = ()
-
-    def release(self) -> None:
-        pass
 
 
 @contextmanager

@@ -20,7 +20,6 @@ from ..calls.live import LiveCall
 from ..calls.scene import present
 from ..guard import guarded
 from ..ledger.ledger import Ledger, Off
-from ..limits.gate import Gate
 from ..limits.off import Off as NoLimits
 from ..names import CANCELLED, UNKNOWN_TASK
 from ..settings import Settings
@@ -35,6 +34,8 @@ from .presence import Presence
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
+
+    from ..limits.budget import Budget
 
 _logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Runtime:
         connections: Connections,
         accountant: Accountant,
         ledger: Ledger | Off | None = None,
-        limits: Gate | None = None,
+        limits: Budget | NoLimits | None = None,
     ) -> None:
         self.active = True
         self.settings = settings
@@ -64,10 +65,10 @@ class Runtime:
         self.ledger = ledger or Off()
         if isinstance(self.ledger, Ledger):
             ledger_state.tell(self.ledger, telemetry)
-        self.calls = Calls(accountant, [telemetry, self.ledger])
+        self.limits = limits or NoLimits()
+        self.calls = Calls(accountant, [telemetry, self.ledger, self.limits])
         self.habits = Habits()
         self.presence = Presence()
-        self.limits = limits or NoLimits()
         self.admission = Admission(self.limits, groups, accountant.tokens, lambda: self.active)
         self._warned: set[tuple[str | None, str]] = set()
         forking.follow(self)
@@ -171,12 +172,14 @@ class Runtime:
     def finish(self) -> None:
         """End what is under way with what is known, then export all: the process ends."""
         self._end_calls()
+        self.limits.close()
         self.ledger.close()
         self.telemetry.finish()
 
     def close(self) -> None:
         """The same, and leave the exporters to the process, which goes on."""
         self._end_calls()
+        self.limits.close()
         self.ledger.close()
         self.telemetry.detach()
 

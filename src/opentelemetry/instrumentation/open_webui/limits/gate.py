@@ -109,5 +109,7 @@ class Gate(Protocol):
     def admit_in_thread(self, wanted: Wanted, ticket: Ticket | None = None) -> Ticket | Refusal:
         """Do the same where it may block for a moment."""
 
-    def book(self, refusal: Refusal, wanted: Wanted, caller: Caller) -> None:
-        """Keep account of a refusal."""
+    def book(
+        self, refusal: Refusal, wanted: Wanted, caller: Caller, operation: str = "chat"
+    ) -> None:
+        """Keep account of a refusal that somebody was told."""

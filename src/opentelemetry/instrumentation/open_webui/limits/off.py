@@ -1,23 +1,53 @@
-"""No limits: a gate that is open."""
+"""What is there instead where there are no limits."""
 
 from __future__ import annotations
 
+from typing import Final
+
+from ..calls.call import ModelCall
 from ..calls.caller import Caller
-from .gate import Refusal, Ticket, Wanted
+from .gate import NearlyUsed, Refusal, Ticket, Wanted
+
+
+class Free:
+    """Leave to call models where nothing is held back for it."""
+
+    id = ""
+    warnings: tuple[NearlyUsed, ...] = ()
+
+    def release(self) -> None:
+        """Do nothing."""
+
+
+FREE: Final = Free()
 
 
 class Off:
-    """The gate where no limits are set up."""
+    """Lets everybody in."""
 
     open = True
 
-    async def admit(self, wanted: Wanted, ticket: Ticket | None = None) -> Ticket | Refusal:
-        """Never asked: see :attr:`Gate.open`."""
-        raise NotImplementedError
+    def begin(self) -> None:
+        """Do nothing."""
 
-    def admit_in_thread(self, wanted: Wanted, ticket: Ticket | None = None) -> Ticket | Refusal:
-        """Never asked."""
-        raise NotImplementedError
+    def close(self) -> None:
+        """Do nothing."""
 
-    def book(self, refusal: Refusal, wanted: Wanted, caller: Caller) -> None:
-        """Never asked."""
+    def started(self, call: ModelCall) -> None:
+        """Do nothing."""
+
+    def ended(self, call: ModelCall) -> None:
+        """Do nothing."""
+
+    async def admit(self, _wanted: Wanted, ticket: Ticket | None = None) -> Ticket | Refusal:
+        """Let in."""
+        return ticket or FREE
+
+    def admit_in_thread(self, _wanted: Wanted, ticket: Ticket | None = None) -> Ticket | Refusal:
+        """Let in."""
+        return ticket or FREE
+
+    def book(
+        self, refusal: Refusal, wanted: Wanted, caller: Caller, operation: str = "chat"
+    ) -> None:
+        """Do nothing: nobody is refused."""
