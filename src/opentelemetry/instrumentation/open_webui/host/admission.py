@@ -125,8 +125,7 @@ class Visit:
 
     def refused(self, refusal: Refusal) -> None:
         """Take it that a call was refused that the answer depends on."""
-        if not self._started:
-            self._refusal = refusal
+        self._refusal = refusal
 
     def close(self) -> None:
         """Let go of everything: the answer has gone out, or nobody wants it."""
@@ -142,7 +141,7 @@ class Visit:
                 return
             if not self._started and message["type"] == "http.response.start":
                 self._started = True
-                if self._refusal is not None and message["status"] >= _ERRORS:
+                if self._refusal is not None and self._fails(message["status"]):
                     self._replaced = True
                     await _send(send, wire.answer(self._refusal, self.scope["path"]))
                     return
@@ -151,6 +150,10 @@ class Visit:
             await send(message)
 
         return sending
+
+    def _fails(self, status: int) -> bool:
+        # Some of Open WebUI's code makes an empty answer of an error.
+        return status >= _ERRORS or not self._kept
 
 
 async def _send(send: Send, answer: wire.Answer) -> None:
@@ -296,13 +299,14 @@ class Admission:
 
     def _decided(self, answer: Ticket | Refusal, wanted: Wanted, asked: Asking) -> Leave:
         if isinstance(answer, Refusal):
-            raise self._refused(answer, wanted, asked.caller)
+            raise self._refused(answer, wanted, asked)
         return Leave(answer, asked.model, asked.scope)
 
-    def _refused(self, refusal: Refusal, wanted: Wanted, caller: Caller) -> Exception:
-        self._book(refusal, wanted, caller)
+    def _refused(self, refusal: Refusal, wanted: Wanted, asked: Asking) -> Exception:
+        self._book(refusal, wanted, asked.caller)
         around = visit.get()
-        if around is not None and not around.closed:
+        # What Open WebUI does by itself meanwhile has requests of its own.
+        if around is not None and (asked.scope is None or asked.scope is around.scope):
             around.refused(refusal)
         return refused(refusal)
 
