@@ -54,6 +54,7 @@ from .version import __version__
 if TYPE_CHECKING:
     from .host.patching import Target
     from .ledger.ledger import Ledger, Off
+    from .limits.budget import Budget
     from .money.price_file import PriceFile
 
 _logger = logging.getLogger(__name__)
@@ -132,7 +133,8 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             Accountant(
                 Prices(prices or PriceFile()), Estimator() if settings.estimate_usage else None
             ),
-            _ledger(settings),
+            ledger := _ledger(settings),
+            _limits(settings, ledger),
         )
         return self._runtime
 
@@ -180,6 +182,26 @@ def _ledger(settings: Settings) -> Ledger | Off:
         compat.group_id,
         jobs(compat.stores, settings.ledger_days),
         settings.shutdown_seconds,
+    )
+
+
+def _limits(settings: Settings, ledger: Ledger | Off) -> Budget | None:
+    if not settings.limits:
+        return None
+    from .ledger.ledger import Ledger
+
+    if not isinstance(ledger, Ledger):
+        _logger.error("Open WebUI instrumentation: nobody is limited: there is no ledger.")
+        return None
+    from .limits.budget import Budget
+    from .limits.limits_file import LimitsFile
+    from .limits.table import Table
+
+    file = settings.limits_file
+    return Budget(
+        ledger,
+        (lambda: LimitsFile(file)) if file else Table,
+        is_closed=settings.limits_fail == "closed",
     )
 
 

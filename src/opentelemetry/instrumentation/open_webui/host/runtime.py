@@ -66,7 +66,7 @@ class Runtime:
         if isinstance(self.ledger, Ledger):
             ledger_state.tell(self.ledger, telemetry)
         self.limits = limits or NoLimits()
-        self.calls = Calls(accountant, [telemetry, self.ledger, self.limits])
+        self.calls = Calls(accountant, [telemetry, self.limits, self.ledger])
         self.habits = Habits()
         self.presence = Presence()
         self.admission = Admission(self.limits, groups, accountant.tokens, lambda: self.active)

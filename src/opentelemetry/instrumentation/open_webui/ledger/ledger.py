@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from ..calls.call import ModelCall
+    from .database import Database
     from .place import Place
     from .store import Store
     from .writer import Job, Writer
@@ -119,7 +120,12 @@ class Ledger:
     @guarded
     def ended(self, call: ModelCall) -> None:
         """Book a call that has ended."""
-        self._queue.append(of_call(call))
+        self.book(of_call(call))
+
+    @guarded
+    def book(self, booking: Booking) -> None:
+        """Book what is told of a call."""
+        self._queue.append(booking)
         if self._keeper is None:
             self.begin()
 
@@ -164,11 +170,20 @@ class Ledger:
         Raises:
             Unavailable: The database has not been opened yet, or is away.
         """
+        database = self.database()
+        with suppress_instrumentation(), database.reading() as connection:
+            yield connection
+
+    def database(self) -> Database:
+        """Return the database, whose tables are there.
+
+        Raises:
+            Unavailable: It has not been opened yet, or is away.
+        """
         store = self._store()
         if store is None:
             raise Unavailable(self.problem or "the ledger is being opened")
-        with suppress_instrumentation(), store.database.reading() as connection:
-            yield connection
+        return store.database
 
     def _store(self) -> Store | None:
         return None if self._writer is None else self._writer.store

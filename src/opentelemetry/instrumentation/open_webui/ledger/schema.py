@@ -212,5 +212,43 @@ audits: Final = _table(
 )
 """What was ever taken out or changed: Unix time, ``prune`` or ``forget``, and JSON of what."""
 
+rules: Final = _table(
+    "limit",
+    _number(),
+    Column("kind", Text, nullable=False),
+    Column("spec", Text, nullable=False),
+)
+"""Limits and grants that were made by hand: ``limit`` or ``grant``, and JSON of what it says."""
+
+since: Final = _table(
+    "limit_since",
+    Column("limit_id", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""When a limit was first seen (Unix time): by default, calls count in it from then on."""
+
+holds: Final = _table(
+    "limit_hold",
+    Column("process", Text, primary_key=True),
+    Column("account", Text, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+    Column("recalled", Boolean, nullable=False),
+    Index("usage_ledger_limit_hold_of_account", "account"),
+    sqlite_with_rowid=False,
+)
+"""What each process has taken of what is left of a limit; counts as long as the process lives.
+
+``recalled``: another process asks to have it told anew.
+"""
+
+processes: Final = _table(
+    "limit_process",
+    Column("process", Text, primary_key=True),
+    Column("seen", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The processes that hold something, and when they last said so (Unix time)."""
+
 door: Final = _table("door", Column("reason", Text, primary_key=True), sqlite_with_rowid=False)
 """Calls may be changed only while there is a row here: within one transaction of ours."""

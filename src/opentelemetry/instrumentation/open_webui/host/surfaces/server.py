@@ -80,6 +80,7 @@ def _with_instance_id(
 async def _until_shutdown(runtime: Runtime, server: Any) -> AsyncIterator[Any]:
     runtime.telemetry.begin()
     runtime.ledger.begin()
+    runtime.limits.begin()
     try:
         async with server as state, keeping_up(runtime):
             # Open WebUI has set its logging up by now.

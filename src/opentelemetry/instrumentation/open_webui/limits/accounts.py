@@ -1,0 +1,172 @@
+"""What is known in this process of what was used of one limit: plain arithmetic.
+
+What other processes see of it is in the ledger's database: what they and we have used (``base``),
+and what each of them holds (``others``, and our own ``published``). A process holds what its
+calls in flight are going to use, what its ended calls have used that are not in the ledger yet, and
+ahead of that a part of what is left: as far as that reaches, it need ask nobody. So all that is
+used or held is never more than is allowed, whatever the processes do at the same time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from enum import Enum
+from typing import Final, NamedTuple
+
+from .rules import Limit, Who
+from .windows import Span
+
+SHARED_FROM: Final = 80
+"""Percent of a limit from which on nothing is held ahead: each call is asked for by itself."""
+# What is held ahead is one of so many parts of what is left until then.
+_PARTS: Final = 4
+# Calls of an account that are remembered one by one: so many come up where the ledger is away.
+_MOST_PENDING: Final = 5000
+
+
+class Verdict(Enum):
+    """What one limit says to one call."""
+
+    FITS = "fits"
+    FULL = "full"
+    ASK = "ask"
+
+
+class Need(NamedTuple):
+    """What a call is going to use, in a limit's measure."""
+
+    sure: int
+    """What it uses in any case."""
+    likely: int
+    """What calls like it have used."""
+
+
+class Account:
+    """What was used of a limit by whom, in a span of time.
+
+    Args:
+        limit: The limit.
+        who: Whose use counts.
+        start: From when on calls count (Unix time).
+        span: The span of time, which may have begun before that.
+        ends: When there is another account instead (Unix time).
+    """
+
+    __slots__ = (
+        "allowed", "base", "ended", "ends", "in_flight", "is_known", "key", "limit", "looks",
+        "others", "pending", "published", "span", "start", "who",
+    )  # fmt: skip
+
+    def __init__(self, limit: Limit, who: Who, start: int, span: Span, ends: float) -> None:
+        self.limit = limit
+        self.who = who
+        self.start = start
+        self.span = span
+        self.ends = ends
+        self.key = key_of(limit, who, start)
+        self.allowed = 0
+        """How much may be used, as of late."""
+        self.base = 0
+        self.others = 0
+        self.published = 0
+        self.in_flight = 0
+        self.ended = 0
+        """The sum of what is pending."""
+        self.pending: dict[str, tuple[int, int]] = {}
+        """What our calls have used that are not in the ledger yet, and since which look."""
+        self.looks = 0
+        self.is_known = False
+        """Whether what is in the ledger is known."""
+
+    @property
+    def mine(self) -> int:
+        """What this process has to hold."""
+        return self.in_flight + self.ended
+
+    @property
+    def used(self) -> int:
+        """What is known to be used."""
+        return self.base + self.ended
+
+    @property
+    def warns(self) -> bool:
+        """Whether so much is used that people are to be warned."""
+        return self.used * 100 >= self.allowed * self.limit.warn_at
+
+    def look(self, need: Need, *, trusted: bool) -> Verdict:
+        """Decide by what is known here, if that is possible.
+
+        Args:
+            need: What the call is going to use.
+            trusted: Whether others know of what we hold.
+        """
+        if not self.is_known:
+            return Verdict.ASK
+        if self._is_full(self.used, need):
+            return Verdict.FULL
+        if trusted and self.mine + need.likely <= self.published:
+            return Verdict.FITS
+        return Verdict.ASK
+
+    def looked_up(self, base: int, others: int, found: Iterable[str]) -> None:
+        """Take what the database says.
+
+        Args:
+            base: What all calls in the ledger have used.
+            others: What other processes hold.
+            found: Those of our pending calls that are in the ledger.
+        """
+        for call_id in found:
+            self._no_longer_pending(call_id)
+        self.base, self.others, self.is_known = base, others, True
+        self.looks += 1
+
+    def decide(self, need: Need) -> Verdict:
+        """Decide by what was just looked up."""
+        taken = self.base + self.others + self.mine
+        return Verdict.FULL if self._is_full(taken, need) else Verdict.FITS
+
+    def is_full_by_others(self, need: Need) -> bool:
+        """Whether only what other processes hold is in the way, which may be less by now."""
+        return self.others > 0 and not self._is_full(self.base + self.mine, need)
+
+    def to_publish(self) -> int:
+        """Return what to hold from now on."""
+        left = self.allowed * SHARED_FROM // 100 - self.base - self.others - self.mine
+        return self.mine + max(0, left // _PARTS)
+
+    def settle(self, call_id: str, amount: int) -> None:
+        """Take it that a call of ours has ended."""
+        if len(self.pending) >= _MOST_PENDING:
+            self.written(next(iter(self.pending)))
+        self.pending[call_id] = (amount, self.looks)
+        self.ended += amount
+
+    def written(self, call_id: str) -> None:
+        """Take it that a call of ours is in the ledger."""
+        amount, looks = self._no_longer_pending(call_id)
+        if looks == self.looks:
+            self.base += amount
+        else:
+            # What was looked up meanwhile may have it, or not.
+            self.is_known = False
+
+    def _no_longer_pending(self, call_id: str) -> tuple[int, int]:
+        amount, looks = self.pending.pop(call_id, (0, self.looks))
+        self.ended -= amount
+        return amount, looks
+
+    def _is_full(self, taken: int, need: Need) -> bool:
+        """Whether a call has no room: nothing is left, or less than it is sure to use.
+
+        What it is likely to use beside that may be more than is left: what begins below the limit
+        is finished.
+        """
+        return taken >= self.allowed or taken + need.sure > self.allowed
+
+
+def key_of(limit: Limit, who: Who, start: int) -> str:
+    """Return what an account is called in the database."""
+    name = hashlib.blake2b(f"{who.kind}:{who.name}".encode(), digest_size=12).hexdigest()
+    return f"{limit.id}:{name}:{start}"

@@ -1,0 +1,433 @@
+"""What one process knows of the limits: who is bound, what was used, and what is in flight.
+
+All in memory and quick. Ends of calls and of tickets may be told from anywhere, also from
+finalisers, so they are put in a queue first: whoever has the lock next books them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+
+from .. import ids
+from ..calls.call import ModelCall
+from ..names import CHAT_TASK
+from ..providers import DIRECT
+from . import words
+from .accounts import Account, Need, Verdict
+from .binding import binding
+from .gate import NearlyUsed, Refusal, Ticket, Wanted
+from .off import FREE
+from .rules import MEASURES, NOW, START, USER, Limit, Rules, Who
+from .sizes import Sizes, used_by
+from .windows import Span, Window
+
+# Beyond it all are looked up anew: memory must not follow every user there ever was.
+_MOST_BINDINGS: Final = 20_000
+_MOST_ACCOUNTS: Final = 50_000
+# Seconds after which nobody believes that a call is still in flight.
+_LONGEST_CALL: Final = 900.0
+_HOUR: Final = 3600
+_MILLI: Final = 1000
+
+Answer = Ticket | Refusal
+Kind = tuple[str, str, str]
+"""User, model and source: what a call is known by."""
+
+
+class Bound(NamedTuple):
+    """A limit that holds for a call."""
+
+    limit: Limit
+    who: Who
+    allowed: int
+
+
+class Reservation:
+    """What is held back for a call that is in flight."""
+
+    __slots__ = ("kind", "parts", "since")
+
+    def __init__(self, kind: Kind, parts: list[tuple[Account, int]], since: float) -> None:
+        self.kind = kind
+        self.parts = parts
+        self.since = since
+
+
+class Held:
+    """Leave to call models, for which something is held back."""
+
+    __slots__ = ("_let_go", "id", "reservations", "warnings")
+
+    def __init__(self, let_go: Callable[[list[Reservation]], None]) -> None:
+        self.id = ids.new()
+        self.reservations: list[Reservation] = []
+        self.warnings: tuple[NearlyUsed, ...] = ()
+        self._let_go = let_go
+
+    def release(self) -> None:
+        """Hold nothing back any more."""
+        reservations, self.reservations = self.reservations, []
+        if reservations:
+            self._let_go(reservations)
+
+
+class Books:
+    """Decides by what is known here, and remembers what is going on.
+
+    Args:
+        clock: Unix time in seconds.
+        monotonic: Seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self.rules: Rules | None = None
+        """``None`` until they are known."""
+        self.trusted_until = 0.0
+        """Until when others believe that this process lives (monotonic)."""
+        self.ageing: set[Account] = set()
+        """Accounts that only observe, and are to be looked up when there is time."""
+        self.refused: Counter[tuple[str, str, bool]] = Counter()
+        """How often each limit has refused, by name and measure, and whether it only observed."""
+        self._since: dict[str, int] = {}
+        self._began = int(clock())
+        self._sizes = Sizes()
+        self._events: deque[ModelCall | list[Reservation]] = deque()
+        self._bindings: dict[tuple[object, ...], tuple[Bound, ...]] = {}
+        self._good_until = 0.0
+        self._spans: dict[Window, Span] = {}
+        self._accounts: dict[tuple[str, Who, int], Account] = {}
+        self._in_flight: dict[Kind, deque[Reservation]] = {}
+
+    # The rules
+
+    def take_rules(self, rules: Rules, since: dict[str, int]) -> None:
+        """Hold to other rules from now on.
+
+        Args:
+            rules: All of them.
+            since: When each limit was first seen (Unix time), by id, as far as that is known.
+        """
+        with self._lock:
+            self.rules, self._since = rules, {**self._since, **since}
+            self._bindings.clear()
+            for limit in rules.limits:
+                # Shown at 0 before it moves.
+                self.refused[limit.name, limit.measure, limit.observe] += 0
+
+    def _bound(
+        self, user_id: str, groups: tuple[str, ...], models: tuple[str, ...], source: str,
+        direct: bool,
+    ) -> tuple[Bound, ...]:  # fmt: skip
+        now = self._clock()
+        if now >= self._good_until and self.rules is not None:
+            self._bindings.clear()
+            self._good_until = self.rules.next_end(now)
+        key = (user_id, groups, models, source, direct)
+        known = self._bindings.get(key)
+        if known is None:
+            known = self._find(user_id, groups, models, source, direct, now)
+            if len(self._bindings) >= _MOST_BINDINGS:
+                self._bindings.clear()
+            self._bindings[key] = known
+        return known
+
+    def _find(
+        self, user_id: str, groups: Sequence[str], models: Sequence[str], source: str,
+        direct: bool, now: float,
+    ) -> tuple[Bound, ...]:  # fmt: skip
+        own = Who(USER, user_id)
+        return tuple(
+            Bound(one.limit, one.subject or own, one.allowed or 0)
+            for one in binding(self.rules or Rules(), user_id, groups, now)
+            if one.limit.is_for(models, source, direct=direct)
+        )
+
+    def _bound_to(self, wanted: Wanted) -> tuple[Bound, ...]:
+        models = (wanted.model, *wanted.other_models)
+        return self._bound(wanted.user_id, wanted.groups, models, wanted.source, wanted.direct)
+
+    # Accounts
+
+    def _account(self, bound: Bound, at: float) -> Account:
+        limit, who, allowed = bound
+        span = self._spans.get(limit.window)
+        if span is None or not _is_in(span, at):
+            span = limit.window.span(at)
+            self._spans[limit.window] = span
+        start = max(span.start, self._first(limit, who))
+        key = (limit.id, who, start)
+        account = self._accounts.get(key)
+        if account is None:
+            account = self._accounts[key] = Account(limit, who, start, span, _ends(span, at))
+        account.allowed = allowed
+        return account
+
+    def _first(self, limit: Limit, who: Who) -> int:
+        """Return since when calls count, of a window or not."""
+        if limit.counts_from == START:
+            return 0
+        if limit.counts_from != NOW:
+            return int(limit.counts_from)
+        since = self._since.get(limit.id, self._began)
+        # Of many users, calls are summed by the hour.
+        return since if who.kind == USER else since // _HOUR * _HOUR
+
+    # Deciding
+
+    def admit(self, wanted: Wanted, ticket: Ticket | None) -> Answer | None:
+        """Let in or refuse; ``None`` if that cannot be told without asking the database."""
+        if self.rules is None:
+            return None
+        bound = self._bound_to(wanted)
+        if not bound:
+            return ticket or FREE
+        with self._lock:
+            self._book_events()
+            trusted = self._monotonic() < self.trusted_until
+            return self._decide(
+                bound, wanted, ticket, lambda account, need: account.look(need, trusted=trusted)
+            )
+
+    def admit_unchecked(self, wanted: Wanted, ticket: Ticket | None) -> Answer:
+        """Let in, or refuse by what is known here: the database cannot be asked."""
+        if self.rules is None:
+            return ticket or FREE
+        with self._lock:
+            self._book_events()
+            answer = self._decide(self._bound_to(wanted), wanted, ticket, _unless_known_full)
+        assert answer is not None
+        return answer
+
+    def accounts_of(self, wanted: Wanted) -> list[Account]:
+        """Return what has to be looked up for a decision."""
+        with self._lock:
+            now = self._clock()
+            return [self._account(bound, now) for bound in self._bound_to(wanted)]
+
+    def decide(self, wanted: Wanted, ticket: Ticket | None) -> tuple[Answer, list[Account]]:
+        """Let in or refuse by what was just looked up; to be called with :meth:`locked`.
+
+        Returns:
+            The answer, and the accounts in which only what other processes hold is in the way.
+        """
+        blocked: list[Account] = []
+
+        def verdict(account: Account, need: Need) -> Verdict:
+            found = account.decide(need)
+            if found is Verdict.FULL and account.is_full_by_others(need):
+                blocked.append(account)
+            return found
+
+        answer = self._decide(self._bound_to(wanted), wanted, ticket, verdict)
+        assert answer is not None
+        return answer, blocked if isinstance(answer, Refusal) else []
+
+    def locked(self) -> threading.Lock:
+        """Return what is held while several things are to be done at once."""
+        return self._lock
+
+    def _decide(
+        self,
+        bound: Iterable[Bound],
+        wanted: Wanted,
+        ticket: Ticket | None,
+        verdict_of: Callable[[Account, Need], Verdict],
+    ) -> Answer | None:
+        now, needs, asks = self._clock(), self._sizes.needs(wanted), False
+        parts: list[tuple[Account, int]] = []
+        observed: list[Account] = []
+        for one in bound:
+            account, need = self._account(one, now), needs[one.limit.measure]
+            verdict = verdict_of(account, need)
+            if one.limit.observe:
+                if verdict is Verdict.ASK:
+                    self.ageing.add(account)
+                elif verdict is Verdict.FULL:
+                    observed.append(account)
+            elif verdict is Verdict.FULL:
+                return self._refusal(account, need, now)
+            elif verdict is Verdict.ASK:
+                asks = True
+            parts.append((account, need.likely))
+        return None if asks else self._let_in(wanted, ticket, parts, observed, now)
+
+    def _let_in(
+        self,
+        wanted: Wanted,
+        ticket: Ticket | None,
+        parts: list[tuple[Account, int]],
+        observed: list[Account],
+        now: float,
+    ) -> Held:
+        for account in observed:
+            self.refused[account.limit.name, account.limit.measure, True] += 1
+        held = ticket if isinstance(ticket, Held) else Held(self._let_go)
+        kind = (wanted.user_id, wanted.model, wanted.source)
+        reservation = Reservation(kind, parts, self._monotonic())
+        for account, amount in parts:
+            account.in_flight += amount
+        held.reservations.append(reservation)
+        self._in_flight.setdefault(kind, deque()).append(reservation)
+        held.warnings = tuple(
+            words.nearly(one.limit, one.who, one.span, one.used, one.allowed, now)
+            for one, _ in parts
+            if one.warns and not one.limit.observe
+        )
+        return held
+
+    def _refusal(self, account: Account, need: Need, now: float) -> Refusal:
+        taken = max(account.used, min(account.allowed, account.used + account.others))
+        limit, who, span = account.limit, account.who, account.span
+        return words.refusal(limit, who, span, taken, account.allowed, need.sure, now)
+
+    # What ends
+
+    def ended(self, call: ModelCall) -> None:
+        """Take it that a call has ended."""
+        self._note(call)
+
+    def _let_go(self, reservations: list[Reservation]) -> None:
+        self._note(reservations)
+
+    def _note(self, event: ModelCall | list[Reservation]) -> None:
+        self._events.append(event)
+        # Never wait: a finaliser may run where this very thread has the lock.
+        if self._lock.acquire(blocking=False):
+            try:
+                self._book_events()
+            finally:
+                self._lock.release()
+
+    def book_events(self) -> None:
+        """Book what has ended meanwhile."""
+        with self._lock:
+            self._book_events()
+
+    def _book_events(self) -> None:
+        events = self._events
+        while events:
+            event = events.popleft()
+            if isinstance(event, ModelCall):
+                self._settle(event)
+            else:
+                for reservation in event:
+                    self._end(reservation)
+
+    def _settle(self, call: ModelCall) -> None:
+        caller, asked = call.caller, call.asked
+        picked = caller.model_id or asked.model
+        used = used_by(call)
+        self._sizes.learn(picked, used)
+        is_direct = asked.provider == DIRECT
+        names = (picked, asked.model)
+        at = ids.milliseconds_of(bytes.fromhex(call.id[:12])) / _MILLI
+        for bound in self._bound(caller.user_id, call.groups, names, caller.source, is_direct):
+            account = self._account(bound, at)
+            if at >= account.start:
+                account.settle(call.id, used[MEASURES.index(bound.limit.measure)])
+        if caller.task == CHAT_TASK:
+            self._end_one((caller.user_id, picked, caller.source))
+
+    def _end_one(self, kind: Kind) -> None:
+        waiting = self._in_flight.get(kind)
+        if waiting:
+            self._end(waiting[0])
+
+    def _end(self, reservation: Reservation) -> None:
+        for account, amount in reservation.parts:
+            account.in_flight -= amount
+        reservation.parts = []
+        waiting = self._in_flight.get(reservation.kind)
+        if waiting is not None and reservation in waiting:
+            waiting.remove(reservation)
+            if not waiting:
+                del self._in_flight[reservation.kind]
+
+    # Upkeep
+
+    def expire(self) -> None:
+        """Hold nothing back for what nobody believes is still in flight."""
+        with self._lock:
+            before = self._monotonic() - _LONGEST_CALL
+            late = [
+                one for waiting in self._in_flight.values() for one in waiting if one.since < before
+            ]
+            for reservation in late:
+                self._end(reservation)
+
+    def pending(self) -> set[str]:
+        """Return the ids of calls that are not known to be in the ledger."""
+        with self._lock:
+            return {call_id for one in self._accounts.values() for call_id in one.pending}
+
+    def written(self, call_ids: set[str]) -> None:
+        """Take it that calls are in the ledger."""
+        with self._lock:
+            for account in self._accounts.values():
+                for call_id in call_ids.intersection(account.pending):
+                    account.written(call_id)
+
+    def by_key(self, keys: set[str]) -> list[Account]:
+        """Return the accounts of some keys."""
+        with self._lock:
+            return [one for one in self._accounts.values() if one.key in keys]
+
+    def shared(self) -> list[Account]:
+        """Return the accounts of pools, as they are now."""
+        if self.rules is None:
+            return []
+        with self._lock:
+            now = self._clock()
+            pools = [one for one in self.rules.limits if one.shared and one.amount is not None]
+            found = [self._account(Bound(one, one.who, self._pool(one, now)), now) for one in pools]
+        return found
+
+    def _pool(self, limit: Limit, now: float) -> int:
+        grants = self.rules.grants if self.rules is not None else ()
+        granted = (
+            one.to(limit)
+            for one in grants
+            if one.until > now and one.who == limit.who and one.limit in ("*", limit.name)
+        )
+        return (limit.amount or 0) + sum(granted)
+
+    def accounts(self) -> list[Account]:
+        """Return all that are known."""
+        with self._lock:
+            return list(self._accounts.values())
+
+    def forget_ended(self) -> list[str]:
+        """Forget accounts whose time is over; return their keys as far as others know of them."""
+        with self._lock:
+            now, crowded = self._clock(), len(self._accounts) > _MOST_ACCOUNTS
+            over = [
+                key
+                for key, one in self._accounts.items()
+                if (one.ends <= now or crowded) and not one.in_flight and not one.pending
+            ]
+            gone = [self._accounts.pop(key) for key in over]
+            return [one.key for one in gone if one.published]
+
+
+def _unless_known_full(account: Account, need: Need) -> Verdict:
+    is_full = account.look(need, trusted=False) is Verdict.FULL
+    return Verdict.FULL if is_full else Verdict.FITS
+
+
+def _is_in(span: Span, at: float) -> bool:
+    return span.end is not None and span.start <= at < span.end
+
+
+def _ends(span: Span, at: float) -> float:
+    return span.end if span.end is not None else (int(at) // _HOUR + 1) * _HOUR

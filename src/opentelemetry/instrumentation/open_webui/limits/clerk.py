@@ -1,0 +1,361 @@
+"""The thread that asks the ledger's database, so that no call ever waits for it for long."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
+from typing import Final, Protocol
+
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+
+from .. import ids
+from ..guard import guarded, report
+from ..ledger.database import Database
+from ..ledger.ledger import Unavailable
+from ..ledger.writer import told
+from . import holding, words
+from .accounts import Account
+from .books import Answer, Books, Held
+from .gate import Ticket, Wanted
+from .rules import Rules
+
+_logger = logging.getLogger(__name__)
+
+DEADLINE: Final = 1.0
+"""Seconds that a call waits for an answer."""
+# Seconds that the database may take, for a lock or a statement.
+_PATIENCE: Final = 0.8
+_TICK: Final = 0.25
+# Seconds until it is asked again, when what others hold is in the way: they hear of it in a tick.
+_AGAIN: Final = 0.35
+_OPENING: Final = 0.05
+_RULES_EVERY: Final = 2.0
+_PENDING_EVERY: Final = 2.0
+_BEAT_EVERY: Final = 5.0
+_TIDY_EVERY: Final = 10.0
+_POOLS_EVERY: Final = 20.0
+# Less than others believe it, by enough for a clock that is late.
+_TRUSTED_SECONDS: Final = 12.0
+
+
+class Source(Protocol):
+    """Where the rules come from."""
+
+    def refresh(self, database: Callable[[], Database]) -> tuple[Rules, dict[str, int]] | None:
+        """Return them, and since when each limit is known, if they have changed.
+
+        Raises:
+            Exception: The database cannot be asked.
+        """
+
+
+class Asking:
+    """A call that waits for an answer."""
+
+    __slots__ = ("again_at", "answer", "deadline", "has_begun", "ticket", "tries", "wanted")
+
+    def __init__(self, wanted: Wanted, ticket: Ticket | None) -> None:
+        self.wanted = wanted
+        self.ticket = ticket
+        self.answer: Future[Answer] = Future()
+        self.deadline = time.monotonic() + DEADLINE
+        self.again_at = 0.0
+        self.tries = 0
+        self.has_begun = False
+
+    def begins(self) -> bool:
+        """Return whether anybody still waits for it."""
+        if not self.has_begun:
+            self.has_begun = self.answer.set_running_or_notify_cancel()
+        return self.has_begun
+
+
+class Clerk:
+    """Asks the database on behalf of calls, and keeps the books up to date.
+
+    Args:
+        books: What is known.
+        database: Returns the ledger's database, or raises.
+        source: Where the rules come from.
+        is_closed: Whether calls are refused while the database cannot be asked.
+    """
+
+    def __init__(
+        self,
+        books: Books,
+        database: Callable[[], Database],
+        source: Source,
+        is_closed: bool,
+    ) -> None:
+        self._books = books
+        self._database = database
+        self._source = source
+        self._is_closed = is_closed
+        self.process = ids.new()
+        self.unchecked = 0
+        """Calls that were let in or refused without knowing what was used."""
+        self.problem = ""
+        """Why the database cannot be asked; empty if it can."""
+        self._queue: queue.SimpleQueue[Asking | None] = queue.SimpleQueue()
+        self._later: list[Asking] = []
+        self._due: dict[str, float] = {}
+        self._holds_any = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="usage-limits", daemon=True)
+
+    def begin(self) -> None:
+        """Start."""
+        self._thread.start()
+
+    def ask(self, asking: Asking) -> None:
+        """Have a call decided."""
+        self._queue.put(asking)
+
+    def close(self, seconds: float) -> None:
+        """Let go of all that is held, and end."""
+        self._stop.set()
+        self._queue.put(None)
+        self._thread.join(seconds)
+
+    def unchecked_answer(self, wanted: Wanted, ticket: Ticket | None) -> Answer:
+        """Return what becomes of a call that the database could not be asked for."""
+        self.unchecked += 1
+        return words.unchecked() if self._is_closed else self._books.admit_unchecked(wanted, ticket)
+
+    # The thread
+
+    def _run(self) -> None:
+        with suppress_instrumentation():
+            while not self._stop.is_set():
+                batch = self._take()
+                try:
+                    self._turn(batch)
+                except Exception:
+                    report("the keeping of the limits")
+                    self._give_up(batch)
+            self._leave()
+
+    def _take(self) -> list[Asking]:
+        """Wait for calls to decide, for a moment at most."""
+        now = time.monotonic()
+        due = [one for one in self._later if one.again_at <= now]
+        self._later = [one for one in self._later if one.again_at > now]
+        wait = min([_TICK, *(one.again_at - now for one in self._later)])
+        found: list[Asking | None] = []
+        try:
+            found.append(self._queue.get(timeout=0 if due else wait))
+            while True:
+                found.append(self._queue.get_nowait())
+        except queue.Empty:
+            pass
+        return [*due, *(one for one in found if one is not None)]
+
+    def _turn(self, batch: Sequence[Asking]) -> None:
+        self._refresh_rules()
+        asking = [one for one in batch if one.begins()]
+        if asking:
+            self._serve(asking)
+        self._keep_up()
+
+    def _is_due(self, work: str, seconds: float) -> bool:
+        now = time.monotonic()
+        if self._due.get(work, 0.0) > now:
+            return False
+        self._due[work] = now + seconds
+        return True
+
+    def _refresh_rules(self) -> None:
+        if self._books.rules is not None and not self._is_due("rules", _RULES_EVERY):
+            return
+        try:
+            found = self._source.refresh(self._database)
+        except Exception as error:
+            self._failed(error)
+            return
+        if found is not None:
+            self._books.take_rules(*found)
+
+    def _serve(self, batch: Sequence[Asking]) -> None:
+        if self._books.rules is None:
+            self._wait_for_opening(batch)
+            return
+        answers: dict[Asking, Answer] = {}
+        try:
+            self._look_up_for(batch, answers)
+        except Unavailable:
+            self._undo(answers)
+            self._wait_for_opening(batch)
+        except Exception as error:
+            self._failed(error)
+            self._undo(answers)
+            self._give_up(batch)
+        else:
+            self._recovered()
+            for asking, answer in answers.items():
+                asking.answer.set_result(answer)
+
+    def _look_up_for(self, batch: Sequence[Asking], answers: dict[Asking, Answer]) -> None:
+        books = self._books
+        accounts = {one.key: one for ask in batch for one in books.accounts_of(ask.wanted)}
+        blocked: set[str] = set()
+
+        def decide() -> None:
+            for asking in batch:
+                answer, by_others = books.decide(asking.wanted, asking.ticket)
+                if by_others and not asking.tries:
+                    asking.tries += 1
+                    asking.again_at = time.monotonic() + _AGAIN
+                    self._later.append(asking)
+                    blocked.update(one.key for one in by_others)
+                else:
+                    answers[asking] = answer
+
+        self._exchange(accounts.values(), decide, blocked)
+
+    def _exchange(
+        self,
+        accounts: Collection[Account],
+        decide: Callable[[], None] | None = None,
+        blocked: Collection[str] = (),
+    ) -> None:
+        """Look accounts up, decide by that, and tell others what is held from now on."""
+        books = self._books
+        with self._database().writing(_PATIENCE) as connection:
+            holding.take_turns(connection)
+            books.book_events()
+            looks = holding.look_up(connection, self.process, accounts, time.time())
+            with books.locked():
+                for account in accounts:
+                    account.looked_up(*looks[account.key])
+                if decide is not None:
+                    decide()
+                amounts = {account.key: account.to_publish() for account in accounts}
+                for account in accounts:
+                    # Until others know of it, nothing can be let in by it.
+                    account.published = 0
+            holding.publish(connection, self.process, amounts)
+            if blocked:
+                holding.recall(connection, self.process, blocked)
+        self._holds_any = True
+        self._told_others()
+        with books.locked():
+            for account in accounts:
+                account.published = amounts[account.key]
+
+    def _told_others(self) -> None:
+        self._due["beat"] = time.monotonic() + _BEAT_EVERY
+        self._books.trusted_until = time.monotonic() + _TRUSTED_SECONDS
+
+    # When the database cannot be asked
+
+    def _wait_for_opening(self, batch: Sequence[Asking]) -> None:
+        now = time.monotonic()
+        late = [one for one in batch if one.deadline <= now + _OPENING]
+        self._give_up(late)
+        for asking in batch:
+            if asking not in late:
+                asking.again_at = now + _OPENING
+                self._later.append(asking)
+
+    def _give_up(self, batch: Sequence[Asking]) -> None:
+        for asking in batch:
+            if not asking.answer.done():
+                asking.answer.set_result(self.unchecked_answer(asking.wanted, asking.ticket))
+
+    def _undo(self, answers: dict[Asking, Answer]) -> None:
+        for asking, answer in answers.items():
+            if isinstance(answer, Held) and answer is not asking.ticket:
+                answer.release()
+        answers.clear()
+
+    def late(self) -> None:
+        """Take it that an answer did not come in time."""
+        self._failed(TimeoutError("its database does not answer in time"))
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, Unavailable):
+            return
+        if not self.problem:
+            _logger.error(
+                "Usage limits cannot be checked: %s. Until they can, calls are %s (LIMITS_FAIL).",
+                told(error),
+                "refused" if self._is_closed else "let in",
+            )
+        self.problem = told(error)
+
+    def _recovered(self) -> None:
+        if self.problem:
+            _logger.warning("Usage limits are checked again.")
+        self.problem = ""
+
+    # Upkeep
+
+    def _keep_up(self) -> None:
+        self._books.book_events()
+        try:
+            self._keep_up_with_database()
+        except Unavailable:
+            pass
+        except Exception as error:
+            self._failed(error)
+
+    def _keep_up_with_database(self) -> None:
+        books = self._books
+        if self.problem and self._is_due("probe", 1.0):
+            self._beat()
+            self._recovered()
+        if self._holds_any and self._is_due("beat", _BEAT_EVERY):
+            self._beat()
+        self._hear_recalls()
+        if self._is_due("pending", _PENDING_EVERY):
+            self._find_pending()
+        if self._is_due("tidy", _TIDY_EVERY):
+            self._tidy()
+        pools = books.shared() if self._is_due("pools", _POOLS_EVERY) else []
+        ageing, books.ageing = books.ageing, set()
+        if pools or ageing:
+            self._exchange({*pools, *ageing})
+
+    def _beat(self) -> None:
+        with self._database().writing(_PATIENCE) as connection:
+            holding.publish(connection, self.process, {})
+        self._told_others()
+
+    def _hear_recalls(self) -> None:
+        if not self._holds_any:
+            return
+        with self._database().reading() as connection:
+            keys = holding.recalled(connection, self.process)
+        if not keys:
+            return
+        accounts = self._books.by_key(keys)
+        if accounts:
+            self._exchange(accounts)
+        forgotten = keys - {one.key for one in accounts}
+        if forgotten:
+            with self._database().writing(_PATIENCE) as connection:
+                holding.let_go(connection, self.process, forgotten)
+
+    def _find_pending(self) -> None:
+        pending = self._books.pending()
+        if pending:
+            with self._database().reading() as connection:
+                found = holding.found(connection, pending)
+            self._books.written(found)
+
+    def _tidy(self) -> None:
+        self._books.expire()
+        over = self._books.forget_ended()
+        with self._database().writing(_PATIENCE) as connection:
+            holding.let_go(connection, self.process, over)
+            holding.bury(connection)
+
+    @guarded
+    def _leave(self) -> None:
+        if self._holds_any:
+            with self._database().writing(_PATIENCE) as connection:
+                holding.leave(connection, self.process)
