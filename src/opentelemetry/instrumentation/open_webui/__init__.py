@@ -98,7 +98,7 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         from .host.patching import Patcher
         from .host.surfaces import TARGETS
 
-        within, before = _limits(settings)
+        within, before = _doors(settings)
         targets = (*within, *TARGETS, *before, *_screens(settings))
         self._patcher = Patcher(
             targets, functools.cache(lambda: self._start(settings, prices, kwargs))
@@ -156,7 +156,7 @@ def _screens(settings: Settings) -> tuple[Target, ...]:
     return screens.TARGETS
 
 
-def _limits(settings: Settings) -> tuple[tuple[Target, ...], tuple[Target, ...]]:
+def _doors(settings: Settings) -> tuple[tuple[Target, ...], tuple[Target, ...]]:
     """Return what stands within and before the wrappers of what calls models."""
     if not settings.limits:
         return (), ()
