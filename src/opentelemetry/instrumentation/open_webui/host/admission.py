@@ -44,11 +44,8 @@ class Asking:
     """Other names of the model."""
     scope: object = None
     """The ASGI scope of the request that all of it is for, if it is for one alone."""
-
-    @property
-    def called(self) -> str:
-        """The model's name by which the function that calls it knows it."""
-        return self.other_models[-1] if self.other_models else self.model
+    called: str = ""
+    """The model's name by which the function that calls it knows it."""
 
 
 class Leave:
@@ -207,40 +204,34 @@ class Admission:
         """Whether there is anything to ask."""
         return self._is_on() and not self._gate.open
 
-    async def enter(self, asked: Asking, *, direct: bool = False) -> Leave:
+    async def enter(self, *several: Asking, direct: bool = False) -> Leave:
         """Return leave for what begins here.
 
         Args:
-            asked: What is to be asked of a model.
-            direct: Whether the user's own browser asks it.
+            several: What is to be asked, of one model or of several: it may begin with one of them.
+            direct: Whether the user's own browser asks.
 
         Raises:
-            HTTPException: The limits refuse it.
+            HTTPException: The limits refuse all of it; the text is that of the first.
         """
-        await self._know_groups(asked.caller)
-        wanted = self._wanted(asked, direct=direct)
-        return self._decided(await self._ask(wanted), wanted, asked)
-
-    async def enter_with_one_of(self, several: Sequence[Asking], *, direct: bool) -> Leave:
-        """Do the same for what begins if one of several models may answer.
-
-        Raises:
-            HTTPException: The limits refuse all of them; the first one's refusal.
-        """
-        error: Exception | None = None
+        await self._know_groups(several[0].caller)
+        refusals = []
         for asked in several:
-            try:
-                return await self.enter(asked, direct=direct)
-            except _kind() as refused:
-                error = error or refused
-        assert error is not None
-        raise error
+            wanted = self._wanted(asked, direct=direct)
+            answer = await self._ask(wanted)
+            if not isinstance(answer, Refusal):
+                return Leave(answer, asked.model, asked.scope)
+            refusals.append((answer, wanted, asked))
+        raise self._refused(*refusals[0])
 
     def enter_in_thread(self, asked: Asking) -> Leave:
         """Do the same as :meth:`enter` where it may block for a moment."""
         self._groups.wait_in_thread(asked.caller.user_id)
         wanted = self._wanted(asked)
-        return self._decided(self._ask_in_thread(wanted), wanted, asked)
+        answer = self._ask_in_thread(wanted)
+        if isinstance(answer, Refusal):
+            raise self._refused(answer, wanted, asked)
+        return Leave(answer, asked.model, asked.scope)
 
     async def again(self, leave: Leave, asked: Asking) -> None:
         """Look again at what was let in: at a later round of its tools, or another of its models.
@@ -249,7 +240,9 @@ class Admission:
             HTTPException: By now the limits refuse it.
         """
         wanted = self._wanted(asked)
-        self._decided(await self._ask(wanted, leave.ticket), wanted, asked)
+        answer = await self._ask(wanted, leave.ticket)
+        if isinstance(answer, Refusal):
+            raise self._refused(answer, wanted, asked)
 
     async def permit(self, caller: Caller, model: str) -> None:
         """Let a request to a provider pass, or raise: the last door, for what came by no other."""
@@ -296,11 +289,6 @@ class Admission:
         except Exception:
             report("the limits")
             return FREE
-
-    def _decided(self, answer: Ticket | Refusal, wanted: Wanted, asked: Asking) -> Leave:
-        if isinstance(answer, Refusal):
-            raise self._refused(answer, wanted, asked)
-        return Leave(answer, asked.model, asked.scope)
 
     def _refused(self, refusal: Refusal, wanted: Wanted, asked: Asking) -> Exception:
         self._book(refusal, wanted, asked.caller)

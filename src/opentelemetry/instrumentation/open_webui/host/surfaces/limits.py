@@ -61,7 +61,7 @@ def turn(runtime: Runtime) -> Wrapper:
         direct, leave = _is_own_affair(several[0].form), present_leave()
         # A sub-agent's turn is within another's, but one of its own.
         if leave is None or leave.of is not several[0].scope:
-            leave = await admission.enter_with_one_of(several, direct=direct)
+            leave = await admission.enter(*several, direct=direct)
         _last_as_long_as_the_turn(leave)
         # What the browser asks by itself lets nothing in that our providers are asked beside it.
         with holding(leave) if direct else under(leave):
@@ -168,9 +168,11 @@ def _asked(runtime: Runtime, function: Callable[..., Any], args: Any, kwargs: An
     given, coming = bound(function, args, kwargs), announced.get()
     form = form_of(given.get("form_data"))
     caller = coming.caller if coming is not None else _caller(runtime, given, form)
-    named = (caller.model_id, form.get("model"), given.get("model"))
-    names = [name for name in dict.fromkeys(named) if isinstance(name, str)] or [UNKNOWN]
-    return Asking(caller, names[0], form, tuple(names[1:]))
+    named = form.get("model") or given.get("model")
+    called = named if isinstance(named, str) else UNKNOWN
+    model = caller.model_id or called
+    others = (called, *_standing_on(given.get("request"), called))
+    return Asking(caller, model, form, others, called=called)
 
 
 @guarded
@@ -199,15 +201,20 @@ def _further(runtime: Runtime, leave: Leave, given: Form) -> Asking | None:
 
 
 def _of_picked(caller: Caller, model: str, form: Form, request: Any) -> Asking:
-    return Asking(caller, model, form, _standing_on(request, model) or (), request.scope)
+    return Asking(caller, model, form, _standing_on(request, model), request.scope)
+
+
+def _standing_on(request: Any, model: str) -> tuple[str, ...]:
+    """Return the model that a workspace model stands on, if it is one."""
+    base = None if request is None else _base(request, model)
+    return () if base is None else (base,)
 
 
 @guarded
-def _standing_on(request: Any, model: str) -> tuple[str, ...]:
-    """Return the model that a workspace model stands on, if it is one."""
+def _base(request: Any, model: str) -> str | None:
     known = request.app.state.MODELS.get(model) or {}
     base = (known.get("info") or {}).get("base_model_id")
-    return (base,) if isinstance(base, str) else ()
+    return base if isinstance(base, str) else None
 
 
 def _caller(runtime: Runtime, given: Form, form: Form) -> Caller:
