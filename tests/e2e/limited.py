@@ -12,7 +12,7 @@ import yaml
 from e2e.servers import PREFIX
 from harness.openwebui import Answer, OpenWebUI
 from harness.provider import Provider
-from harness.seed import seeded_server
+from harness.seed import Person, add_person, seeded_server
 
 PROBE = "dora"
 """Asks for nothing in tests, but whether the file was read."""
@@ -35,6 +35,7 @@ class LimitedServer:
         self.provider = provider
         self.file = directory / "limits.yaml"
         self._even = False
+        self._people = 0
         settings = {"LEDGER": "true", "LIMITS": "true", "LIMITS_FILE": str(self.file)}
         named = {PREFIX + key: value for key, value in settings.items()}
         self.file.write_text("limits: []\n")
@@ -69,6 +70,13 @@ class LimitedServer:
     def lift(self) -> None:
         """Limit nobody."""
         self.set()
+
+    def somebody(self) -> str:
+        """The short name of a new user, who has used nothing yet."""
+        self._people += 1
+        person = Person(f"new{self._people}", f"New {self._people}")
+        add_person(self.server, person)
+        return person.key
 
     def id_of(self, user: str) -> str:
         """A user's id."""
