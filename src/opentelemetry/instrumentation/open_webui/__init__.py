@@ -194,15 +194,9 @@ def _limits(settings: Settings, ledger: Ledger | Off) -> Budget | None:
         _logger.error("Open WebUI instrumentation: nobody is limited: there is no ledger.")
         return None
     from .limits.budget import Budget
-    from .limits.limits_file import LimitsFile
-    from .limits.table import Table
 
-    file = settings.limits_file
-    return Budget(
-        ledger,
-        (lambda: LimitsFile(file)) if file else Table,
-        is_closed=settings.limits_fail == "closed",
-    )
+    is_closed = settings.limits_fail == "closed"
+    return Budget(ledger, file=settings.limits_file, is_closed=is_closed)
 
 
 def _price_file(path: str, *, strict: bool) -> PriceFile | None:

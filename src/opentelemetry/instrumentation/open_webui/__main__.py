@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Mapping
+from typing import Final
 
-from .ledger.arguments import add_to
+from .ledger import arguments as ledger_arguments
+from .limits import arguments as limits_arguments
 from .version import __version__
 
 
@@ -23,10 +26,11 @@ def main() -> int:
     doctor.add_argument(
         "--seconds", type=float, default=8, help="how long it may take (default: %(default)s)"
     )
-    add_to(commands)
+    ledger_arguments.add_to(commands)
+    limits_arguments.add_to(commands)
     given = parser.parse_args()
-    if given.command == "ledger":
-        return _ledger(given)
+    if given.command in _COMMANDS:
+        return _COMMANDS[given.command](given)
 
     from .doctor import Options, examine  # It imports what exports telemetry.
 
@@ -37,9 +41,27 @@ def _ledger(options: argparse.Namespace) -> int:
     try:
         from .ledger.command import run  # It needs what an installation elsewhere may not have.
     except ImportError as error:
-        print(f"ledger: {error}: pip install 'opentelemetry-instrumentation-open-webui[ledger]'")
-        return 1
+        return _lacks("ledger", error)
     return run(options)
+
+
+def _limits(options: argparse.Namespace) -> int:
+    try:
+        from .limits.command import run
+    except ImportError as error:
+        return _lacks("limits", error)
+    return run(options)
+
+
+def _lacks(command: str, error: ImportError) -> int:
+    print(f"{command}: {error}: pip install 'opentelemetry-instrumentation-open-webui[ledger]'")
+    return 1
+
+
+_COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
+    "ledger": _ledger,
+    "limits": _limits,
+}
 
 
 if __name__ == "__main__":

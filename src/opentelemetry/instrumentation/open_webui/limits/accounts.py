@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final, NamedTuple
 
-from .rules import Limit, Who
+from ..ledger.sums import HOUR_SECONDS
+from .rules import NOW, START, USER, Limit, Who
 from .windows import Span
 
 SHARED_FROM: Final = 80
@@ -42,6 +43,15 @@ class Need(NamedTuple):
     """What calls like it have used."""
 
 
+class Settled(NamedTuple):
+    """What the ledger says of some time ago."""
+
+    amount: int
+    before: int
+    """Unix time, as the next one."""
+    good_until: float
+
+
 class Account:
     """What was used of a limit by whom, in a span of time.
 
@@ -55,7 +65,7 @@ class Account:
 
     __slots__ = (
         "allowed", "base", "ended", "ends", "in_flight", "is_known", "key", "limit", "looks",
-        "others", "pending", "published", "span", "start", "who",
+        "others", "pending", "published", "settled", "span", "start", "who",
     )  # fmt: skip
 
     def __init__(self, limit: Limit, who: Who, start: int, span: Span, ends: float) -> None:
@@ -75,6 +85,7 @@ class Account:
         """The sum of what is pending."""
         self.pending: dict[str, tuple[int, int]] = {}
         """What our calls have used that are not in the ledger yet, and since which look."""
+        self.settled: Settled | None = None
         self.looks = 0
         self.is_known = False
         """Whether what is in the ledger is known."""
@@ -164,6 +175,29 @@ class Account:
         is finished.
         """
         return taken >= self.allowed or taken + need.sure > self.allowed
+
+
+def opened(limit: Limit, who: Who, span: Span, at: float, since: int) -> Account:
+    """Return the account of a limit at a moment.
+
+    Args:
+        limit: The limit.
+        who: Whose use counts.
+        span: The span of time around the moment.
+        at: The moment (Unix time).
+        since: When the limit was first seen.
+    """
+    ends = span.end if span.end is not None else (int(at) // HOUR_SECONDS + 1) * HOUR_SECONDS
+    return Account(limit, who, start_of(limit, who, span, since), span, ends)
+
+
+def start_of(limit: Limit, who: Who, span: Span, since: int) -> int:
+    """Return from when on calls count in a span of time."""
+    if limit.counts_from == START:
+        return span.start
+    first = since if limit.counts_from == NOW else int(limit.counts_from)
+    # Of many users, calls are summed by the hour.
+    return max(span.start, first if who.kind == USER else first // HOUR_SECONDS * HOUR_SECONDS)
 
 
 def key_of(limit: Limit, who: Who, start: int) -> str:

@@ -67,6 +67,16 @@ def binding(rules: Rules, user_id: str, groups: Sequence[str], now: float) -> li
     ]
 
 
+def pools(rules: Rules, now: float) -> list[tuple[Limit, Who, int]]:
+    """Return the limits that are shared, whose use counts in each, and how much may be."""
+    found = []
+    for limit in rules.limits:
+        allowed = _allowed(limit, rules.grants, "", (), now)
+        if limit.shared and allowed is not None:
+            found.append((limit, limit.who, allowed))
+    return found
+
+
 def _allowed(
     limit: Limit, grants: Iterable[Grant], user_id: str, groups: Sequence[str], now: float
 ) -> int | None:

@@ -17,11 +17,11 @@ from ..calls.call import ModelCall
 from ..names import CHAT_TASK
 from ..providers import DIRECT
 from . import words
-from .accounts import Account, Need, Verdict
-from .binding import binding
+from .accounts import Account, Need, Verdict, opened, start_of
+from .binding import binding, pools
 from .gate import NearlyUsed, Refusal, Ticket, Wanted
 from .off import FREE
-from .rules import MEASURES, NOW, START, USER, Limit, Rules, Who
+from .rules import MEASURES, USER, Limit, Rules, Who
 from .sizes import Sizes, used_by
 from .windows import Span, Window
 
@@ -30,7 +30,6 @@ _MOST_BINDINGS: Final = 20_000
 _MOST_ACCOUNTS: Final = 50_000
 # Seconds after which nobody believes that a call is still in flight.
 _LONGEST_CALL: Final = 900.0
-_HOUR: Final = 3600
 _MILLI: Final = 1000
 
 Answer = Ticket | Refusal
@@ -165,23 +164,13 @@ class Books:
         if span is None or not _is_in(span, at):
             span = limit.window.span(at)
             self._spans[limit.window] = span
-        start = max(span.start, self._first(limit, who))
-        key = (limit.id, who, start)
+        since = self._since.get(limit.id, self._began)
+        key = (limit.id, who, start_of(limit, who, span, since))
         account = self._accounts.get(key)
         if account is None:
-            account = self._accounts[key] = Account(limit, who, start, span, _ends(span, at))
+            account = self._accounts[key] = opened(limit, who, span, at, since)
         account.allowed = allowed
         return account
-
-    def _first(self, limit: Limit, who: Who) -> int:
-        """Return since when calls count, of a window or not."""
-        if limit.counts_from == START:
-            return 0
-        if limit.counts_from != NOW:
-            return int(limit.counts_from)
-        since = self._since.get(limit.id, self._began)
-        # Of many users, calls are summed by the hour.
-        return since if who.kind == USER else since // _HOUR * _HOUR
 
     # Deciding
 
@@ -389,23 +378,24 @@ class Books:
             return []
         with self._lock:
             now = self._clock()
-            pools = [one for one in self.rules.limits if one.shared and one.amount is not None]
-            found = [self._account(Bound(one, one.who, self._pool(one, now)), now) for one in pools]
-        return found
-
-    def _pool(self, limit: Limit, now: float) -> int:
-        grants = self.rules.grants if self.rules is not None else ()
-        granted = (
-            one.to(limit)
-            for one in grants
-            if one.until > now and one.who == limit.who and one.limit in ("*", limit.name)
-        )
-        return (limit.amount or 0) + sum(granted)
+            return [self._account(Bound(*pool), now) for pool in pools(self.rules, now)]
 
     def accounts(self) -> list[Account]:
         """Return all that are known."""
         with self._lock:
             return list(self._accounts.values())
+
+    def most_used(self, limit: Limit) -> int | None:
+        """Return how much was used by who has used most of a limit; ``None`` if nobody is known."""
+        now = self._clock()
+        return max(
+            (
+                one.used
+                for one in self.accounts()
+                if one.limit.id == limit.id and one.is_known and one.ends > now
+            ),
+            default=None,
+        )
 
     def forget_ended(self) -> list[str]:
         """Forget accounts whose time is over; return their keys as far as others know of them."""
@@ -427,7 +417,3 @@ def _unless_known_full(account: Account, need: Need) -> Verdict:
 
 def _is_in(span: Span, at: float) -> bool:
     return span.end is not None and span.start <= at < span.end
-
-
-def _ends(span: Span, at: float) -> float:
-    return span.end if span.end is not None else (int(at) // _HOUR + 1) * _HOUR

@@ -20,8 +20,10 @@ from ..ledger.booking import Booking
 from ..ledger.database import Database
 from ..names import LIMIT_EXCEEDED, NO_PROVIDER, REFUSED_TASK
 from .books import Answer, Books
-from .clerk import DEADLINE, Asking, Clerk, Source
+from .clerk import DEADLINE, Asking, Clerk
 from .gate import Refusal, Ticket, Wanted
+from .limits_file import LimitsFile
+from .table import Table
 
 _CLOSE_SECONDS: Final = 1.0
 
@@ -41,7 +43,7 @@ class Budget:
 
     Args:
         ledger: What was used stands there.
-        source: Makes what says where the rules come from.
+        file: The path of the file with the limits; without one, they are in the ledger.
         is_closed: Whether calls are refused while the ledger cannot be asked.
         clock: Unix time in seconds.
     """
@@ -49,13 +51,13 @@ class Budget:
     def __init__(
         self,
         ledger: Ledger,
-        source: Callable[[], Source],
         *,
+        file: str = "",
         is_closed: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._ledger = ledger
-        self._source = source
+        self.file = file
         self._is_closed = is_closed
         self._clock = clock
         self._starting = threading.Lock()
@@ -78,9 +80,8 @@ class Budget:
     def _ready(self) -> Clerk:
         with self._starting:
             if self._clerk is None:
-                self._clerk = Clerk(
-                    self.books, self._ledger.database, self._source(), self._is_closed
-                )
+                source = LimitsFile(self.file) if self.file else Table()
+                self._clerk = Clerk(self.books, self._ledger.database, source, self._is_closed)
                 self._clerk.begin()
             return self._clerk
 
@@ -92,6 +93,10 @@ class Budget:
             clerk.close(_CLOSE_SECONDS)
 
     # State
+
+    def database(self) -> Database:
+        """Return the ledger's database, or raise :class:`~..ledger.ledger.Unavailable`."""
+        return self._ledger.database()
 
     @property
     def open(self) -> bool:

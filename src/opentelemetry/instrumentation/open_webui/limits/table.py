@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -74,7 +74,7 @@ def first_seen(database: Database, limits: Iterable[Limit]) -> dict[str, int]:
     if not limit_ids:
         return {}
     with database.reading() as connection:
-        known = _since(connection, limit_ids)
+        known = known_since(connection, limit_ids)
     new = [limit_id for limit_id in limit_ids if limit_id not in known]
     if not new:
         return known
@@ -82,10 +82,11 @@ def first_seen(database: Database, limits: Iterable[Limit]) -> dict[str, int]:
         rows = [{"limit_id": limit_id, "at": int(time.time())} for limit_id in sorted(new)]
         added = insert_of(connection.dialect.name)(since).on_conflict_do_nothing()
         connection.execute(added, rows)
-        return _since(connection, limit_ids)
+        return known_since(connection, limit_ids)
 
 
-def _since(connection: Connection, limit_ids: list[str]) -> dict[str, int]:
+def known_since(connection: Connection, limit_ids: Collection[str]) -> dict[str, int]:
+    """Return since when limits are known (Unix time), by id, as far as they are."""
     query = select(since.c.limit_id, since.c.at).where(since.c.limit_id.in_(limit_ids))
     return {row.limit_id: row.at for row in connection.execute(query)}
 

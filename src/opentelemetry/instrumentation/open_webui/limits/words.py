@@ -69,6 +69,15 @@ def nearly(limit: Limit, who: Who, span: Span, used: int, allowed: int, now: flo
     )
 
 
+def state(limit: Limit, who: Who, span: Span, used: int, allowed: int | None, now: float) -> str:
+    """Return how somebody stands; ``allowed`` is ``None`` if that is unlimited."""
+    if allowed is None:
+        return f"{amount(used, limit.measure)} used, and no limit."
+    what = _what(limit, who, amount(allowed, limit.measure))
+    left = amount(max(0, allowed - used), limit.measure)
+    return f"Of {what}, {left} are left. {_back(limit, resets(span, now), now)}"
+
+
 def unchecked() -> Refusal:
     """Return the refusal while nobody knows what was used."""
     return Refusal(
