@@ -119,7 +119,8 @@ def test_pictures_in_a_turn_are_made(limited: LimitedServer) -> None:
     user = limited.somebody()
     limited.set(limit("one", 1, user=limited.id_of(user)))
     features = {"image_generation": True}
-    limited.server.turn(user, "gpt-std", "case=paint", features=features, tasks=())
+    params = {"function_calling": "legacy"}
+    limited.server.turn(user, "gpt-std", "case=paint", features=features, params=params, tasks=())
     assert "image_generation" in {call.operation for call in limited.provider.snapshot()}
 
 

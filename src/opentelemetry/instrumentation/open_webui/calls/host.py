@@ -76,10 +76,10 @@ class Host(Protocol):
     def unknown_caller(self, operation: str, path: str) -> Caller:
         """Return who is behind a call on a path that we do not know."""
 
-    async def permit(self, caller: Caller, model: str) -> None:
+    async def permit(self, caller: Caller, asked: Asked) -> None:
         """Raise what tells a refusal, if the limits refuse a call that nobody let in before."""
 
-    def permit_in_thread(self, caller: Caller, model: str) -> None:
+    def permit_in_thread(self, caller: Caller, asked: Asked) -> None:
         """Do the same where it may block for a moment."""
 
     def current(self, span: Span) -> AbstractContextManager[None]:

@@ -170,7 +170,7 @@ async def make_ready(out: Outgoing | None) -> None:
             await out.runtime.groups.wait(out.caller.user_id)
     except Exception:
         report("the wait for a user's groups")
-    await out.runtime.permit(out.caller, out.asked.model)
+    await out.runtime.permit(out.caller, out.asked)
 
 
 def make_ready_in_thread(out: Outgoing | None) -> None:
@@ -181,7 +181,7 @@ def make_ready_in_thread(out: Outgoing | None) -> None:
         out.runtime.groups.wait_in_thread(out.caller.user_id)
     except Exception:
         report("the wait for a user's groups")
-    out.runtime.permit_in_thread(out.caller, out.asked.model)
+    out.runtime.permit_in_thread(out.caller, out.asked)
 
 
 class Carrying:

@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from ..calls.call import Asked
 from ..calls.caller import Caller
 from ..calls.scene import present, scene
 from ..guard import guarded, report
@@ -25,6 +26,7 @@ from ..limits.off import FREE
 from .groups import Groups
 from .identity import NOWHERE
 
+CHAT: Final = "chat"
 _ERRORS: Final = 400
 
 Message = MutableMapping[str, Any]
@@ -46,6 +48,8 @@ class Asking:
     """The ASGI scope of the request that all of it is for, if it is for one alone."""
     called: str = ""
     """The model's name by which the function that calls it knows it."""
+    operation: str = CHAT
+    """What it is asked for."""
 
 
 class Leave:
@@ -79,6 +83,12 @@ class Leave:
         first = model in self._answering
         self._answering.discard(model)
         return first
+
+    def renew(self, ticket: Ticket) -> None:
+        """Go on with what the limits gave when they were asked again."""
+        old, self.ticket = self.ticket, ticket
+        if old is not ticket:
+            old.release()
 
     def hold(self) -> None:
         """Keep it until :meth:`release`."""
@@ -243,16 +253,17 @@ class Admission:
         answer = await self._ask(wanted, leave.ticket)
         if isinstance(answer, Refusal):
             raise self._refused(answer, wanted, asked)
+        leave.renew(answer)
 
-    async def permit(self, caller: Caller, model: str) -> None:
+    async def permit(self, caller: Caller, asked: Asked) -> None:
         """Let a request to a provider pass, or raise: the last door, for what came by no other."""
         if self.asks and present_leave() is None:
-            _keep(await self.enter(Asking(caller, model)))
+            _keep(await self.enter(Asking(caller, asked.model, operation=asked.operation)))
 
-    def permit_in_thread(self, caller: Caller, model: str) -> None:
+    def permit_in_thread(self, caller: Caller, asked: Asked) -> None:
         """Do the same where it may block for a moment."""
         if self.asks and present_leave() is None:
-            _keep(self.enter_in_thread(Asking(caller, model)))
+            _keep(self.enter_in_thread(Asking(caller, asked.model, operation=asked.operation)))
 
     def _wanted(self, asked: Asking, *, direct: bool = False) -> Wanted:
         return Wanted(
@@ -291,7 +302,7 @@ class Admission:
             return FREE
 
     def _refused(self, refusal: Refusal, wanted: Wanted, asked: Asking) -> Exception:
-        self._book(refusal, wanted, asked.caller)
+        self._book(refusal, wanted, asked)
         around = visit.get()
         # What Open WebUI does by itself meanwhile has requests of its own.
         if around is not None and (asked.scope is None or asked.scope is around.scope):
@@ -299,8 +310,8 @@ class Admission:
         return refused(refusal)
 
     @guarded
-    def _book(self, refusal: Refusal, wanted: Wanted, caller: Caller) -> None:
-        self._gate.book(refusal, wanted, caller)
+    def _book(self, refusal: Refusal, wanted: Wanted, asked: Asking) -> None:
+        self._gate.book(refusal, wanted, asked.caller, asked.operation)
 
 
 def _keep(leave: Leave) -> None:

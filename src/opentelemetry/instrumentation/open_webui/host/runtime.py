@@ -121,13 +121,13 @@ class Runtime:
         """Measure what a request gives to read, in case that nobody will say its tokens."""
         return self.accountant.measure(endpoint, payload)
 
-    async def permit(self, caller: Caller, model: str) -> None:
+    async def permit(self, caller: Caller, asked: Asked) -> None:
         """Raise what tells a refusal, if the limits refuse a call that nobody let in before."""
-        await self.admission.permit(caller, model)
+        await self.admission.permit(caller, asked)
 
-    def permit_in_thread(self, caller: Caller, model: str) -> None:
+    def permit_in_thread(self, caller: Caller, asked: Asked) -> None:
         """Do the same where it may block for a moment."""
-        self.admission.permit_in_thread(caller, model)
+        self.admission.permit_in_thread(caller, asked)
 
     def current(self, span: Span) -> AbstractContextManager[None]:
         """Make a span the parent of what happens inside. Not to be held across a ``yield``."""

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from ...calls.caller import Caller
 from ...calls.scene import present
-from ...calls.transport import announced
+from ...calls.transport import Announced, announced
 from ...guard import guarded
 from ...names import CHAT_TASK
 from ...wrapping import Wrapper, bound
-from ..admission import Asking, Leave, Visit, holding, present_leave, under, visit
+from ..admission import CHAT, Asking, Leave, Visit, holding, present_leave, under, visit
 from ..identity import find_caller
 from ..patching import MAIN, Target
 from ..runtime import Runtime
@@ -153,7 +153,9 @@ def voice(runtime: Runtime) -> Wrapper:
         if not admission.asks or coming is None or present_leave() is not None:
             return await wrapped(*args, **kwargs)
         try:
-            leave = await admission.enter(Asking(coming.caller, UNKNOWN))
+            leave = await admission.enter(
+                Asking(coming.caller, UNKNOWN, operation=_operation(coming))
+            )
         except Exception as error:
             # The text of no other kind is shown.
             raise ValueError(str(error)) from error
@@ -172,7 +174,14 @@ def _asked(runtime: Runtime, function: Callable[..., Any], args: Any, kwargs: An
     called = named if isinstance(named, str) else UNKNOWN
     model = caller.model_id or called
     others = (called, *_standing_on(given.get("request"), called))
-    return Asking(caller, model, form, others, called=called)
+    return Asking(caller, model, form, others, called=called, operation=_operation(coming))
+
+
+def _operation(coming: Announced | None) -> str:
+    if coming is None:
+        return CHAT
+    several = sorted(coming.leaf.operations)
+    return coming.leaf.operation or (several[0] if len(several) == 1 else CHAT)
 
 
 @guarded
