@@ -98,7 +98,8 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         from .host.patching import Patcher
         from .host.surfaces import TARGETS
 
-        targets = (*TARGETS, *_screens(settings))
+        within, before = _doors(settings)
+        targets = (*within, *TARGETS, *before, *_screens(settings))
         self._patcher = Patcher(
             targets, functools.cache(lambda: self._start(settings, prices, kwargs))
         )
@@ -153,6 +154,15 @@ def _screens(settings: Settings) -> tuple[Target, ...]:
     from .host.surfaces import screens, usage
 
     return (*screens.TARGETS, *usage.TARGETS)
+
+
+def _doors(settings: Settings) -> tuple[tuple[Target, ...], tuple[Target, ...]]:
+    """Return what stands within and before the wrappers of what calls models."""
+    if not settings.limits:
+        return (), ()
+    from .host.surfaces import limits
+
+    return limits.WITHIN, limits.BEFORE
 
 
 def _ledger(settings: Settings) -> Ledger | Off:

@@ -31,6 +31,10 @@ class Accountant:
         wanted = self._estimator is not None and endpoint.has_tokens
         return of_request(payload) if wanted else None
 
+    def tokens(self, payload: Mapping[str, Any]) -> int:
+        """Return how many tokens a request gives to read, about; 0 if nothing is estimated."""
+        return 0 if self._estimator is None else self._estimator.tokens(of_request(payload))
+
     @guarded
     def settle(self, call: ModelCall) -> None:
         """Set what a call used and cost."""

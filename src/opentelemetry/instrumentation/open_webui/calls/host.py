@@ -76,6 +76,12 @@ class Host(Protocol):
     def unknown_caller(self, operation: str, path: str) -> Caller:
         """Return who is behind a call on a path that we do not know."""
 
+    async def permit(self, caller: Caller, asked: Asked) -> None:
+        """Raise what tells a refusal, if the limits refuse a call that nobody let in before."""
+
+    def permit_in_thread(self, caller: Caller, asked: Asked) -> None:
+        """Do the same where it may block for a moment."""
+
     def current(self, span: Span) -> AbstractContextManager[None]:
         """Make a span the parent of what happens inside."""
 

@@ -27,6 +27,8 @@ class Scene:
     """The source of the chat request that all this belongs to."""
     call: ModelCall | None = None
     """The pipe that is running, and may call models itself."""
+    ticket: Any = None
+    """The leave to call models that was given for it (:class:`~..host.admission.Leave`), if any."""
     lent: bool = False
     """Whether this thread has it from a pipe that it may outlive: it holds as long as that runs."""
 

@@ -157,20 +157,31 @@ class Outgoing:
 _sending: Final[ContextVar[Outgoing | None]] = ContextVar("open_webui_sending", default=None)
 
 
-async def know_groups(out: Outgoing | None) -> None:
-    """Wait, for a moment at most, until the groups of who calls are known."""
+async def make_ready(out: Outgoing | None) -> None:
+    """Wait, for a moment at most, until the groups of who calls are known, and ask the limits.
+
+    Raises:
+        Exception: A limit refuses the call, and Open WebUI is to tell its user so.
+    """
+    if out is None:
+        return
     try:
-        if out is not None and not out.runtime.groups.fresh(out.caller.user_id):
+        if not out.runtime.groups.fresh(out.caller.user_id):
             await out.runtime.groups.wait(out.caller.user_id)
     except Exception:
         report("the wait for a user's groups")
+    await out.runtime.permit(out.caller, out.asked)
 
 
-@guarded
-def know_groups_in_thread(out: Outgoing | None) -> None:
+def make_ready_in_thread(out: Outgoing | None) -> None:
     """Do the same where a thread calls, which has no event loop to hold up."""
-    if out is not None:
+    if out is None:
+        return
+    try:
         out.runtime.groups.wait_in_thread(out.caller.user_id)
+    except Exception:
+        report("the wait for a user's groups")
+    out.runtime.permit_in_thread(out.caller, out.asked)
 
 
 class Carrying:

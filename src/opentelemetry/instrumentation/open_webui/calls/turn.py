@@ -26,7 +26,7 @@ class Turn:
         end: Ends the work.
     """
 
-    __slots__ = ("_end", "_ended", "_holders", "chat_id", "models", "work")
+    __slots__ = ("_after", "_end", "_ended", "_holders", "chat_id", "models", "work")
 
     def __init__(
         self, work: Work, models: frozenset[str], chat_id: str | None, end: Callable[[], None]
@@ -37,6 +37,7 @@ class Turn:
         self._end = end
         self._ended = False
         self._holders = 0
+        self._after: list[Callable[[], None]] = []
 
     def in_chat(self, chat_id: object) -> None:
         """Take the id of the chat: a new chat gets it after its turn has begun."""
@@ -50,6 +51,10 @@ class Turn:
         if call.error is not None and call.caller.task == CHAT_TASK and call.parent_id is None:
             self.work.fail(call.error)
 
+    def after(self, do: Callable[[], None]) -> None:
+        """Have something done when the turn has ended."""
+        self._after.append(do)
+
     def hold(self) -> None:
         """Keep the turn from ending until :meth:`release`."""
         self._holders += 1
@@ -59,4 +64,8 @@ class Turn:
         self._holders -= 1
         if self._holders == 0 and not self._ended:
             self._ended = True
-            self._end()
+            try:
+                self._end()
+            finally:
+                for do in self._after:
+                    do()

@@ -31,7 +31,7 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 # Work of Open WebUI's own, outside any request.
-_NOWHERE: Final = Scene(SimpleNamespace(scope={}, headers={}, state=SimpleNamespace()))
+NOWHERE: Final = Scene(SimpleNamespace(scope={}, headers={}, state=SimpleNamespace()))
 
 
 def find_caller(
@@ -56,7 +56,7 @@ def find_caller(
         auth: How the user signed in, where the request does not say.
         picked: Whether the model answers for the one that the caller picked.
     """
-    here = present() or _NOWHERE
+    here = present() or NOWHERE
     request = request if request is not None else here.request
     user = user or here.user or getattr(request.state, "user", None)
     route = _route(request)

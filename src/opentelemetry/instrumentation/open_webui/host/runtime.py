@@ -26,6 +26,7 @@ from ..settings import Settings
 from ..telemetry import forking
 from ..telemetry.telemetry import Telemetry
 from . import compat, ledger_state
+from .admission import Admission
 from .connections import Connections
 from .groups import Groups
 from .identity import find_caller
@@ -68,6 +69,7 @@ class Runtime:
         self.calls = Calls(accountant, [telemetry, self.limits, self.ledger])
         self.habits = Habits()
         self.presence = Presence()
+        self.admission = Admission(self.limits, groups, accountant.tokens, lambda: self.active)
         self._warned: set[tuple[str | None, str]] = set()
         forking.follow(self)
 
@@ -118,6 +120,14 @@ class Runtime:
     def measure(self, endpoint: Endpoint, payload: Mapping[str, Any]) -> Text | None:
         """Measure what a request gives to read, in case that nobody will say its tokens."""
         return self.accountant.measure(endpoint, payload)
+
+    async def permit(self, caller: Caller, asked: Asked) -> None:
+        """Raise what tells a refusal, if the limits refuse a call that nobody let in before."""
+        await self.admission.permit(caller, asked)
+
+    def permit_in_thread(self, caller: Caller, asked: Asked) -> None:
+        """Do the same where it may block for a moment."""
+        self.admission.permit_in_thread(caller, asked)
 
     def current(self, span: Span) -> AbstractContextManager[None]:
         """Make a span the parent of what happens inside. Not to be held across a ``yield``."""

@@ -43,6 +43,15 @@ class Need(NamedTuple):
     """What calls like it have used."""
 
 
+class Settled(NamedTuple):
+    """What the ledger says of some time ago."""
+
+    amount: int
+    before: int
+    """Unix time, as the next one."""
+    good_until: float
+
+
 class Account:
     """What was used of a limit by whom, in a span of time.
 
@@ -56,7 +65,7 @@ class Account:
 
     __slots__ = (
         "allowed", "base", "ended", "ends", "in_flight", "is_known", "key", "limit", "looks",
-        "others", "pending", "published", "span", "start", "who",
+        "others", "pending", "published", "settled", "span", "start", "who",
     )  # fmt: skip
 
     def __init__(self, limit: Limit, who: Who, start: int, span: Span, ends: float) -> None:
@@ -76,6 +85,7 @@ class Account:
         """The sum of what is pending."""
         self.pending: dict[str, tuple[int, int]] = {}
         """What our calls have used that are not in the ledger yet, and since which look."""
+        self.settled: Settled | None = None
         self.looks = 0
         self.is_known = False
         """Whether what is in the ledger is known."""

@@ -21,7 +21,7 @@ from ..endpoints import Payload
 from ..host import Host
 from ..live import LiveCall
 from ..passage import Passage, given_up_with
-from ..transport import Carrying, Outgoing, json_payload, know_groups, outgoing
+from ..transport import Carrying, Outgoing, json_payload, make_ready, outgoing
 from .bodies import payload_of
 
 _CLOSED: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
@@ -73,7 +73,7 @@ def _form(form: FormData) -> Payload:
 async def _send(
     out: Outgoing, wrapped: Callable[..., Awaitable[Any]], args: Any, kwargs: Mapping[str, Any]
 ) -> Any:
-    await know_groups(out)
+    await make_ready(out)
     watch = _watch if _is_unpacked(wrapped, kwargs) else _watch_packed
     with Carrying(out, functools.partial(watch, out.runtime)) as answered:
         response = await _ask(out, wrapped, args, kwargs) if out.asks else None
@@ -206,6 +206,7 @@ def connects(runtime: Host) -> Wrapper:
 
     async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
         url = str(args[0] if args else kwargs["url"])
+        await make_ready(_voice(runtime, url))
         try:
             socket = await wrapped(*args, **kwargs)
         except BaseException as error:

@@ -11,7 +11,7 @@ from ...wrapping import Wrapper, bound
 from ..endpoints import Payload
 from ..host import Host
 from ..live import LiveCall
-from ..transport import Carrying, Outgoing, know_groups_in_thread
+from ..transport import Carrying, Outgoing, make_ready_in_thread
 from .bodies import Watch, WatchedReads, asked, payload_of, watch_reads
 
 
@@ -20,7 +20,7 @@ def sends(runtime: Host) -> Wrapper:
 
     def wrapper(wrapped: Callable[..., Any], connection: Any, args: Any, kwargs: Any) -> Any:
         out = _read(runtime, connection, bound(wrapped, args, kwargs))
-        know_groups_in_thread(out)
+        make_ready_in_thread(out)
         with Carrying(out, _await) as answered:
             wrapped(*args, **kwargs)
             answered(connection)

@@ -13,7 +13,7 @@ from ...wrapping import Wrapper, bound
 from ..endpoints import Payload
 from ..host import Host
 from ..live import LiveCall
-from ..transport import Carrying, Outgoing, know_groups, know_groups_in_thread
+from ..transport import Carrying, Outgoing, make_ready, make_ready_in_thread
 from .bodies import Watch, asked, payload_of, read_at_once
 
 
@@ -22,7 +22,7 @@ def sends(runtime: Host) -> Wrapper:
 
     def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
         out = _read(runtime, bound(wrapped, args, kwargs)["request"])
-        know_groups_in_thread(out)
+        make_ready_in_thread(out)
         with Carrying(out, _watch) as answered:
             return answered(wrapped(*args, **kwargs))
 
@@ -34,7 +34,7 @@ def sends_async(runtime: Host) -> Wrapper:
 
     async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
         out = _read(runtime, bound(wrapped, args, kwargs)["request"])
-        await know_groups(out)
+        await make_ready(out)
         with Carrying(out, _watch) as answered:
             return answered(await wrapped(*args, **kwargs))
 

@@ -9,7 +9,7 @@ from ...guard import guarded
 from ...wrapping import Wrapper, bound
 from ..host import Host
 from ..live import LiveCall
-from ..transport import Carrying, Outgoing, know_groups_in_thread
+from ..transport import Carrying, Outgoing, make_ready_in_thread
 from . import urllib3
 from .bodies import asked, payload_of, read_at_once
 
@@ -19,7 +19,7 @@ def sends(runtime: Host) -> Wrapper:
 
     def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
         out = _read(runtime, bound(wrapped, args, kwargs)["request"])
-        know_groups_in_thread(out)
+        make_ready_in_thread(out)
         with Carrying(out, _watch) as answered:
             return answered(wrapped(*args, **kwargs))
 

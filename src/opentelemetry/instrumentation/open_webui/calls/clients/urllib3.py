@@ -12,7 +12,7 @@ from ...wrapping import Wrapper, bound
 from ..endpoints import Payload
 from ..host import Host
 from ..live import LiveCall
-from ..transport import Carrying, Outgoing, know_groups_in_thread
+from ..transport import Carrying, Outgoing, make_ready_in_thread
 from .bodies import Watch, WatchedReads, asked, payload_of, read_at_once, watch_reads
 
 
@@ -21,7 +21,7 @@ def opens(runtime: Host) -> Wrapper:
 
     def wrapper(wrapped: Callable[..., Any], pool: Any, args: Any, kwargs: Any) -> Any:
         out = _read(runtime, pool, {**kwargs, **bound(wrapped, args, kwargs)})
-        know_groups_in_thread(out)
+        make_ready_in_thread(out)
         with Carrying(out, watch) as answered:
             return answered(wrapped(*args, **kwargs))
 

@@ -20,8 +20,8 @@ from ...host.runtime import Runtime
 from ...wrapping import Wrapper, bound
 from ..patching import MAIN, Target
 
-# What `chat_completion` reads off the body itself, before there is any metadata.
-_CHAT_FIELDS: Final = ("chat_id", "session_id")
+CHAT_FIELDS: Final = ("chat_id", "session_id")
+"""What ``chat_completion`` reads off the body itself, before there is any metadata."""
 _SUBAGENTS: Final = "/api/v1/subagents/"
 
 
@@ -126,11 +126,12 @@ def _scene(request: Any, user: Any, picked: str) -> Scene:
     # A sub-agent works for the turn that sent for it; other work of Open WebUI's own for nobody.
     within = request.scope.get("path", "").startswith(_SUBAGENTS)
     source = around.source if around is not None and within else None
-    return Scene(request, user, model_id=picked, source=source)
+    ticket = around.ticket if around is not None else None
+    return Scene(request, user, model_id=picked, source=source, ticket=ticket)
 
 
 def _chat_caller(runtime: Runtime, opened: Scene, form: Mapping[str, Any]) -> Caller:
-    metadata = {key: form.get(key) for key in _CHAT_FIELDS}
+    metadata = {key: form.get(key) for key in CHAT_FIELDS}
     token = scene.set(opened)
     try:
         return find_caller(runtime.settings, form={"model": form["model"], "metadata": metadata})
@@ -144,14 +145,16 @@ def _new_turn(runtime: Runtime, caller: Caller, form: Mapping[str, Any]) -> Turn
     work = runtime.telemetry.spans.start_turn(caller)
     return Turn(
         work,
-        frozenset(_picked_models(form)),
+        frozenset(picked_models(form)),
         caller.chat_id,
         lambda: runtime.telemetry.spans.end_turn(work, runtime.groups.of(caller.user_id)),
     )
 
 
-def _picked_models(form: Mapping[str, Any]) -> Iterator[str]:
-    yield form["model"]
+def picked_models(form: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the models that a chat request asks for answers."""
+    if isinstance(form.get("model"), str):
+        yield form["model"]
     entries = form.get("message_ids")
     if isinstance(entries, dict):
         yield from entries

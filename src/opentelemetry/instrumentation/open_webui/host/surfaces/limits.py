@@ -1,0 +1,301 @@
+"""The doors at which the limits are asked: where a request first becomes a turn or a call.
+
+Never deeper: what is refused in the middle of a turn leaves an answer without its documents. The
+doors stand within the wrappers of :data:`~.TARGETS`, which say who calls; a Function pipe's stands
+before, as a call that is not made is not to be told as one.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from ...calls.caller import Caller
+from ...calls.scene import present
+from ...calls.transport import Announced, announced
+from ...guard import guarded
+from ...names import CHAT_TASK
+from ...wrapping import Wrapper, bound
+from ..admission import CHAT, Asking, Leave, Visit, holding, present_leave, under, visit
+from ..identity import find_caller
+from ..patching import MAIN, Target
+from ..runtime import Runtime
+from . import images, notices, ollama, openai, retrieval
+from .chat import CHAT_FIELDS, picked_models
+from .leaf import form_of
+
+Form = Mapping[str, Any]
+UNKNOWN: Final = "unknown"
+"""A model that nobody named."""
+_ANSWERS: Final = "generate_chat_completion"
+
+
+def request(runtime: Runtime) -> Wrapper:
+    """Wrap the router: what a request was let in with is let go when its answer has gone out."""
+
+    async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+        if not runtime.active or args[0]["type"] == "lifespan":
+            return await wrapped(*args, **kwargs)
+        scope, receive, send = args
+        opened = Visit(scope)
+        token = visit.set(opened)
+        try:
+            await wrapped(scope, receive, opened.sends(send))
+        finally:
+            visit.reset(token)
+            opened.close()
+
+    return wrapper
+
+
+def turn(runtime: Runtime) -> Wrapper:
+    """Wrap ``chat_completion``: a turn, or a call that belongs to no chat."""
+    admission = runtime.admission
+
+    async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+        several = _of_turn(runtime, wrapped, args, kwargs) if admission.asks else None
+        if not several:
+            return await wrapped(*args, **kwargs)
+        direct, leave = _is_own_affair(several[0].form), present_leave()
+        # A sub-agent's turn is within another's, but one of its own.
+        if leave is None or leave.of is not several[0].scope:
+            leave = await admission.enter(*several, direct=direct)
+        _last_as_long_as_the_turn(leave)
+        # What the browser asks by itself lets nothing in that our providers are asked beside it.
+        with holding(leave) if direct else under(leave):
+            return await wrapped(*args, **kwargs)
+
+    return wrapper
+
+
+def answer(runtime: Runtime) -> Wrapper:
+    """Wrap ``process_chat_payload``: each of several models is looked at before it does anything.
+
+    Here, too, people are told of a limit that is nearly used.
+    """
+    admission = runtime.admission
+
+    async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+        leave = present_leave()
+        if admission.asks and leave is not None:
+            given = bound(wrapped, args, kwargs)
+            further = _further(runtime, leave, given)
+            if further is not None:
+                await admission.again(leave, further)
+                leave.admits(further.model)
+            notices.warn(leave.ticket.warnings, given.get("metadata"))
+        return await wrapped(*args, **kwargs)
+
+    return wrapper
+
+
+def messages(runtime: Runtime) -> Wrapper:
+    """Wrap ``generate_messages``, which has the provider count before it becomes a turn."""
+    admission = runtime.admission
+
+    async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+        asked = _of_turn(runtime, wrapped, args, kwargs) if admission.asks else None
+        if not asked:
+            return await wrapped(*args, **kwargs)
+        with under(await admission.enter(asked[0])):
+            return await wrapped(*args, **kwargs)
+
+    return wrapper
+
+
+def leaf(runtime: Runtime) -> Wrapper:
+    """Wrap a function that calls a provider, asynchronous or not, and may be a request's all."""
+    admission = runtime.admission
+
+    async def enter(wrapped: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        with under(await admission.enter(_asked(runtime, wrapped, args, kwargs))):
+            return await wrapped(*args, **kwargs)
+
+    def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+        if not admission.asks or present_leave() is not None:
+            return wrapped(*args, **kwargs)
+        if inspect.iscoroutinefunction(wrapped):
+            return enter(wrapped, args, kwargs)
+        with under(admission.enter_in_thread(_asked(runtime, wrapped, args, kwargs))):
+            return wrapped(*args, **kwargs)
+
+    return wrapper
+
+
+def chat(runtime: Runtime) -> Wrapper:
+    """Wrap a function that answers chats: each round of a turn's tools is looked at again."""
+    admission = runtime.admission
+
+    async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+        if not admission.asks:
+            return await wrapped(*args, **kwargs)
+        asked, leave = _asked(runtime, wrapped, args, kwargs), present_leave()
+        if leave is None:
+            leave = await admission.enter(asked)
+            leave.begins_with(asked.called)
+            with under(leave):
+                return await wrapped(*args, **kwargs)
+        if _is_answer(asked.caller) and not leave.begins_with(asked.called):
+            await admission.again(leave, asked)
+        return await wrapped(*args, **kwargs)
+
+    return wrapper
+
+
+def voice(runtime: Runtime) -> Wrapper:
+    """Wrap ``_get_realtime_connection``: a voice call is looked at when it begins."""
+    admission = runtime.admission
+
+    async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+        coming = announced.get()
+        if not admission.asks or coming is None or present_leave() is not None:
+            return await wrapped(*args, **kwargs)
+        try:
+            leave = await admission.enter(
+                Asking(coming.caller, UNKNOWN, operation=_operation(coming))
+            )
+        except Exception as error:
+            # The text of no other kind is shown.
+            raise ValueError(str(error)) from error
+        with under(leave):
+            return await wrapped(*args, **kwargs)
+
+    return wrapper
+
+
+def _asked(runtime: Runtime, function: Callable[..., Any], args: Any, kwargs: Any) -> Asking:
+    """Return what a function that calls a model asks of it."""
+    given, coming = bound(function, args, kwargs), announced.get()
+    form = form_of(given.get("form_data"))
+    caller = coming.caller if coming is not None else _caller(runtime, given, form)
+    named = form.get("model") or given.get("model")
+    called = named if isinstance(named, str) else UNKNOWN
+    model = caller.model_id or called
+    others = (called, *_standing_on(given.get("request"), called))
+    return Asking(caller, model, form, others, called=called, operation=_operation(coming))
+
+
+def _operation(coming: Announced | None) -> str:
+    if coming is None:
+        return CHAT
+    several = sorted(coming.leaf.operations)
+    return coming.leaf.operation or (several[0] if len(several) == 1 else CHAT)
+
+
+@guarded
+def _of_turn(
+    runtime: Runtime, function: Callable[..., Any], args: Any, kwargs: Any
+) -> list[Asking]:
+    """Return what a chat request asks of each of the models that it picked."""
+    given = bound(function, args, kwargs)
+    form: Form = given["form_data"]
+    # What Open WebUI reads off the body itself; its `metadata` is anybody's.
+    said = {"metadata": {key: form.get(key) for key in CHAT_FIELDS}}
+    models = dict.fromkeys(picked_models(form))
+    callers = {model: _caller(runtime, given, {**said, "model": model}) for model in models}
+    return [_of_picked(caller, model, form, given["request"]) for model, caller in callers.items()]
+
+
+@guarded
+def _further(runtime: Runtime, leave: Leave, given: Form) -> Asking | None:
+    """Return what is asked of a model of a turn that was not looked at when the turn began."""
+    form, here = given["form_data"], present()
+    model = form.get("model")
+    if here is None or here.turn is None or model not in here.turn.models - leave.admitted:
+        return None
+    caller = _caller(runtime, given, {"model": model})
+    return _of_picked(caller, model, form, given["request"])
+
+
+def _of_picked(caller: Caller, model: str, form: Form, request: Any) -> Asking:
+    return Asking(caller, model, form, _standing_on(request, model), request.scope)
+
+
+def _standing_on(request: Any, model: str) -> tuple[str, ...]:
+    """Return the model that a workspace model stands on, if it is one."""
+    base = None if request is None else _base(request, model)
+    return () if base is None else (base,)
+
+
+@guarded
+def _base(request: Any, model: str) -> str | None:
+    known = request.app.state.MODELS.get(model) or {}
+    base = (known.get("info") or {}).get("base_model_id")
+    return base if isinstance(base, str) else None
+
+
+def _caller(runtime: Runtime, given: Form, form: Form) -> Caller:
+    return find_caller(runtime.settings, given.get("request"), given.get("user"), form)
+
+
+def _is_answer(caller: Caller) -> bool:
+    """Whether a call is what a turn is for; a pipe's, and those of tasks, are parts of one."""
+    here = present()
+    return caller.task == CHAT_TASK and (here is None or here.call is None)
+
+
+def _is_own_affair(form: Form) -> bool:
+    """Whether the user's browser asks a provider of the user's own, and needs none of ours.
+
+    For documents it does, and they must not be missing from its answer because they were refused.
+    """
+    item = form.get("model_item")
+    if not isinstance(item, dict) or not item.get("direct") or form.get("files"):
+        return False
+    meta = (item.get("info") or {}).get("meta") or {}
+    return not meta.get("knowledge")
+
+
+def _last_as_long_as_the_turn(leave: Leave) -> None:
+    here = present()
+    if here is not None and here.turn is not None:
+        leave.hold()
+        here.turn.after(leave.release)
+
+
+def _limited(targets: Sequence[Target], module: str = "") -> Iterator[Target]:
+    """Yield a door for each function that a table has as one that calls a provider."""
+    for target in targets:
+        if target.attribute != _ANSWERS and target.module.startswith(module):
+            yield replace(target, wrapper=leaf, covers=f"limits on {target.covers}")
+
+
+WITHIN: Final = (
+    Target(MAIN, "app.router.middleware_stack", request, covers="the answers of what is refused"),
+    Target(MAIN, "chat_completion", turn, covers="limits on chats"),
+    Target(MAIN, "generate_messages", messages, covers="limits on Anthropic Messages"),
+    Target(
+        "open_webui.utils.middleware",
+        "process_chat_payload",
+        answer,
+        covers="limits on each of several models",
+    ),
+    *(
+        Target(module, _ANSWERS, chat, covers="limits on each round of a turn")
+        for module in ("open_webui.routers.openai", "open_webui.routers.ollama")
+    ),
+    *_limited(openai.TARGETS),
+    *_limited(ollama.TARGETS),
+    *_limited(retrieval.TARGETS),
+    *_limited(images.TARGETS, "open_webui.routers."),
+    Target(
+        "open_webui.routers.audio.realtime",
+        "_get_realtime_connection",
+        voice,
+        covers="limits on voice calls",
+        since=(0, 12),
+    ),
+)
+"""Doors within the wrappers of :data:`~.TARGETS`. What has none is asked for by the HTTP client."""
+
+BEFORE: Final = (
+    Target(
+        "open_webui.functions",
+        "generate_function_chat_completion",
+        chat,
+        covers="limits on chats with Function pipes",
+    ),
+)
+"""Doors before them."""
