@@ -151,6 +151,8 @@ def assert_shown(page: Analytics, place: Place, group: str | None = None) -> lis
     assert set(shown.models) == {call.model for call in calls}
     for model, row in shown.models.items():
         its = numbers_of([call for call in calls if call.model == model], page)
+        if VERSION < (0, 10):  # Who called a model is not shown there.
+            del its["Users"]
         assert {name: row[name] for name in its} == its
     return calls
 
