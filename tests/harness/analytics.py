@@ -153,7 +153,7 @@ class OlderAnalytics(Analytics):
 
     def _totals(self) -> Row:
         words = [pair.rsplit(" ", 1) for pair in self.page.evaluate(OLDER_TOTALS)]
-        return {name.capitalize(): number for number, name in words}
+        return {name.capitalize(): number.lower() for number, name in words}
 
     def _bars(self) -> list[dict[str, int]]:
         bars: list[dict[str, int]] = [day["models"] for day in self.answers["daily"].json()["data"]]
