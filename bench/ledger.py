@@ -26,6 +26,8 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from bench import screens
+from bench.results import Result, timed
 from opentelemetry.instrumentation.open_webui import ids
 from opentelemetry.instrumentation.open_webui.ledger import reading
 from opentelemetry.instrumentation.open_webui.ledger.booking import Booking, milliseconds_of
@@ -244,15 +246,6 @@ def show(line: str) -> None:
 # What is measured
 
 
-class Result(NamedTuple):
-    """A figure, and what it may be at most."""
-
-    name: str
-    value: float
-    most: float | None
-    unit: str
-
-
 def size(database: Database, count: int) -> Iterator[Result]:
     """What a call takes on the disk."""
     if database.file is not None:
@@ -280,17 +273,6 @@ def _parts(database: Database) -> list[tuple[str, float]]:
             return [(name, float(part)) for name, part in connection.exec_driver_sql(query)]
     except SQLAlchemyError:  # SQLite can be built without it.
         return []
-
-
-def timed(work: Callable[[], object], times: int = 7) -> float:
-    """Milliseconds, the median; the first time does not count."""
-    work()
-    taken = []
-    for _ in range(times):
-        began = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken) * 1000
 
 
 def answers(database: Database) -> Iterator[Result]:
@@ -347,6 +329,7 @@ def answers(database: Database) -> Iterator[Result]:
             "ms",
         )
         yield Result("the last 50 calls", timed(lambda: reading.latest(connection)), 2, "ms")
+        yield from screens.answers(connection, heaviest)
 
 
 def writing(store: Store) -> Iterator[Result]:
@@ -452,7 +435,7 @@ def main() -> None:
         folder = Path(options.folder or temporary)
         file = folder / "usage.db"
         database = of_url(options.url) if options.url else of_file(file)
-        store = Store(database)
+        store = Store(database, str)
         store.open()
         with database.reading() as connection:
             is_empty = reading.ends(connection) is None
@@ -474,14 +457,8 @@ def main() -> None:
         if database.is_sqlite:
             parts.append(together(file))
         for result in itertools.chain.from_iterable(parts):
-            _print(result)
+            print(result, flush=True)
         database.disconnect()
-
-
-def _print(result: Result) -> None:
-    aim = "" if result.most is None else f"  (at most {result.most:g})"
-    mark = "" if result.most is None or result.value <= result.most else "  MISSED"
-    print(f"{result.name:<48} {result.value:>12,.2f} {result.unit}{aim}{mark}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,183 +1,77 @@
-"""Open WebUI's own Analytics and Settings → Usage, in a real browser, against the provider's log.
-
-What happened long ago is put into the ledger beforehand; what happens now is done on the server.
-"""
+"""Open WebUI's own Analytics and Settings → Usage, in a real browser, against the provider's log."""
 
 from __future__ import annotations
 
-import random
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from playwright.sync_api import Page
 
+from e2e.screens import (
+    DAY,
+    NASTY,
+    SOURCES,
+    Place,
+    Used,
+    bars_of,
+    book,
+    of_the_past,
+    period_of,
+    served,
+)
 from e2e.servers import PREFIX, instrumented
-from harness.analytics import CHOICE, GRAIN, PERIOD, Analytics
-from harness.browser import Browser, find_chromium
-from harness.openwebui import VERSION, OpenWebUI
+from harness.analytics import (
+    CHOICE,
+    GRAIN,
+    PERIOD,
+    Analytics,
+    OlderAnalytics,
+    Row,
+    compact,
+)
+from harness.browser import App, Browser, find_chromium
+from harness.openwebui import VERSION
 from harness.otlp import Receiver
 from harness.provider import Provider
 from harness.seed import TEACHING
-from harness.world import World
-from opentelemetry.instrumentation.open_webui.ledger.database import of_file
-from opentelemetry.instrumentation.open_webui.ledger.store import Store
-from unit.ledger.books import booking
 
-pytestmark = pytest.mark.skipif(
-    find_chromium() is None, reason="no Chromium, and no right to install it"
-)
+pytestmark = [
+    pytest.mark.skipif(find_chromium() is None, reason="no Chromium, and no right to install it"),
+    pytest.mark.skipif(VERSION < (0, 10), reason="a turn of the app was asked for otherwise"),
+]
 
 NEWEST = VERSION >= (0, 12)
-SOURCES = {"": ("api", "background", "ui"), "ui": ("ui",), "api": ("api",)}
-DAY = 86_400
-SPANS = {"24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY, "90d": 90 * DAY}
+PAGE = Analytics if NEWEST else OlderAnalytics
+PERIODS = ("24h", "7d", "30d", "90d", *(("ytd", "1y") if NEWEST else ()), "all")
 GRAINS = {"24h": ("10m", "hourly"), "7d": ("hourly", "daily"), "30d": ("3h", "6h", "daily")}
-MINUTES = {"10m": 10, "hourly": 60, "3h": 180, "6h": 360, "daily": 1440}
 MESSAGES = "Messages are answers that users asked for"
 AWAY = "The usage ledger cannot be read now"
-
-
-@dataclass(frozen=True)
-class Used:
-    """One call, as it is true."""
-
-    time: float
-    user: str
-    groups: tuple[str, ...]
-    source: str
-    model: str
-    is_message: bool
-    input: int
-    output: int
-
-    @property
-    def tokens(self) -> int:
-        return self.input + self.output
-
-
-def of_the_past(world: World) -> list[Used]:
-    """Two years of calls: Bob's all by API, as he is in a group of those who do nothing else."""
-    rng, now = random.Random(7), time.time()
-    found = []
-    for number in range(600):
-        user = world.user(("alice", "bob", "carol")[number % 3])
-        found.append(
-            Used(
-                now - 120 - rng.random() ** 3 * 700 * DAY,
-                user.id,
-                user.groups,
-                "api" if number % 3 == 1 else rng.choice(("ui", "api", "background")),
-                rng.choice(("gpt-std", "gpt-mini", "llama-std")),
-                rng.random() < 0.7,
-                rng.randrange(10, 3000),
-                rng.randrange(5, 900),
-            )
-        )
-    return found
-
-
-def book(server: OpenWebUI, calls: Iterable[Used]) -> None:
-    """Put calls into the ledger of a server that has not been started yet."""
-    database = of_file(server.data_dir / "usage.db")
-    store = Store(database, server.world.groups.get)
-    store.open()
-    store.write(
-        [
-            booking(
-                call.time,
-                user_id=call.user,
-                user_name=None,
-                groups=call.groups,
-                source=call.source,
-                picked=call.model,
-                model=call.model,
-                task="chat" if call.is_message else "title_generation",
-                input=call.input,
-                output=call.output,
-            )
-            for call in calls
-        ]
-    )
-    database.disconnect()
-
-
-def served(provider: Provider, world: World) -> list[Used]:
-    """The provider's log."""
-    users = {user.id: user for user in world.users.values()}
-    return [
-        Used(
-            time.time(),
-            call.user_id,
-            users[call.user_id].groups,
-            "ui" if call.case.startswith("ui") else "api",
-            call.model,
-            call.task == "chat",
-            call.input_tokens or 0,
-            call.output_tokens or 0,
-        )
-        for call in provider.snapshot()
-    ]
-
-
-@dataclass
-class Place:
-    """A server, and all calls that its ledger has."""
-
-    server: OpenWebUI
-    calls: list[Used]
-
-    def of(
-        self, start: float, end: float, source: str = "", group: str | None = None
-    ) -> list[Used]:
-        return [
-            call
-            for call in self.calls
-            if start <= int(call.time) <= end
-            and call.source in SOURCES[source]
-            and (group is None or group in call.groups)
-        ]
-
-    def api(self, path: str, user: str = "admin") -> dict[str, object]:
-        answer: dict[str, object] = self.server.ask("GET", path, user=user, auth="session")
-        return answer
-
-
-@pytest.fixture(scope="module")
-def place(provider: Provider, receiver: Receiver) -> Iterator[Place]:
-    """First Open WebUI alone is asked; then the same with us, which the other tests go on with."""
-    server = instrumented(
-        provider, receiver, {f"{PREFIX}LEDGER": "true", f"{PREFIX}SCREENS": "false"}
-    )
-    past = of_the_past(server.world)
-    book(server, past)
-    with server:
-        for number in range(4):
-            server.chat("bob", ("gpt-std", "llama-std")[number % 2], f"case=api-{number}")
-        server.chat("alice", "gpt-mini", "case=api-alice")
-        server.turn("carol", "llama-std", "case=ui-turn hello")
-        provider.wait_idle(1)
-        alone = Place(server, [])
-        assert_that_open_webui_alone_shows_nothing(alone)
-        server.stop()
-        server.extra_env.pop(f"{PREFIX}SCREENS")
-        server.start()
-        time.sleep(1)
-        yield Place(server, past + served(provider, server.world))
-
-
-def assert_that_open_webui_alone_shows_nothing(place: Place) -> None:
-    group = place.server.world.groups[TEACHING]
-    alone = place.api(f"/api/v1/analytics/summary?group_id={group}")
-    assert (alone["total_messages"], alone["total_users"]) == (0, 0)
-    assert place.api(f"/api/v1/analytics/tokens?group_id={group}")["total_tokens"] == 0
-    usage = place.api("/api/v1/users/usage", "bob") if VERSION >= (0, 11) else None
-    assert usage is None or usage["totals"]["lifetime_tokens"] == 0  # type: ignore[index]
-    assert "usageLedger" not in place.server.request("GET", "/static/loader.js").text
+ENDPOINTS = ("summary", "models", "users", "daily", "tokens")
+NO_SOURCES = ("background", "%00", "API", "ui,api", "'%20OR%201=1--", NASTY, "a" * 5000)
+RUBBISH = (
+    *(f"source={source}" for source in NO_SOURCES),
+    "source=ui&source=api",
+    "source[]=api",
+    "group_id=",
+    "group_id='%20OR%201=1--",
+    f"group_id={'x' * 5000}",
+    "start_date=-1&end_date=-1",
+    "start_date=9999999999&end_date=1",
+    "start_date=1&end_date=99999999999",
+    "start_date=99999999999999",
+    "start_date=1e9&end_date=%00",
+    "limit=-1",
+    f"limit={'9' * 15}",
+    "granularity=10m",
+    "granularity=%27&metric=%27",
+    "compare=true",
+    "compare=perhaps",
+)
 
 
 @pytest.fixture(scope="module")
@@ -187,10 +81,43 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
+def place(provider: Provider, receiver: Receiver, browser: Browser) -> Iterator[Place]:
+    """First Open WebUI alone is asked; then the same with us, which the other tests go on with."""
+    server = instrumented(
+        provider, receiver, {f"{PREFIX}LEDGER": "true", f"{PREFIX}SCREENS": "false"}
+    )
+    place = Place(server, of_the_past(server.world))
+    book(server, place.calls)
+    with server:
+        for number in range(4):
+            server.chat("bob", ("gpt-std", "llama-std")[number % 2], f"case=api-{number}")
+        server.chat("alice", "gpt-mini", "case=api-alice")
+        server.turn("carol", "llama-std", "case=ui-turn hello")
+        create = {"name": NASTY, "description": NASTY}
+        server.ask("POST", "/api/v1/groups/create", user="admin", auth="session", json=create)
+        provider.wait_idle(1)
+        with browser.sign_in(server.base_url, server.world.admin.token) as app:
+            app.new_chat()
+            alone = PAGE(app, server.base_url)
+            alone.open()
+            alone.choose_group(TEACHING)
+            assert alone.choice is None
+            place.alone = alone.shown()
+        if VERSION >= (0, 11):
+            assert place.api("/api/v1/users/usage", "bob")["totals"]["lifetime_tokens"] == 0
+        server.stop()
+        server.extra_env.pop(f"{PREFIX}SCREENS")
+        server.start()
+        time.sleep(1)
+        place.calls += served(provider, server.world)
+        yield place
+
+
+@pytest.fixture(scope="module")
 def page(place: Place, browser: Browser) -> Iterator[Analytics]:
     with browser.sign_in(place.server.base_url, place.server.world.admin.token) as app:
         app.new_chat()
-        page = Analytics(app, place.server.base_url)
+        page = PAGE(app, place.server.base_url)
         page.open()
         yield page
 
@@ -198,70 +125,77 @@ def page(place: Place, browser: Browser) -> Iterator[Analytics]:
 def assert_shown(page: Analytics, place: Place, group: str | None = None) -> list[Used]:
     """Compare everything on the page with the calls that it has asked for."""
     asked = page.asked["daily"]
-    start, end = int(asked.get("start_date", 0)), int(asked.get("end_date", time.time()))
+    start, end = period_of(page)
     calls = place.of(start, end, asked.get("source", ""), group)
     shown = page.shown()
-    assert shown.totals == {
+    right = {
         "Tokens": sum(call.tokens for call in calls),
         "Input": sum(call.input for call in calls),
         "Output": sum(call.output for call in calls),
         "Messages": sum(call.is_message for call in calls),
-        "Chats": shown.totals["Chats"],
         "Users": len({call.user for call in calls}),
     }
+    if not page.has_input:
+        del right["Input"], right["Output"]
+    assert shown.totals == {
+        "Chats": shown.totals["Chats"],
+        **{name: page.written(name, number) for name, number in right.items()},
+    }
     by_tokens = asked.get("metric") == "tokens"
-    right = bars_of(calls, start, end, asked["granularity"], by_tokens)
-    if start:
-        assert [+Counter(bar) for bar in shown.bars] == right
+    bars = bars_of(calls, start, end, asked["granularity"], by_tokens) if calls else []
+    drawn = [+Counter(bar) for bar in shown.bars]
+    if start and calls:
+        assert drawn == bars
     else:
-        assert [+Counter(bar) for bar in shown.bars if bar] == [bar for bar in right if bar]
-    for model, row in shown.models.items():
-        its = [call for call in calls if call.model == model]
-        assert row[2] == f"{sum(call.is_message for call in its):,}"
-        assert row[3] == str(len({call.user for call in its}))
-        assert row[5:8] == [
-            compact(sum(getattr(call, name) for call in its))
-            for name in ("input", "output", "tokens")
-        ]
+        assert [bar for bar in drawn if bar] == [bar for bar in bars if bar]
     assert set(shown.models) == {call.model for call in calls}
+    for model, row in shown.models.items():
+        its = numbers_of([call for call in calls if call.model == model], page)
+        assert {name: row[name] for name in its} == its
     return calls
 
 
-def bars_of(
-    calls: Iterable[Used], start: float, end: float, granularity: str, by_tokens: bool
-) -> list[Counter[str]]:
-    """The chart as Open WebUI would draw it of these calls; the server's clock shows UTC."""
-    step = timedelta(minutes=MINUTES[granularity])
-    bars: dict[datetime, Counter[str]] = {}
-    clock = part_of(start or min(call.time for call in calls), step)
-    while clock.timestamp() <= end:
-        bars[clock] = Counter()
-        clock += step
-    for call in calls:
-        bars[part_of(call.time, step)][call.model] += call.tokens if by_tokens else call.is_message
-    return [+bars[clock] for clock in sorted(bars)]
+def numbers_of(calls: list[Used], page: Analytics) -> Row:
+    """What a row says of these calls."""
+    columns = {page.tokens: "tokens"}
+    if page.has_input:
+        columns.update(Input="input", Output="output")
+    return {
+        "Messages": f"{sum(call.is_message for call in calls):,}",
+        "Users": str(len({call.user for call in calls})),
+        **{
+            column: compact(sum(getattr(call, name) for call in calls))
+            for column, name in columns.items()
+        },
+    }
 
 
-def part_of(moment: float, step: timedelta) -> datetime:
-    clock = datetime.fromtimestamp(moment, UTC)
-    midnight = clock.replace(hour=0, minute=0, second=0, microsecond=0)
-    return midnight + (clock - midnight) // step * step
+newest = pytest.mark.skipif(not NEWEST, reason="before 0.12 there is no such choice on the page")
 
 
-def compact(number: int) -> str:
-    """As Open WebUI shortens numbers."""
-    for unit, size in (("m", 1_000_000), ("k", 1_000)):
-        if number >= size:
-            return f"{number / size:.1f}".removesuffix(".0") + unit
-    return str(number)
+def test_a_group_that_nobody_was_seen_in_is_seen(place: Place, page: Analytics) -> None:
+    """Why all of this was made: the group of who calls by API shows nobody, and then them."""
+    assert place.alone is not None
+    assert place.alone.models == {}
+    assert {place.alone.totals[name] for name in ("Messages", "Tokens", "Users")} == {"0"}
+    page.choose(PERIOD, "90d")
+    page.choose(CHOICE, "api")
+    page.choose_group(TEACHING)
+    calls = assert_shown(page, place, TEACHING)
+    bob = place.server.world.user("bob")
+    its = [call for call in calls if call.user == bob.id]
+    assert its
+    row = next(row for row in page.users() if row["User"] == bob.name)
+    assert row[page.tokens] == compact(sum(call.tokens for call in its))
+    page.choose(CHOICE, "ui")
+    assert_shown(page, place, TEACHING)
+    page.choose_group("All Users")
+    page.choose(CHOICE, "")
+    assert_shown(page, place)
 
 
-newest = pytest.mark.skipif(not NEWEST, reason="the page looked otherwise before 0.12")
-
-
-@newest
 @pytest.mark.parametrize("source", SOURCES)
-@pytest.mark.parametrize("period", [*SPANS, "ytd", "1y", "all"])
+@pytest.mark.parametrize("period", PERIODS)
 def test_each_number_is_what_was_used(
     place: Place, page: Analytics, period: str, source: str
 ) -> None:
@@ -270,6 +204,16 @@ def test_each_number_is_what_was_used(
     assert page.choice == source
     assert page.asked["tokens"].get("source", "") == source
     assert assert_shown(page, place)
+
+
+def test_a_period_may_be_chosen_by_its_days(place: Place, page: Analytics) -> None:
+    last = datetime.now(UTC).date() - timedelta(days=3)
+    page.choose_days(last - timedelta(days=40), last)
+    page.choose(CHOICE, "api")
+    start, end = period_of(page)
+    assert end + 1 - start == 41 * DAY
+    assert assert_shown(page, place)
+    page.choose(PERIOD, "7d")
 
 
 @newest
@@ -287,58 +231,109 @@ def test_however_finely_it_is_drawn(place: Place, page: Analytics, period: str, 
 
 
 @newest
-def test_a_group_of_nobody_but_users_by_api_is_seen(place: Place, page: Analytics) -> None:
-    page.choose(PERIOD, "90d")
-    page.choose(CHOICE, "api")
-    page.choose_group(TEACHING)
-    calls = assert_shown(page, place, TEACHING)
-    assert place.server.world.user("bob").id in {call.user for call in calls}
-    page.choose(CHOICE, "ui")
-    assert_shown(page, place, TEACHING)
-    page.choose_group("All Users")
-
-
-@newest
-def test_messages_are_drawn_and_ranked_as_well(place: Place, page: Analytics) -> None:
+def test_messages_are_drawn_as_well(place: Place, page: Analytics) -> None:
     page.choose(PERIOD, "7d")
     page.choose(CHOICE, "")
     page.after(lambda: page.press("Messages"))
     assert page.asked["users"]["metric"] == "messages"
-    calls = assert_shown(page, place)
-    page.press("Users")
-    ranked = Counter(call.user for call in calls if call.is_message).most_common()
-    names = {user.id: user.name for user in place.server.world.users.values()}
-    assert [(row[1], row[2]) for row in page.rows()] == [
-        (names[user], str(count)) for user, count in ranked
-    ]
-    page.press("Models")
-    page.page.get_by_role("columnheader", name="Model", exact=True).click()
-    models = [row[1] for row in page.rows()]
-    assert models == sorted(models)
+    assert_shown(page, place)
     page.after(lambda: page.press("Tokens"))
+
+
+def test_users_are_ranked(place: Place, page: Analytics) -> None:
+    page.choose(PERIOD, "30d")
+    page.choose(CHOICE, "")
+    calls = place.of(*period_of(page))
+    rows = page.users()
+    assert {row["User"] for row in rows} == {place.names[call.user] for call in calls}
+    for row in rows:
+        its = [call for call in calls if place.names[call.user] == row["User"]]
+        assert row["Messages"] == f"{sum(call.is_message for call in its):,}"
+        assert row[page.tokens] == compact(sum(call.tokens for call in its))
+    by = (lambda call: call.tokens) if NEWEST else (lambda call: call.is_message)
+    assert [row["User"] for row in rows] == ranked(calls, lambda call: place.names[call.user], by)
+
+
+def test_it_is_sorted_by_each_column(place: Place, page: Analytics) -> None:
+    page.choose(PERIOD, "90d")
+    page.choose(CHOICE, "")
+    calls = place.of(*period_of(page))
+    for column, name in (("Messages", "is_message"), (page.tokens, "tokens")):
+        right = ranked(calls, lambda call: call.model, lambda call, name=name: getattr(call, name))
+        first, second = (models(page.sort("Model", column)) for _ in range(2))
+        assert right in (first, second)
+        assert first == second[::-1]
+    first, second = (models(page.sort("Model", "Model")) for _ in range(2))
+    assert first == second[::-1]
+    assert set(first) == {call.model for call in calls}
+
+
+def models(rows: Iterable[Row]) -> list[str]:
+    return [row["Model"] for row in rows]
+
+
+def ranked(
+    calls: Iterable[Used], key: Callable[[Used], str], by: Callable[[Used], int]
+) -> list[str]:
+    amounts: Counter[str] = Counter()
+    for call in calls:
+        amounts[key(call)] += by(call)
+    return [name for name, _ in amounts.most_common()]
 
 
 @newest
 def test_it_is_compared_with_the_period_before(place: Place, page: Analytics) -> None:
     page.choose(PERIOD, "7d")
     page.choose(CHOICE, "api")
-    asked = page.asked["daily"]
     page.after(lambda: page.press("Compare"))
     asked = page.asked["daily"]
     assert (asked["compare"], asked["source"]) == ("true", "api")
-    start, end = int(asked["start_date"]), int(asked["end_date"])
-    query = "&".join(f"{name}={value}" for name, value in asked.items())
-    data = place.api(f"/api/v1/analytics/daily?{query}")["data"]
+    start, end = period_of(page)
+    data = page.answers["daily"].json()["data"]
     length = end - start + 1
     for now, then in ((0, False), (length, True)):
         calls = place.of(start - now, end - now, "api")
         shown = sum(
             value
-            for entry in data  # type: ignore[attr-defined]
+            for entry in data
             for value in (entry["previous"] if then else entry)["models"].values()
         )
         assert shown == sum(call.tokens for call in calls)
     page.after(lambda: page.press("Compare"))
+
+
+def test_names_are_shown_and_not_run(place: Place, page: Analytics, browser: Browser) -> None:
+    page.choose(PERIOD, "all")
+    page.choose(CHOICE, "")
+    assert NASTY in models(page.rows())
+    assert NASTY in {row["User"] for row in page.users()}
+    page.choose_group(NASTY)
+    page.choose_group("All Users")
+    for bar in page.page.locator("[data-point]").all()[-1:]:
+        bar.hover(force=True)
+    page.page.locator("tbody tr", has_text=NASTY).first.click()
+    page.page.wait_for_timeout(500)
+    assert_unhurt(page.page)
+    page.open()
+    if VERSION >= (0, 11):
+        with browser.sign_in(place.server.base_url, place.server.world.user("bob").token) as app:
+            assert NASTY in usage_of(app)
+            assert_unhurt(app.page)
+
+
+def assert_unhurt(page: Page) -> None:
+    assert page.locator("img[src=x]").count() == 0
+    assert page.evaluate("window.hurt === undefined")
+
+
+def usage_of(app: App) -> str:
+    """What Settings → Usage says."""
+    app.new_chat()
+    app.page.keyboard.press("Control+.")
+    app.page.get_by_text("Usage", exact=True).first.click()
+    app.page.get_by_text("Lifetime tokens").wait_for()
+    app.page.wait_for_timeout(500)
+    return app.page.locator('[role="dialog"]').first.inner_text()
 
 
 def test_it_says_what_its_numbers_are(page: Analytics) -> None:
@@ -367,7 +362,6 @@ def test_in_german_on_a_telephone(page: Analytics) -> None:
     assert box["x"] + box["width"] <= 390
     page.page.evaluate("localStorage.setItem('locale', 'en-US')")
     page.page.set_viewport_size({"width": 1280, "height": 900})
-    page.open()
 
 
 @pytest.mark.skipif(VERSION < (0, 11), reason="there is no Settings → Usage")
@@ -375,20 +369,15 @@ def test_settings_usage_shows_what_was_used_by_api(place: Place, browser: Browse
     bob = place.server.world.user("bob")
     calls = [call for call in place.calls if call.user == bob.id]
     with browser.sign_in(place.server.base_url, bob.token) as app:
-        app.new_chat()
-        app.page.keyboard.press("Control+.")
-        app.page.get_by_text("Usage", exact=True).first.click()
-        app.page.get_by_text("Lifetime tokens").wait_for()
-        app.page.wait_for_timeout(500)
-        text = app.page.locator('[role="dialog"]').first.inner_text()
-        assert text.splitlines()[text.splitlines().index("Lifetime tokens") - 1] == compact(
-            sum(call.tokens for call in calls)
-        )
-        assert MESSAGES in text
-        assert "estimates and may not reflect" not in text
+        text = usage_of(app)
+    assert text.splitlines()[text.splitlines().index("Lifetime tokens") - 1] == compact(
+        sum(call.tokens for call in calls)
+    )
+    assert MESSAGES in text
+    assert "estimates and may not reflect" not in text
     answers = Counter(call.model for call in calls if call.is_message and is_of_two_years(call))
     usage = place.api("/api/v1/users/usage", "bob")
-    found = {model["model_id"]: model["messages"] for model in usage["top_models"]}  # type: ignore[attr-defined]
+    found = {model["model_id"]: model["messages"] for model in usage["top_models"]}
     assert found == answers
 
 
@@ -396,14 +385,31 @@ def is_of_two_years(call: Used) -> bool:
     return call.time >= time.time() - 729 * DAY
 
 
-@pytest.mark.parametrize("name", ["summary", "models", "users", "daily", "tokens"])
+@pytest.mark.parametrize("name", ENDPOINTS)
 def test_nobody_else_sees_everybody(place: Place, name: str) -> None:
-    server, admin = place.server, place.server.world.admin
-    for auth in ("session", "api_key", "cookie"):
-        for query in ("", "?source=api", f"?user_id={admin.id}&user={admin.id}&role=admin"):
-            path = f"/api/v1/analytics/{name}{query}"
-            assert server.request("GET", path, user="bob", auth=auth).status in (401, 403)
-    assert server.request("GET", f"/api/v1/analytics/{name}", user=None).status in (401, 403)
+    server, admin, group = place.server, place.server.world.admin, place.server.world.groups
+    claims = f"user_id={admin.id}&user={admin.id}&role=admin"
+    for query in ("", "source=api", f"group_id={group[TEACHING]}&source=ui", claims, *RUBBISH):
+        path = f"/api/v1/analytics/{name}?{query}"
+        for auth in ("session", "api_key", "cookie"):
+            answer = server.request("GET", path, user="bob", auth=auth)
+            assert answer.status in (401, 403)
+            assert "total" not in answer.text
+        assert server.request("GET", path, user=None).status in (401, 403)
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_rubbish_is_answered_with_an_error_or_with_what_is_asked_for(
+    place: Place, name: str
+) -> None:
+    for query in RUBBISH:
+        path = f"/api/v1/analytics/{name}?{query}"
+        answer = place.server.request("GET", path, user="admin", auth="session")
+        assert answer.status in (200, 400, 422), query
+    for source in NO_SOURCES:
+        everything = place.api(f"/api/v1/analytics/{name}")
+        assert place.api(f"/api/v1/analytics/{name}?source={source}") == everything
+    assert "failed in the answer" not in place.server.log_text()
 
 
 @pytest.mark.skipif(VERSION < (0, 11), reason="there is no Settings → Usage")
@@ -418,7 +424,7 @@ def test_nobody_sees_anothers_usage(place: Place) -> None:
             its = world.user(other).id
             query = f"?user_id={its}&id={its}&user={its}&group_id={world.groups[TEACHING]}"
             usage = place.api(f"/api/v1/users/usage{query}", name)
-            assert usage["totals"]["lifetime_tokens"] == tokens  # type: ignore[index]
+            assert usage["totals"]["lifetime_tokens"] == tokens
 
 
 def test_when_the_ledger_cannot_be_read_open_webuis_own_numbers_are_shown(

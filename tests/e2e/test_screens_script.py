@@ -90,12 +90,16 @@ class Site:
         return self.page.locator("main > div").last.inner_text()
 
 
-@pytest.fixture
-def site() -> Iterator[Site]:
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
     with Browser() as browser:
-        context = browser._chromium.new_context()
-        yield Site(context.new_page())
-        context.close()
+        yield browser
+
+
+@pytest.fixture
+def site(browser: Browser) -> Iterator[Site]:
+    with browser.tab(ADDRESS) as tab:
+        yield Site(tab)
 
 
 def test_the_choice_is_there_and_asks_for_all_five(site: Site) -> None:

@@ -162,6 +162,25 @@ def test_charts_equal_the_calls_however_short_their_parts(filled: Store, minutes
                 assert part == right, (begin, until)
 
 
+@pytest.mark.parametrize("measures", [("answers",), ("cost", "input"), ("calls",)])
+def test_what_is_not_wanted_is_not_summed(filled: Store, measures: tuple[str, ...]) -> None:
+    def only(sums: Sums, *names: str) -> Sums:
+        return Sums(**{name: getattr(sums, name) for name in {*measures, *names}})
+
+    period = PERIODS["to the second"]
+    edges = [period.start, period.start + 1801, period.end]
+    with filled.database.reading() as connection:
+        for by in ((), ("picked",), ("user",)):
+            found = reading.sums(connection, period, by=by, measures=measures, now=LATER)
+            right = reading.sums(connection, period, by=by, now=LATER)
+            assert found == {key: only(sums) for key, sums in right.items()}
+            parts = reading.series(connection, edges, by=by, measures=measures, now=LATER)
+            assert parts == [
+                {key: only(sums, "calls") for key, sums in part.items()}
+                for part in reading.series(connection, edges, by=by, now=LATER)
+            ]
+
+
 def test_months_and_days_are_those_of_the_zone() -> None:
     berlin = ZoneInfo("Europe/Berlin")
     # The clocks go back on 25 October 2026: that day has 25 hours.

@@ -427,6 +427,38 @@ def test_what_open_webui_refuses_is_refused(
     assert not caplog.records
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "start_date=1&end_date=99999999999",
+        f"start_date={NOON - 400 * 86400}&end_date={NOON}&granularity=10m",
+    ],
+)
+def test_a_chart_of_too_many_parts_is_open_webuis(
+    client: TestClient, query: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = client.get(f"/api/v1/analytics/daily?{query}", headers=ADMIN)
+    assert found.status_code == 200
+    assert HEADER not in found.headers
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("path", ["analytics/summary", "analytics/models", "users/usage"])
+def test_what_fails_in_open_webui_is_not_told_as_ours(
+    app: FastAPI, ledger: Ledger, path: str, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    def fail(*_args: Any, **_kwargs: Any) -> Any:
+        raise RuntimeError("its own")
+
+    patcher = install(ledger)
+    monkeypatch.setattr(BaseModel, "__init__", fail)
+    with pytest.raises(RuntimeError, match="its own"):
+        TestClient(app).get(f"/api/v1/{path}", headers=ADMIN)
+    patcher.remove()
+    assert caplog.records == []
+
+
 def test_the_pages_script_is_ours_and_then_the_operators(client: TestClient, folder: Path) -> None:
     found = client.get(loader.PATH, headers={"If-None-Match": "*", "Range": "bytes=0-3"})
     assert found.status_code == 200

@@ -200,7 +200,15 @@ def test_without_bounds_only_days_with_calls_are_drawn(store: Store, question: A
 
 
 @pytest.mark.parametrize(
-    "question", [Asked(END, START), Asked(int(time.time()) + DAY), Asked(end=1)]
+    "question",
+    [
+        Asked(END, START),
+        Asked(int(time.time()) + DAY),
+        Asked(end=1),
+        Asked(10**30, 10**30 + 5),
+        Asked(10**30),
+        Asked(-(10**30), -(10**29)),
+    ],
 )
 def test_a_period_of_nothing_has_no_days(store: Store, question: Asked) -> None:
     assert answer(store, analytics.daily, question) == {"data": []}

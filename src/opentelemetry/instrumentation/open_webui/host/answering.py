@@ -18,6 +18,7 @@ from ..guard import report
 from ..ledger.ledger import Unavailable
 from ..screens import analytics, personal
 from ..screens.asked import Asked, asked
+from ..screens.parts import TooManyParts
 from ..wrapping import Wrapper, bound
 from . import compat
 from .runtime import Runtime
@@ -38,6 +39,10 @@ class _NotOurs(Exception):
     """Open WebUI is to answer this one: it knows what is wrong with the request."""
 
 
+# Where nothing of ours is broken.
+_THEIRS: Final = (_NotOurs, TooManyParts, Unavailable)
+
+
 def answers(runtime: Runtime, name: str) -> Wrapper:
     """Wrap an endpoint of one of :data:`SCREENS`."""
     from starlette.exceptions import HTTPException
@@ -51,7 +56,7 @@ def answers(runtime: Runtime, name: str) -> Wrapper:
             return own.shaped(await asyncio.wait_for(answering, _SECONDS))
         except HTTPException:
             raise
-        except (_NotOurs, Unavailable):
+        except _THEIRS:
             pass
         except Exception:
             report(f"the answer of {wrapped.__module__}.{name}")
@@ -76,7 +81,10 @@ class _Own:
         return self._answer
 
     async def as_json(self) -> dict[str, Any]:
-        answer = await self.answer()
+        try:
+            answer = await self.answer()
+        except Exception as error:
+            raise _NotOurs from error
         found: dict[str, Any] = answer.model_dump(mode="json")
         return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from datetime import time as clock
@@ -116,19 +116,17 @@ class Run(NamedTuple):
         first, end = grain.bucket_of(self.start), grain.bucket_of(_settled(self.end, now))
         return Piece(grain.grain, first + (grain.start_of(first) < self.start), end)
 
-    def rests(self) -> Iterator[tuple[int, Piece]]:
-        """Yield what its edges cut off of hours, with the number of the part that it is of.
+    def rests(self) -> Iterator[Piece]:
+        """Yield what its edges cut off of hours; both sides of an edge are one piece.
 
         Of the hour that is running, too: all of it is not in the part, as its end will not be.
         """
         on_hours = self.start % HOUR_SECONDS == self.step % HOUR_SECONDS == 0
         if on_hours or self.step < HOUR_SECONDS:
             return
-        for number in range(self.parts):
-            start = self.start + number * self.step
-            for piece in _cover(start, start + self.step, _HOURS):
-                if piece.grain is None:
-                    yield self.part + number, piece
+        starts = range(self.start, self.end, self.step)
+        of_parts = (_cover(start, start + self.step, _HOURS) for start in starts)
+        yield from _joined(piece for part in of_parts for piece in part if piece.grain is None)
 
 
 def runs(edges: Sequence[int]) -> list[Run]:
@@ -140,6 +138,19 @@ def runs(edges: Sequence[int]) -> list[Run]:
         else:
             found.append(Run(part, start, end - start, 1))
     return found
+
+
+def _joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    before: Piece | None = None
+    for piece in pieces:
+        if before is not None and before.end == piece.first:
+            before = before._replace(end=piece.end)
+            continue
+        if before is not None:
+            yield before
+        before = piece
+    if before is not None:
+        yield before
 
 
 def _settled(end: int, now: float | None) -> int:

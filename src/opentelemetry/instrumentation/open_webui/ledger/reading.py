@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from operator import add, attrgetter, sub
 from typing import Any, Final, NamedTuple
 
@@ -191,6 +192,7 @@ def sums(
     where: Where = EVERYTHING,
     by: Sequence[str] = (),
     *,
+    measures: Sequence[str] = MEASURES,
     now: float | None = None,
 ) -> dict[Key, Sums]:
     """Return sums by whatever is asked for.
@@ -201,11 +203,13 @@ def sums(
         where: Which calls.
         by: Some of :data:`DIMENSIONS`; the keys of the result have their values, in that order. By
             groups, a call counts in each group of its user, so that they are not to be added up.
+        measures: Which of :data:`~.schema.MEASURES` are wanted: the fewer, the quicker. All others
+            are 0.
         now: Unix time, for tests.
     """
     found: dict[Key, Sums] = defaultdict(Sums)
     for piece in pieces(period, now):
-        for key, more in _found(connection, _Query(where, by, piece)):
+        for key, more in _found(connection, _Query(where, by, piece, wanted=measures)):
             found[key] += more
     return dict(found)
 
@@ -242,6 +246,7 @@ def series(
     where: Where = EVERYTHING,
     by: Sequence[str] = (),
     *,
+    measures: Sequence[str] = MEASURES,
     now: float | None = None,
 ) -> list[dict[Key, Sums]]:
     """Return sums for each part of a chart.
@@ -251,35 +256,39 @@ def series(
         edges: Where the parts begin, and the last ends: see :func:`~.periods.edges`.
         where: Which calls.
         by: As in :func:`sums`.
+        measures: Which of :data:`~.schema.MEASURES` are wanted, beside ``calls``: the fewer, the
+            quicker. All others are 0.
         now: Unix time, for tests.
     """
     parts: list[dict[Key, Sums]] = [defaultdict(Sums) for _ in edges[1:]]
+    wanted = tuple(name for name in MEASURES if name in {"calls", *measures})
+    query_of = partial(_Query, where, by, wanted=wanted)
     for run in runs(edges):
-        for part, piece in run.rests():
-            for key, found in _found(connection, _Query(where, by, piece)):
-                parts[part][key] += found
-        for part, key, found in _found_in(connection, run, where, by, now):
+        for part, key, found in _found_in(connection, run, query_of, now):
             parts[part][key] += found
     return [{key: found for key, found in part.items() if found.calls} for part in parts]
 
 
 def _found_in(
-    connection: Connection, run: Run, where: Where, by: Sequence[str], now: float | None
+    connection: Connection, run: Run, query_of: Callable[[Piece], _Query], now: float | None
 ) -> Iterator[tuple[int, Key, Sums]]:
     """Yield what adds to parts of the same length, by their numbers."""
+    for piece in run.rests():
+        query = query_of(piece)
+        yield from _numbered(connection, query, query.own(run))
     if not run.shift:
-        query = _Query(where, by, run.whole(now))
+        query = query_of(run.whole(now))
         yield from _numbered(connection, query, query.own(run), query.is_inside(run))
         return
     for piece in run.ends(now):
-        query = _Query(where, by, piece)
+        query = query_of(piece)
         yield from _numbered(connection, query, query.own(run))
     # Days begin at another hour than those of the zone: each is first put where most of it is, and
     # then the rest of its hours are moved. They are a part of all hours, of which a year has many.
     days = run.days(now)
-    query = _Query(where, by, days)
+    query = query_of(days)
     yield from _numbered(connection, query, query.home(run))
-    hours = _Query(where, by, Piece(HOUR, days.first * _HOURS, max(days.first, days.end) * _HOURS))
+    hours = query_of(Piece(HOUR, days.first * _HOURS, max(days.first, days.end) * _HOURS))
     # Both numbers at once, because it is the reading of the hours that takes long.
     both = hours.own(run) * MOST_EDGES + hours.home(run)
     for numbers, key, found in _numbered(connection, hours, both, hours.is_stray(run)):
@@ -292,12 +301,12 @@ def _numbered(
     connection: Connection, query: _Query, number: ColumnElement[Any], *only: ColumnElement[bool]
 ) -> Iterator[tuple[int, Key, Sums]]:
     for row in connection.execute(query.select((number, *query.measures()), number, only)):
-        yield row[-len(MEASURES) - 1], query.key(row), Sums(*row[-len(MEASURES) :])
+        yield row[-len(query.wanted) - 1], query.key(row), query.sums(row)
 
 
 def _found(connection: Connection, query: _Query) -> Iterator[tuple[Key, Sums]]:
     for row in connection.execute(query.select(query.measures())):
-        yield query.key(row), Sums(*row[-len(MEASURES) :])
+        yield query.key(row), query.sums(row)
 
 
 def _is_late(run: Run) -> bool:
@@ -308,7 +317,10 @@ def _is_late(run: Run) -> bool:
 class _Query:
     """The query for one part of a period."""
 
-    def __init__(self, where: Where, by: Sequence[str], piece: Piece) -> None:
+    def __init__(
+        self, where: Where, by: Sequence[str], piece: Piece, wanted: Sequence[str] = MEASURES
+    ) -> None:
+        self.wanted = wanted
         self._where = where
         self._by = tuple(by)
         self._piece = piece
@@ -329,7 +341,11 @@ class _Query:
         """Return the columns of the sums."""
         amounts = AMOUNTS if self._from_rows else self._sums.c
         # PostgreSQL's sums are of a type that Python takes for decimals.
-        return [cast(func.coalesce(func.sum(amounts[name]), 0), BigInteger) for name in MEASURES]
+        return [cast(func.coalesce(func.sum(amounts[name]), 0), BigInteger) for name in self.wanted]
+
+    def sums(self, row: Row[Any]) -> Sums:
+        """Return what a row ends with."""
+        return Sums(**dict(zip(self.wanted, row[-len(self.wanted) :], strict=True)))
 
     def _moment(self) -> ColumnElement[Any]:
         """Return when the bucket, or the call, begins (Unix time)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -20,6 +20,7 @@ from .asked import API, Asked
 from .parts import Chart, Part, chart
 
 Answer = dict[str, Any]
+_SHOWN: Final = ("answers", "input", "output")
 
 
 def summary(connection: Connection, asked: Asked) -> Answer:
@@ -84,10 +85,14 @@ def tokens(connection: Connection, asked: Asked) -> Answer:
 
 
 def daily(connection: Connection, asked: Asked) -> Answer:
-    """Answer ``/daily``."""
-    start, end = asked.start, asked.end
-    if start is None or end is None:
+    """Answer ``/daily``.
+
+    Raises:
+        TooManyParts: The period is too long for its granularity.
+    """
+    if asked.start is None or asked.end is None:
         return _since_ever(connection, asked)
+    start, end = asked.period.start, asked.period.end - 1
     if start > end:
         return {"data": []}
     parts = chart(start, end, asked.granularity)
@@ -107,8 +112,8 @@ def daily(connection: Connection, asked: Asked) -> Answer:
 def _since_ever(connection: Connection, asked: Asked) -> Answer:
     """Without a beginning or an end only parts count in which something was."""
     oldest = next(reading.oldest_first(connection, ALWAYS, at_once=1), None)
-    start = max(asked.start or 0, int(oldest.time) if oldest else 0)
-    end = asked.end or int(time.time())
+    start = max(asked.period.start, int(oldest.time) if oldest else 0)
+    end = asked.period.end - 1 if asked.end else int(time.time())
     if oldest is None or start > end:
         return {"data": []}
     parts = chart(start, end, asked.granularity)
@@ -119,7 +124,8 @@ def _since_ever(connection: Connection, asked: Asked) -> Answer:
 def _drawn(connection: Connection, asked: Asked, parts: Chart) -> dict[str, dict[str, int]]:
     """Return the values of each model in each part."""
     found: dict[str, dict[str, int]] = {}
-    series = reading.series(connection, parts.edges, asked.where, ("picked",))
+    measures = ("input", "output") if asked.by_tokens else ("answers",)
+    series = reading.series(connection, parts.edges, asked.where, ("picked",), measures=measures)
     for date, sums in zip(parts.dates, series, strict=True):
         for (model,), amounts in sums.items():
             values = found.setdefault(date, {})
@@ -128,7 +134,7 @@ def _drawn(connection: Connection, asked: Asked, parts: Chart) -> dict[str, dict
 
 
 def _by(connection: Connection, asked: Asked, name: str) -> dict[str, Sums]:
-    found = reading.sums(connection, asked.period, asked.where, (name,))
+    found = reading.sums(connection, asked.period, asked.where, (name,), measures=_SHOWN)
     return {key: sums for (key,), sums in found.items()}
 
 

@@ -14,6 +14,10 @@ MOST: Final = 20_000
 """Parts of one chart."""
 
 
+class TooManyParts(ValueError):
+    """A chart would have more than :data:`MOST`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """From a time of the clock to the next."""
@@ -63,10 +67,12 @@ def chart(start: int, end: int, granularity: str) -> Chart:
         granularity: ``10m``, ``hourly``, ``3h``, ``6h``; ``daily`` is all else.
 
     Raises:
-        ValueError: There are more than :data:`MOST` parts.
+        TooManyParts: It has to be divided less finely.
     """
     minutes = _MINUTES.get(granularity, _DAY)
     step = timedelta(minutes=minutes)
+    if (end - start) // (minutes * 60) > MOST - 2:
+        raise TooManyParts(f"more than {MOST:,} parts")
     parts, edges = [], {start}
     for clock in _clock(start, end, minutes):
         first = max(start, int(clock.timestamp()))
@@ -74,8 +80,6 @@ def chart(start: int, end: int, granularity: str) -> Chart:
             Part(_name(clock, minutes), first, min(end + 1, int((clock + step).timestamp())))
         )
         edges |= {edge for edge in _moments(clock) if start < edge <= end}
-        if len(parts) > MOST:
-            raise ValueError(f"more than {MOST:,} parts")
     begun = sorted(edges)
     dates = [_name(_floor(datetime.fromtimestamp(edge), minutes), minutes) for edge in begun]
     return Chart(tuple(parts), (*begun, end + 1), tuple(dates))

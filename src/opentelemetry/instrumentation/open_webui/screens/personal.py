@@ -22,6 +22,7 @@ from .asked import UI
 
 Day = dict[str, Any]
 _TOP: Final = 5
+_SHOWN: Final = ("answers", "input", "output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,11 @@ def read(connection: Connection, user_id: str, start: int, end: int, zone: str |
     """
     where, period = Where(user_id=user_id), Period(start, end + 1)
     inner = [edge for edge in edges(period, "day", _zone(zone)) if start < edge <= end]
-    series = reading.series(connection, [start, *inner, end + 1], where, ("picked",))
+    series = reading.series(
+        connection, [start, *inner, end + 1], where, ("picked",), measures=_SHOWN
+    )
     return Personal(
-        reading.sums(connection, ALWAYS, where, ("picked", "source")),
+        reading.sums(connection, ALWAYS, where, ("picked", "source"), measures=_SHOWN),
         [{model: sums for (model,), sums in day.items()} for day in series],
     )
 
