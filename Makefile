@@ -13,7 +13,7 @@ TWINE := twine==7.0.0
 VERSIONS ?= 0.12.4 0.11.4 0.10.2 0.9.6 0.8.12 0.7.2 0.6.43
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-matrix lint types unit e2e pipeline fuzz hostile scale soak demo dist dashboards pictures tools stack bench bench-ledger bench-dashboards clean
+.PHONY: help setup test test-matrix lint types unit e2e pipeline fuzz hostile kills scale soak demo dist dashboards pictures tools stack bench bench-ledger bench-dashboards clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -57,6 +57,9 @@ fuzz: setup ## The properties of the parsers, for minutes instead of moments
 
 hostile: setup ## What users and providers may write to hurt others, a thousand times over (TIMES=)
 	ABUSES=$(or $(TIMES),25) $(PINS)/python -m pytest -q tests/e2e/test_hostile.py
+
+kills: setup ## Kill what books 200 calls a second with kill -9, 50 times (TIMES=): how many are lost
+	KILLS=$(or $(TIMES),50) $(PINS)/python -m pytest -q -s tests/unit/ledger/test_ledger.py -k kill
 
 scale: setup tools ## 10,000 users (USERS=) through a collector with its default limits, all exact: 10 minutes
 	SCALE_USERS=$(or $(USERS),10000) $(PINS)/python -m pytest -s -q tests/stack/test_scale.py

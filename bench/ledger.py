@@ -362,17 +362,18 @@ def calling(folder: Path) -> Iterator[Result]:
         lambda: Place("bench", folder, lambda: of_file(folder / "calling.db")), lambda _name: None
     )
     ledger.begin()
-    call = Sdk().call(groups=("research", "teaching"))
-    call.end()
+    live = Sdk().call(groups=("research", "teaching"))
+    live.end()
     taken = []
     for _ in range(200):
         began = time.perf_counter()
         for _ in range(50):
-            ledger.ended(call)
+            ledger.ended(live.call)
         taken.append((time.perf_counter() - began) / 50)
         time.sleep(0.01)
     yield Result("caller, median", statistics.median(taken) * 1e6, 10, "µs")
     ledger.close()
+    assert ledger.written
 
 
 def work(folder: str, per_second: int, seconds: float, report: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from opentelemetry.instrumentation.open_webui import names
+
 from . import panels
 from .frame import board, model_links
 from .panels import COUNT, SECONDS, SHARE, Board, Column, Grid, Levels
@@ -9,6 +11,7 @@ from .promql import MODEL, PROVIDER
 from .queries import Queries
 
 _NO_COLLECTOR = "no collector"
+_NO_LEDGER = "no ledger"
 
 
 def build(queries: Queries) -> Board:
@@ -33,6 +36,8 @@ def build(queries: Queries) -> Board:
     _exports(page, queries)
     page.row("The collector")
     _collector(page, queries)
+    page.row("The ledger in a database of Open WebUI (LEDGER=true)")
+    _ledger(page, queries)
     return page
 
 
@@ -130,4 +135,42 @@ def _collector(page: Board, q: Queries) -> None:
             "Refused: Open WebUI tries again for a while. Not queued: lost. Failed to send: the back end refused it for good. Metric points, spans and events together.",
             lost, COUNT,
         ).no_value(_NO_COLLECTOR).min(0),
+    )  # fmt: skip
+
+
+def _ledger(page: Board, q: Queries) -> None:
+    tile, lines = panels.tile, panels.lines_over_time
+    page.add(
+        tile(
+            "Calls written to the ledger", "In the time range, by all processes.",
+            {"Calls": q.booked(names.LEDGER_WRITTEN)}, COUNT, empty=_NO_LEDGER, width=5,
+        ),
+        tile(
+            "Calls in memory for the ledger", "Ended, and not in the database yet. More than those of a moment: it is slow or away.",
+            {"Calls": q.ledger_queue()}, COUNT, empty=_NO_LEDGER, levels=Levels(1_000, 50_000), width=5,
+        ),
+        tile(
+            "Files of calls that wait", "For a database that is away, in DATA_DIR. They are written when it is back.",
+            {"Files": q.ledger_files()}, COUNT, empty=_NO_LEDGER, levels=Levels(1, 100), width=5,
+        ),
+        tile(
+            "Waiting for the ledger since", "How long the oldest call that is not in the database has waited.",
+            {"Time": q.ledger_behind()}, SECONDS, decimals=0, empty=_NO_LEDGER, levels=Levels(60, 300), width=5,
+        ),
+        tile(
+            "Lost for the ledger", "Calls for which there was no room while the database was away, or that it does not take.",
+            {"Calls": q.booked(names.LEDGER_LOST)}, COUNT, empty=_NO_LEDGER, levels=Levels(1, 100),
+        ),
+        lines(
+            "How many calls are written each second?", "Of each process; and those that were put in a file first.",
+            {
+                "{{instance}}": q.booked_each_second(names.LEDGER_WRITTEN),
+                "{{instance}}, to a file": q.booked_each_second(names.LEDGER_SPOOLED),
+            },
+            COUNT,
+        ).no_value(_NO_LEDGER).min(0),
+        lines(
+            "How long has the oldest call waited?", "Of each process. It grows while the database is away.",
+            {"{{instance}}": q.ledger_behind("instance")}, SECONDS,
+        ).no_value(_NO_LEDGER).min(0),
     )  # fmt: skip

@@ -64,7 +64,15 @@ RANK: Final = "${rank:raw}"
 RANKED: Final = Metric(f"open_webui.usage.{RANK}", "", "What users and models are ranked by.")
 RANKED_GROUP: Final = Metric(f"open_webui.group.{RANK}", "", "What groups are ranked by.")
 
-_GAUGES = (names.USER_GROUP, names.USER_LAST_SEEN, names.ACTIVE, names.PRICES_MODIFIED)
+_GAUGES = (
+    names.USER_GROUP,
+    names.USER_LAST_SEEN,
+    names.ACTIVE,
+    names.PRICES_MODIFIED,
+    names.LEDGER_QUEUE,
+    names.LEDGER_SPOOL_FILES,
+    names.LEDGER_BEHIND,
+)
 _UNITS = {"s": "_seconds"}
 
 

@@ -364,6 +364,27 @@ class Queries:
         """How many exports of Open WebUI failed, of each signal?"""
         return summed(f"increase({series(names.EXPORT_FAILURES)}[{RATE}])", [SIGNAL])
 
+    def booked(self, metric: Metric) -> str:
+        """How many calls did the processes write to the ledger, or put aside, or lose?"""
+        return summed(self.reading.total(metric, (), ALL))
+
+    def booked_each_second(self, metric: Metric) -> str:
+        """How many calls does each process write to the ledger, or put aside, in a second?"""
+        return summed(f"rate({series(metric)}[{RATE}])", ["instance"])
+
+    def ledger_queue(self) -> str:
+        """How many calls have the processes in memory, for the ledger?"""
+        return summed(series(names.LEDGER_QUEUE))
+
+    def ledger_files(self) -> str:
+        """How many files of calls wait for the ledger? Processes that share a folder tell the same."""
+        return f"max({series(names.LEDGER_SPOOL_FILES)})"
+
+    def ledger_behind(self, *by: str) -> str:
+        """How long has the oldest call waited for the ledger?"""
+        grouping = f" by ({', '.join(by)})" if by else ""
+        return f"max{grouping} ({series(names.LEDGER_BEHIND)})"
+
     def queue_used(self) -> str:
         """How full is each queue of the collector?"""
         by = ["instance", "exporter", "data_type"]

@@ -86,6 +86,8 @@ THRESHOLDS: Final[Mapping[str, float]] = {
     "dropped_items": 0,
     "collector_lost_items": 0,
     "collector_queue_share": 0.8,
+    "ledger_wait_seconds": 300,
+    "ledger_lost_calls": 0,
 }
 
 
@@ -185,7 +187,12 @@ def alerts(reading: Reading) -> list[Rule]:
     """The groups of alerts."""
     rules = [
         alert.rule(reading)
-        for alert in (*_of_models(reading), *_of_truth(reading), *_of_pipeline(reading))
+        for alert in (
+            *_of_models(reading),
+            *_of_truth(reading),
+            *_of_pipeline(reading),
+            *_of_ledger(reading),
+        )
     ]
     slow = [alert.rule(reading) for alert in _of_money(reading)]
     return [
@@ -321,6 +328,24 @@ def _of_pipeline(reading: Reading) -> Iterator[Alert]:
         "5m", "warning", "health",
         "A queue of the collector {{ $labels.instance }} is nearly full",
         "The queue of {{ $labels.exporter }} is at {{ $value | humanizePercentage }}. When it is full, what comes next is lost.",
+    )  # fmt: skip
+
+
+def _of_ledger(reading: Reading) -> Iterator[Alert]:
+    by = ["job", "instance"]
+    yield Alert(
+        "OpenWebUILedgerWaits",
+        f"max by ({', '.join(by)}) ({series(names.LEDGER_BEHIND)}) {threshold('ledger_wait_seconds')}",
+        "0s", "warning", "health",
+        "Calls of {{ $labels.instance }} wait for the ledger",
+        "The oldest has waited for {{ $value | humanizeDuration }}. Nothing is lost yet: they are in memory or in a file, and are written when the database can be. The log of Open WebUI says why it cannot.",
+    )  # fmt: skip
+    yield Alert(
+        "OpenWebUILedgerLoses",
+        f"{_grown(reading, names.LEDGER_LOST, '15m', by=by)} {threshold('ledger_lost_calls')}",
+        "0s", "critical", "health",
+        "The ledger loses calls of {{ $labels.instance }}",
+        "{{ $value | humanize }} calls in the last 15 minutes found no room, in memory or in a file, or were not taken by the database. Totals in Prometheus have them.",
     )  # fmt: skip
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 
 import httpx
 
-from demo import check, metrics
-from demo.figures import Report
+from demo import check, ledger, metrics
+from demo.figures import Figures, Report
 from demo.servers import (
     ANNOUNCE_SECONDS,
     Demo,
@@ -34,6 +34,7 @@ EQUAL_TIMEOUT = 10.0
 SETTLE_TIMEOUT = 60.0
 LOG_LINES = 40
 INTERRUPTED = 130
+WITH_COMMAND = "opentelemetry-open-webui ledger report --by user"
 
 Say = Callable[[str], None]
 
@@ -113,6 +114,7 @@ def run(options: argparse.Namespace, say: Say) -> int:
             live_through(demo, day, say)
             status = show(demo, provider, day, real, say)
             if options.once:
+                say("the page to open, without ONCE=1: Open WebUI's own Admin → Analytics")
                 say("where to look further: docs/telemetry.md, README.md, and this without ONCE=1")
             else:
                 stay(demo, say)
@@ -160,6 +162,7 @@ def show(
     if real:
         report = settled(demo, sum(step.calls for step in steps.values()))
         print_tables(report)
+        print_ledger(demo)
         say("not checked: only the stand-in provider tells what it served")
         return 0
     provider.wait_idle(QUIET_SECONDS)
@@ -167,7 +170,13 @@ def show(
     expected = check.served(calls, demo.server.world, steps)
     report = equal_or_last(demo, expected)
     print_tables(report)
-    wrong = [*check.not_served(calls, steps), *check.differences(report, expected)]
+    booked = equal_or_last_booked(demo, ledger.of_all_tasks(expected.users))
+    print_ledger(demo)
+    wrong = [
+        *check.not_served(calls, steps),
+        *check.differences(report, expected),
+        *check.differing(booked, ledger.of_all_tasks(expected.users), expected.names),
+    ]
     verdict(wrong, expected, demo, say)
     return 1 if wrong else 0
 
@@ -175,6 +184,11 @@ def show(
 def print_tables(report: Report) -> None:
     """All tables with some air around them."""
     print(f"\n{all_tables(report)}\n", flush=True)
+
+
+def print_ledger(demo: Demo) -> None:
+    """The same by user, from the ledger."""
+    print(f"From the ledger: {WITH_COMMAND}\n\n{ledger.report(demo.server)}", flush=True)
 
 
 def settled(demo: Demo, planned: int) -> Report:
@@ -199,6 +213,16 @@ def equal_or_last(demo: Demo, expected: Report) -> Report:
     return report
 
 
+def equal_or_last_booked(demo: Demo, expected: Figures) -> Figures:
+    """What the ledger has once it is as expected, or as it is after a while."""
+    deadline = time.monotonic() + EQUAL_TIMEOUT
+    booked = ledger.figures(demo.server)
+    while booked != expected and time.monotonic() < deadline:
+        time.sleep(QUIET_SECONDS)
+        booked = ledger.figures(demo.server)
+    return booked
+
+
 def verdict(wrong: list[str], expected: Report, demo: Demo, say: Say) -> None:
     """Say whether the tables are true, and what is wrong with them if not."""
     total = expected.total
@@ -206,7 +230,8 @@ def verdict(wrong: list[str], expected: Report, demo: Demo, say: Say) -> None:
         say(
             f"checked: equal to the provider's own log of {total.requests} calls with"
             f" {total.input:,} input and {total.output:,} output tokens,"
-            f" in each of {len(expected.users)} combinations of user, model, source and task"
+            f" in each of {len(expected.users)} combinations of user, model, source and task,"
+            " and so is the ledger"
         )
         return
     log = demo.server.log_text().splitlines()[-LOG_LINES:]

@@ -96,6 +96,7 @@ def prepared(provider: Provider, real: RealProvider | None) -> Demo:
         f"{SETTING}ANNOUNCE_SECONDS": str(ANNOUNCE_SECONDS),
         # Nothing may fall silent: without a Prometheus to ask for increases, totals are read.
         f"{SETTING}IDLE_SECONDS": str(A_DAY),
+        f"{SETTING}LEDGER": "true",
         f"{SETTING}PRICE_FILE": str(Path(__file__).with_name("prices.yaml")),
         **(real.environment() if real else {}),
     }

@@ -9,9 +9,11 @@ import httpx
 
 from demo import metrics
 from demo.figures import NOTHING, Figures, Report
+from demo.ledger import FILE
 from demo.servers import Demo
 
 WATCH_SECONDS = 2.0
+ANALYTICS = "/admin/analytics"
 
 
 def stay(demo: Demo, say: Callable[[str], None]) -> None:
@@ -30,8 +32,9 @@ def where_to_look(demo: Demo) -> str:
 Where to look further
 
   metrics             {demo.metrics_url}
-  Open WebUI          {server.base_url}
-                      sign in as {admin.email} with {admin.password}
+  Open WebUI          {server.base_url}{ANALYTICS}
+                      its own Analytics: sign in as {admin.email} with {admin.password}
+  the ledger          opentelemetry-open-webui ledger report --database {server.data_dir / FILE}
   its log             {server.log_file}
   what names mean     docs/telemetry.md
   to use it yourself  README.md

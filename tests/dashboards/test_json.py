@@ -37,6 +37,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from dashboards import __main__ as made
 from dashboards import rules
 from opentelemetry.instrumentation.open_webui import names
+from opentelemetry.instrumentation.open_webui.host import ledger_state
 from opentelemetry.instrumentation.open_webui.telemetry import accounts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -334,6 +335,7 @@ EMITTED = {
     for metric in (
         *accounts._COUNTERS, *accounts._GAUGES, names.ACTIVE,
         names.EXPORT_FAILURES, names.EXPORT_DROPPED, names.PRICES_MODIFIED,
+        *(metric for metric, _ in (*ledger_state._COUNTERS, *ledger_state._GAUGES)),
     )
     for suffix in ("",)
 } | {

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from e2e.servers import instrumented
+from e2e.servers import PREFIX, instrumented
 from e2e.truth import Expectation, Truth, assert_equal
 from harness import collectors
 from harness.openwebui import HOST, SETTINGS, OpenWebUI, free_port
@@ -71,10 +71,10 @@ def test_all_is_well_beside_a_server_and_nothing_is_counted(
     provider: Provider, receiver: Receiver, tmp_path: Path
 ) -> None:
     provider.clear()
-    with instrumented(provider, receiver) as server:
+    with instrumented(provider, receiver, {PREFIX + "LEDGER": "true"}) as server:
         for _ in range(3):
             server.chat("alice", "gpt-std", "case=one")
-        wait_for_note(server, 3)
+        wait_for_note(server, calls=3)
         done = about(server, tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stdout.endswith("All is well.\n")
@@ -83,6 +83,9 @@ def test_all_is_well_beside_a_server_and_nothing_is_counted(
         assert "3 calls to models so far" in done.stdout
         assert f"traces, metrics, logs: {receiver.endpoint} (http/protobuf) takes it" in done.stdout
         assert "[!!]" not in done.stdout
+        file = server.data_dir / "usage.db"
+        assert "The ledger\n  [ok] 3 calls\n" in done.stdout
+        assert f"ledger {file}: 3 calls written, " in done.stdout
         assert "ask_usage" not in done.stdout
         assert "ask_usage = True" in about(server, tmp_path, "--all").stdout
         truth = Truth(server.world, provider.snapshot(), {"one": Expectation()})

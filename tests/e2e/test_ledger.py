@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -13,32 +12,16 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from e2e import functions
+from e2e.booked import booked
 from e2e.paths import environment, expectations, send_all
 from e2e.servers import PREFIX, otlp
-from e2e.truth import (
-    AUDIO,
-    CHARACTERS,
-    DETAILS,
-    GROUP_REQUESTS,
-    GROUP_TOKENS,
-    IMAGES,
-    PAGES,
-    USAGE_REQUESTS,
-    USAGE_TOKENS,
-    Counts,
-    Truth,
-    difference,
-)
+from e2e.truth import Truth, difference
 from harness.habits import teach
 from harness.openwebui import OpenWebUI
 from harness.otlp import Receiver
 from harness.postgres import Postgres
 from harness.provider import Provider
-from harness.seed import WorkspaceModel, create_model, seed, seeded_server
-from opentelemetry.instrumentation.open_webui.ledger.booking import (
-    ESTIMATED_INPUT,
-    ESTIMATED_OUTPUT,
-)
+from harness.seed import WORKSPACE_MODELS, WorkspaceModel, create_model, seed, seeded_server
 from opentelemetry.instrumentation.open_webui.ledger.checking import check
 from opentelemetry.instrumentation.open_webui.ledger.database import Database, of_file, of_url
 from opentelemetry.instrumentation.open_webui.ledger.periods import ALWAYS
@@ -149,7 +132,10 @@ def _server(setup: Setup, provider: Provider, env: dict[str, str]) -> OpenWebUI:
 
 
 def _delete_everything(server: OpenWebUI) -> None:
-    """Delete what the calls belonged to: chats, users, groups and a model."""
+    """Delete what the calls belonged to: chats, users, groups and models."""
+    for model in (*(one.id for one in WORKSPACE_MODELS), "orphan"):
+        form = {"id": model}
+        server.ask("POST", "/api/v1/models/model/delete", user="admin", auth="session", json=form)
     for user in server.world.users:
         server.ask("DELETE", "/api/v1/chats/", user=user, auth="session")
     for group_id in server.world.groups.values():
@@ -157,52 +143,6 @@ def _delete_everything(server: OpenWebUI) -> None:
     for name, user in server.world.users.items():
         if name != "admin":
             server.ask("DELETE", f"/api/v1/users/{user.id}", user="admin", auth="session")
-
-
-def booked(calls: list[Call]) -> Counts:
-    """What the ledger has, as counts of the metrics that telemetry has for it."""
-    counts: Counts = Counter()
-    for call in calls:
-        common = {
-            "gen_ai.request.model": call.model,
-            "open_webui.model.id": call.picked,
-            "gen_ai.provider.name": call.provider,
-            "open_webui.source": call.source,
-            "open_webui.task": call.task,
-            "gen_ai.operation.name": call.operation,
-        }
-        who = {"user.id": call.user_id, "user.name": call.user_name}
-        failed = {} if call.error is None else {"error.type": call.error}
-        tokens = [
-            ({"gen_ai.token.type": "input"}, call.input, ESTIMATED_INPUT),
-            ({"gen_ai.token.type": "output"}, call.output, ESTIMATED_OUTPUT),
-        ]
-        told = [
-            (tags, amount) for tags, amount, mark in tokens if amount and not call.estimated & mark
-        ]
-        amounts = [(USAGE_REQUESTS, failed, 1.0), *((USAGE_TOKENS, *one) for one in told)]
-        for kind, amount in (
-            ("cache_read", call.cache_read),
-            ("cache_creation", call.cache_write),
-            ("reasoning", call.reasoning),
-        ):
-            amounts.append((DETAILS, {"open_webui.token.detail": kind}, amount))
-        for metric, unit in (
-            (CHARACTERS, "character"),
-            (IMAGES, "image"),
-            (AUDIO, "second"),
-            (PAGES, "page"),
-        ):
-            amounts.append((metric, {}, call.units.get(unit)))
-        for metric, tags, amount in amounts:
-            if amount:
-                counts[metric, frozenset({**common, **who, **tags}.items())] += round(amount, 6)
-        for group in call.groups or ("(none)",):
-            named = {"open_webui.group.name": group, **common}
-            counts[GROUP_REQUESTS, frozenset({**named, **failed}.items())] += 1
-            for tags, amount in told:
-                counts[GROUP_TOKENS, frozenset({**named, **tags}.items())] += amount
-    return counts
 
 
 def test_it_equals_what_the_provider_served(run: Run) -> None:

@@ -76,6 +76,14 @@ class Truth:
     expectations: Mapping[str, Expectation]
     _seen: Counter[str] = field(default_factory=Counter)
 
+    def tagged(self) -> Iterable[tuple[ServedCall, dict[str, object]]]:
+        """Yield the calls that count, each with the tags that all metrics of users have of it."""
+        for call in self.calls:
+            if not call.is_refusal:
+                expected = self.expectations[call.case]
+                who = {"user.id": self._user(call, expected).id}
+                yield call, {**self._common(call, expected), **who}
+
     def counts(self) -> Counts:
         """All accounting metrics as they have to be."""
         counts: Counts = Counter()

@@ -56,6 +56,10 @@ class Postgres(Running):
         self._run("pg_ctl", "-D", str(self._data), "-w", "-l", log, "-o", options, "start")
         return self
 
+    def restart(self) -> None:
+        """Let it crash, and come back."""
+        self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "-w", "restart")
+
     def close(self) -> None:
         """End it, and remove its data."""
         self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "stop", check=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +59,13 @@ def stack_of(
     env: dict[str, str] | None = None,
     server_env: dict[str, str] | None = None,
     with_agent: bool = False,
+    workers: int = 1,
+    of_provider: Callable[[Provider], dict[str, str]] = lambda _provider: {},
 ) -> Iterator[Stack]:
-    """A running stack; `env` is for the collector, with an agent before it if so wanted."""
+    """A running stack; `env` is for the collector, with an agent before it if so wanted.
+
+    What the server's variables have to say of the provider, `of_provider` returns.
+    """
     jaeger, port = Jaeger(directory), free_port()
     prometheus = Prometheus(directory, port)
     collector = Collector(
@@ -69,8 +74,13 @@ def stack_of(
     agent = Agent(directory, collector) if with_agent else nullcontext(collector)
     with Provider() as provider, prometheus, jaeger, collector, agent as nearest:
         settings = {f"{PREFIX}GROUPS_CACHE_SECONDS": "1"}
-        env_of_server = {**exporting_to(nearest.otlp), **settings, **(server_env or {})}
-        server = seeded_server(provider, launcher="instrument", env=env_of_server)
+        env_of_server = {
+            **exporting_to(nearest.otlp),
+            **settings,
+            **of_provider(provider),
+            **(server_env or {}),
+        }
+        server = seeded_server(provider, launcher="instrument", workers=workers, env=env_of_server)
         teach(server, provider)
         with server:
             provider.clear()

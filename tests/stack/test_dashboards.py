@@ -97,7 +97,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
     directory = tmp_path_factory.mktemp("dashboards")
     prices = directory / "prices.yaml"
     prices.write_text(PRICES)
-    env = {f"{PREFIX}PRICE_FILE": str(prices)}
+    env = {f"{PREFIX}PRICE_FILE": str(prices), f"{PREFIX}LEDGER": "true"}
     for stack in stack_of(directory, server_env=env):
         stack.server.create_group(AWKWARD)
         stack.server.add_to_group("carol", AWKWARD)
@@ -560,6 +560,11 @@ def test_the_health_page_says_that_all_is_well(day: Day) -> None:
         assert [number for _, number in answer] == [0], title
     assert value(view, "Folded calls") == 0
     assert value(view, "Lost on the way out") == 0
+    assert value(view, "Calls written to the ledger") == len(day.earlier) + len(day.later)
+    for title in ("Calls in memory for the ledger", "Files of calls that wait"):
+        assert value(view, title) == 0
+    assert value(view, "Waiting for the ledger since") == 0
+    assert value(view, "Lost for the ledger") == 0
     assert ALL not in json.dumps(view.json["panels"])
 
 

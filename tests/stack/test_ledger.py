@@ -17,12 +17,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from harness.disks import PAGE, fill, small_disk
 from harness.openwebui import HOST, free_port
 from harness.programs import ROOT, Collector
 from stack.reports import wait_for
 
 NOBODY = 65534
-PAGE = 4096
 DISK = 16 * PAGE
 
 
@@ -89,36 +89,10 @@ def test_nobody_else_reads_it(open_directory: Path) -> None:
             assert (b"Permission denied" in done.stderr) == (path != running.log_file)
 
 
-@contextmanager
-def small_disk(directory: Path) -> Iterator[Path]:
-    """A file system of its own, of so few bytes that it is soon full."""
-    directory.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", directory]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"no disk can be filled here: {done.stderr.strip()}")
-    try:
-        yield directory
-    finally:
-        subprocess.run(["umount", directory], check=True)
-
-
-def fill(disk: Path) -> Path:
-    """Take all that is left of a disk; return what has to go to have it back."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while file.write(bytes(PAGE)):
-                pass
-        except OSError:
-            return filler
-    raise AssertionError
-
-
 @pytest.mark.skipif(shutil.which("jq") is None, reason="there is no jq to read it with")
 def test_a_full_disk_costs_no_line_but_the_one_that_it_cut(tmp_path: Path) -> None:
     with (
-        small_disk(tmp_path / "disk") as disk,
+        small_disk(tmp_path / "disk", DISK) as disk,
         collector(tmp_path, LEDGER_DIR=str(disk / "ledger")) as running,
     ):
         file = disk / "ledger" / "usage.jsonl"

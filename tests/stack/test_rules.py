@@ -60,6 +60,10 @@ def of_exports(what: str, signal: str, error: str = "") -> str:
     return f'open_webui_export_{what}_total{{job="open-webui", instance="i", {tags}}}'
 
 
+def of_ledger(what: str) -> str:
+    return f'open_webui_ledger_{what}{{job="open-webui", instance="i"}}'
+
+
 def slow(seconds: int, metric: str = DURATION) -> dict[str, str]:
     """A model all of whose answers take between the half of that and that."""
     return {
@@ -75,6 +79,7 @@ def week(before: int, now: int) -> str:
 
 
 OF_M = {"gen_ai_request_model": "m"}
+OF_PROCESS = {"job": "open-webui", "instance": "i"}
 OF_ADA = {"user_id": "u1", "user_name": "Ada"}
 ALERTS = {
     "OpenWebUIModelErrors": Row(
@@ -134,6 +139,18 @@ ALERTS = {
         {of_collector("exporter_queue_size"): "20x60", of_collector("exporter_queue_capacity"): "100x60"},
         "A queue of the collector c:8888 is nearly full",
         labels={"job": "collector", "instance": "c:8888", "exporter": "e"},
+    ),
+    "OpenWebUILedgerWaits": Row(
+        {of_ledger("behind_seconds"): "0x5 0+60x60"},
+        # It was restarted, for longer than a moment.
+        {of_ledger("behind_seconds"): "0x35 0+40x3 0x20", of_ledger("queue"): "100x60"},
+        "Calls of i wait for the ledger", labels=OF_PROCESS,
+    ),
+    "OpenWebUILedgerLoses": Row(
+        {of_ledger("lost_total"): "0x30 5+0x30"},
+        # Long ago.
+        {of_ledger("lost_total"): "7x60"},
+        "The ledger loses calls of i", labels=OF_PROCESS,
     ),
     "OpenWebUISpend": Row(
         {COST: f"0+0.1x{DAYS}"}, {COST: f"0+0.01x{DAYS}"},

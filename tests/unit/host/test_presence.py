@@ -7,7 +7,7 @@ import logging
 import os
 import stat
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from opentelemetry.instrumentation.open_webui import complaints
 from opentelemetry.instrumentation.open_webui.host import presence
 from opentelemetry.instrumentation.open_webui.host.presence import Exported, Note, Presence
 from opentelemetry.instrumentation.open_webui.host.startup import note
+from opentelemetry.instrumentation.open_webui.ledger.ledger import Off
 from unit.sdk import Sdk
 
 NOTE = presence.own(
@@ -60,12 +61,27 @@ def test_it_is_removed_by_who_wrote_it(directory: Path) -> None:
 def test_the_first_to_write_takes_away_what_ended_processes_left(directory: Path) -> None:
     other, ended = Presence(), replace(NOTE, started=NOTE.started - 1)
     other.write(NOTE)
-    (folder(directory) / "77.json").write_text(
-        json.dumps({**vars(ended), "pid": 77, "exports": {}})
-    )
+    (folder(directory) / "77.json").write_text(json.dumps({**asdict(ended), "pid": 77}))
     (folder(directory) / "88.json").write_text("no JSON")
     Presence().write(NOTE)
     assert [file.name for file in folder(directory).iterdir()] == [f"{os.getpid()}.json"]
+
+
+def test_one_of_another_version_stays_while_its_process_runs(directory: Path) -> None:
+    other = Presence()
+    other.write(NOTE)
+    (folder(directory) / f"{os.getppid()}.json").write_text('{"told": "otherwise"}')
+    Presence().write(NOTE)
+    assert {file.stem for file in folder(directory).iterdir()} == {
+        str(os.getpid()), str(os.getppid()),
+    }  # fmt: skip
+
+
+def test_what_a_newer_version_tells_more_is_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "1.json"
+    more = {"exports": {"logs": {"failures": 2, "unheard": 1}}, "pid": 1, "unheard": {}}
+    file.write_text(json.dumps(more))
+    assert presence.read(file) == Note(pid=1, exports={"logs": presence.Exported(failures=2)})
 
 
 @pytest.mark.parametrize(
@@ -75,11 +91,12 @@ def test_the_first_to_write_takes_away_what_ended_processes_left(directory: Path
         "[]",
         "{}",
         "null",
-        '{"exports": {}, "unheard": 1}',
         '{"exports": []}',
-        '{"exports": {"logs": {"unheard": 1}}}',
         '{"exports": {}, "pid": "1"}',
         '{"exports": {}, "missing": "a"}',
+        '{"exports": {"logs": {"failures": "1"}}}',
+        '{"exports": {}, "ledger": []}',
+        '{"exports": {}, "ledger": {"written": "1"}}',
         "x" * 70_000,
     ],
 )
@@ -117,7 +134,7 @@ def test_a_process_tells_what_it_does() -> None:
     sdk = Sdk()
     sdk.call().end()
     sdk.telemetry.exports.tallies["traces"].exported(5, failed=True)
-    told = note([], sdk.telemetry)
+    told = note([], sdk.telemetry, Off())
     assert (told.pid, told.calls, told.paths) == (
         os.getpid(),
         1,

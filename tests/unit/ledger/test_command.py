@@ -14,6 +14,7 @@ from harness.postgres import Postgres
 from opentelemetry.instrumentation.open_webui.__main__ import main
 from opentelemetry.instrumentation.open_webui.ledger import chargeback, printing
 from opentelemetry.instrumentation.open_webui.ledger.database import of_file
+from opentelemetry.instrumentation.open_webui.ledger.finding import found
 from opentelemetry.instrumentation.open_webui.ledger.periods import ALWAYS
 from opentelemetry.instrumentation.open_webui.ledger.reading import Sums
 from opentelemetry.instrumentation.open_webui.ledger.store import Store
@@ -222,3 +223,29 @@ def test_a_table_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(printing._width(line) for line in lines) <= 40
     assert lines[2].endswith("1,234,567")
     assert "…" in lines[2]
+
+
+PARTS = {"TYPE": "postgresql", "USER": "me", "HOST": "db", "PORT": "5433", "NAME": "webui"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "where"),
+    [
+        ({"DATABASE_URL": "postgres://me:pw@db/webui"}, "me:***@db/webui"),
+        ({f"DATABASE_{part}": value for part, value in PARTS.items()}, "me@db:5433/webui"),
+        (
+            {f"DATABASE_{part}": v for part, v in {**PARTS, "PASSWORD": "pw"}.items()},
+            "me:***@db:5433/webui",
+        ),
+        (
+            {
+                "DATABASE_URL": "postgres://me@db/webui",
+                PREFIX + "LEDGER": "postgresql://me@other/usage",
+            },
+            "me@other/usage",
+        ),
+    ],
+)
+def test_it_is_where_open_webui_has_its_own_data(environ: dict[str, str], where: str) -> None:
+    database = found(None, environ)
+    assert database.name.partition("//")[2] == where

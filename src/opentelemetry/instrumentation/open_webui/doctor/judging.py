@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from typing import Final
 
 from ..host.patching import ABSENT, PATCHED
-from ..host.presence import Note
+from ..host.presence import Booked, Note
 from ..host.startup import NO_SDK
 from ..money.price_file import PriceFile, PriceFileError
 from ..settings import PREFIX, Settings
@@ -24,6 +24,7 @@ _NAME: Final = "open_webui"
 _DISABLED: Final = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 # Until a server has imported Open WebUI, it leaves no note.
 _YOUNG_SECONDS: Final = 60.0
+_LATE_SECONDS: Final = 10.0
 
 
 def judge_server(section: Section, server: Server) -> None:
@@ -74,6 +75,7 @@ def _judge_note(section: Section, note: Note) -> None:
             section.bad(f"{who}: {signal}: the last export failed ({told}{dropped})", _BELOW)
         elif exported.failures or exported.dropped:
             section.note(f"{who}: {signal}: {told}, {exported.dropped} items were given up")
+    _judge_booked(section, who, note.ledger)
     for text in note.errors:
         section.bad(text)
     for text in note.warnings:
@@ -81,6 +83,31 @@ def _judge_note(section: Section, note: Note) -> None:
 
 
 _BELOW: Final = "'Where telemetry goes' says why, unless the collector is back by now"
+
+
+def _judge_booked(section: Section, who: str, booked: Booked) -> None:
+    if not booked.on:
+        return
+    waits = (
+        f"{booked.queued} calls in memory and {booked.spool_files} files of calls wait,"
+        f" for {booked.behind:.0f} s"
+    )
+    if booked.problem:
+        section.bad(
+            f"{who}: the ledger cannot be written: {booked.problem}; {waits}",
+            "'The ledger' says more, unless it is back by now. Nothing is lost while there is room",
+        )
+    elif booked.behind > _LATE_SECONDS:
+        section.note(f"{who}: the ledger is late: {waits}")
+    if booked.lost:
+        section.bad(
+            f"{who}: the ledger has lost {booked.lost} calls",
+            "The server's log says why, once: docs/ledger.md, 'What may be lost'",
+        )
+    section.ok(
+        f"{who}: ledger {booked.where or '(not opened yet)'}: {booked.written} calls written,"
+        f" {booked.spooled} waited in a file, {booked.lost} lost"
+    )
 
 
 def _judge_destination(section: Section, what: str, where: str) -> None:
@@ -148,8 +175,8 @@ def _elsewhere(aim: aims.Aim, environ: Mapping[str, str]) -> str:
     return f"to be read at {host}:{port}/metrics{hint}; a new series shows 0 to the first reading"
 
 
-def judge_settings(section: Section, environ: Mapping[str, str]) -> None:
-    """Say which settings are in force."""
+def judge_settings(section: Section, environ: Mapping[str, str]) -> Settings:
+    """Say which settings are in force, and return them."""
     with _overheard() as complaints:
         settings = Settings.load({}, environ)
     given = [name for name in _settings() if environ.get(PREFIX + name.upper())]
@@ -163,6 +190,7 @@ def judge_settings(section: Section, environ: Mapping[str, str]) -> None:
     known = ", ".join(name.upper() for name in given)
     section.brief = f"{len(_settings())} settings; given: {known or 'none'}"
     _judge_prices(section, settings.price_file)
+    return settings
 
 
 def _settings() -> list[str]:
@@ -177,6 +205,22 @@ def _judge_prices(section: Section, path: str) -> None:
         section.bad(f"prices: {error}. {file.without()}")
     else:
         section.ok(f"prices: {len(file.entries)} of your own, then the list prices")
+
+
+def judge_ledger(section: Section, settings: Settings, environ: Mapping[str, str]) -> None:
+    """Say how the ledger is, if there is to be one."""
+    if settings.ledger == "false":
+        section.ok("off")
+        return
+    try:
+        from . import books  # It needs what an installation elsewhere may not have.
+    except ImportError as error:
+        section.bad(
+            f"there is no ledger: {error}",
+            "pip install 'opentelemetry-instrumentation-open-webui[ledger]'",
+        )
+    else:
+        books.judge(section, environ)
 
 
 @contextmanager

@@ -1,13 +1,15 @@
-"""How the ledger fares, told as metrics."""
+"""How the ledger fares, told as metrics and to the doctor."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
 
-from .. import names
-from ..ledger.ledger import Ledger
+from .. import bounds, names
+from ..ledger.ledger import Ledger, Off
+from ..telemetry.destinations import without_secrets
 from ..telemetry.telemetry import Telemetry
+from .presence import Booked
 
 Reading = Callable[[Ledger], float]
 
@@ -28,6 +30,24 @@ def tell(ledger: Ledger, telemetry: Telemetry) -> None:
     for metrics, counts in ((_COUNTERS, True), (_GAUGES, False)):
         for metric, read in metrics:
             telemetry.show(metric, _bound(read, ledger), counts=counts)
+
+
+def booked(ledger: Ledger | Off) -> Booked:
+    """Return what a process tells of its ledger."""
+    if isinstance(ledger, Off):
+        return Booked()
+    where = ledger.where
+    return Booked(
+        on=True,
+        where=without_secrets(where) if "://" in where else where,
+        written=ledger.written,
+        queued=ledger.queued,
+        spooled=ledger.spooled,
+        spool_files=ledger.spool_files,
+        lost=ledger.lost + ledger.refused,
+        behind=float(ledger.behind_seconds),
+        problem=bounds.text(ledger.problem),
+    )
 
 
 def _bound(read: Reading, ledger: Ledger) -> Callable[[], float]:

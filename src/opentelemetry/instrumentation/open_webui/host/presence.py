@@ -8,18 +8,21 @@ next server takes it away.
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 _logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 FOLDER: Final = "opentelemetry-open-webui-"
 """What the folder's name begins with; the user's number follows."""
@@ -39,6 +42,23 @@ class Exported:
     dropped: int = 0
     failing: bool = False
     """Whether the last one failed."""
+
+
+@dataclass(frozen=True)
+class Booked:
+    """How the ledger of a process fares."""
+
+    on: bool = False
+    where: str = ""
+    """The database, without its password; empty until it was opened."""
+    written: int = 0
+    queued: int = 0
+    spooled: int = 0
+    spool_files: int = 0
+    lost: int = 0
+    behind: float = 0.0
+    """Seconds."""
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,6 +85,7 @@ class Note:
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     exports: dict[str, Exported] = field(default_factory=dict)
+    ledger: Booked = field(default_factory=Booked)
 
 
 class Presence:
@@ -138,18 +159,27 @@ def read(file: Path) -> Note | None:
         if file.stat().st_size > _LARGEST:
             return None
         stored = json.loads(file.read_bytes())
-        exports = {str(name): Exported(**each) for name, each in stored.pop("exports").items()}
-        note = Note(**stored, exports=exports)
+        exports = {str(name): _told(Exported, each) for name, each in stored["exports"].items()}
+        # A server of the version before tells nothing of it.
+        ledger = _told(Booked, stored.get("ledger", {}))
+        note = replace(_told(Note, stored), exports=exports, ledger=ledger)
     except (OSError, ValueError, TypeError, AttributeError, KeyError):
         return None
-    return note if _is_right(note) else None
+    parts: tuple[Note | Booked | Exported, ...] = (note, ledger, *exports.values())
+    return note if all(map(_is_right, parts)) else None
 
 
-def _is_right(note: Note) -> bool:
-    right = Note()
+def _told(kind: Callable[..., T], stored: Mapping[str, Any]) -> T:
+    """Return what is known of what is told: a server of a newer version tells more."""
+    known = inspect.signature(kind).parameters
+    return kind(**{name: value for name, value in stored.items() if name in known})
+
+
+def _is_right(told: Note | Booked | Exported) -> bool:
+    right = type(told)()
     return all(
-        isinstance(getattr(note, item.name), type(getattr(right, item.name)))
-        for item in fields(Note)
+        isinstance(getattr(told, item.name), type(getattr(right, item.name)))
+        for item in fields(told)
     )
 
 
@@ -177,9 +207,14 @@ def _is_trusted(folder: Path) -> bool:
 def _sweep(folder: Path) -> None:
     """Take away what ended processes have left."""
     for file in sorted(folder.glob("*.json"))[:_MOST_NOTES]:
-        note = read(file)
-        if note is None or (note.started and started(note.pid) != note.started):
+        if _is_over(file):
             file.unlink(missing_ok=True)
+
+
+def _is_over(file: Path) -> bool:
+    note, begun = read(file), started(int(file.stem)) if file.stem.isdigit() else 0
+    # What we cannot read may be of another version, and its server runs on.
+    return not begun if note is None else bool(note.started) and note.started != begun
 
 
 def _write(file: Path, text: str) -> None:

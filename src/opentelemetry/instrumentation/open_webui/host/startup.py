@@ -9,10 +9,11 @@ from typing import Final
 
 from ..complaints import complaints
 from ..guard import guarded
+from ..ledger.ledger import Ledger, Off
 from ..telemetry.destinations import SIGNALS, by_open_webui, destination
 from ..telemetry.telemetry import Telemetry
 from ..version import __version__
-from . import compat, presence
+from . import compat, ledger_state, presence
 from .patching import ABSENT, PATCHED, Target
 
 _logger = logging.getLogger(__name__)
@@ -39,7 +40,9 @@ def tell_what_is_on(states: Iterable[str], telemetry: Telemetry) -> None:
     )
 
 
-def note(states: Iterable[tuple[Target, str]], telemetry: Telemetry) -> presence.Note:
+def note(
+    states: Iterable[tuple[Target, str]], telemetry: Telemetry, ledger: Ledger | Off
+) -> presence.Note:
     """Return what this process tells the doctor of itself."""
     known = list(states)
     lacking = [(target, state) for target, state in known if not _is_well(state)]
@@ -60,6 +63,7 @@ def note(states: Iterable[tuple[Target, str]], telemetry: Telemetry) -> presence
             )
             for signal, tally in telemetry.exports.tallies.items()
         },
+        ledger=ledger_state.booked(ledger),
     )
 
 

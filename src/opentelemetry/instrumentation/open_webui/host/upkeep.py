@@ -57,7 +57,7 @@ def _leave_note(runtime: Runtime) -> None:
 
     patcher: Patcher | None = OpenWebUIInstrumentor()._patcher
     if patcher is not None and runtime.active:
-        runtime.presence.write(startup.note(patcher.states(), runtime.telemetry))
+        runtime.presence.write(startup.note(patcher.states(), runtime.telemetry, runtime.ledger))
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

@@ -21,7 +21,7 @@ from . import chargeback
 from .arguments import COLUMNS
 from .checking import check
 from .database import Database, DatabaseError
-from .finding import found, ready
+from .finding import NoLedger, found, ready
 from .keeping import forget, prune
 from .migrating import NewerLedger
 from .periods import ALWAYS, Period, edges
@@ -47,6 +47,9 @@ def run(options: argparse.Namespace, environ: Mapping[str, str] | None = None) -
     except _Usage as error:
         print(f"ledger: {error}", file=sys.stderr)
         return 2
+    except NoLedger as error:
+        print(f"ledger: {error}. Name it: --database PATH-OR-URL", file=sys.stderr)
+        return 1
     except (DatabaseError, NewerLedger, SQLAlchemyError, OSError) as error:
         print(f"ledger: {told(error)}", file=sys.stderr)
         return 1

@@ -8,12 +8,19 @@ from pathlib import Path
 from typing import Final
 
 from ..settings import PREFIX
-from .database import Database, DatabaseError, of_file, of_url
+from .database import POSTGRES, Database, DatabaseError, of_file, of_url
 from .migrating import NewerLedger, current, newest
 from .place import FILE_NAME
+from .spool import Spool
 
 _SETTING: Final = PREFIX + "LEDGER"
 _PACKAGE: Final = "open_webui"
+# What Open WebUI makes an address of, where it has all of them.
+_PARTS: Final = ("TYPE", "USER", "HOST", "PORT", "NAME")
+
+
+class NoLedger(DatabaseError):
+    """There is no file where one would be."""
 
 
 def found(given: str | None, environ: Mapping[str, str]) -> Database:
@@ -24,16 +31,17 @@ def found(given: str | None, environ: Mapping[str, str]) -> Database:
         environ: The environment, in which Open WebUI's variables may be.
 
     Raises:
-        DatabaseError: There is none.
+        NoLedger: There is none.
+        DatabaseError: The address is none, or of another database.
     """
     setting = environ.get(_SETTING, "")
-    own = environ.get("DATABASE_URL", "")
+    own = _own_url(environ)
     for address in (given or "", setting):
         if "://" in address:
             return _existing(of_url(address))
     if given:
         return _existing(of_file(Path(given)))
-    if own.startswith("postgres"):
+    if own.startswith(POSTGRES):
         database = of_url(own)
         return Database(database.engine, schema=environ.get("DATABASE_SCHEMA") or None)
     places = [folder / FILE_NAME for folder in _folders(environ)]
@@ -41,12 +49,31 @@ def found(given: str | None, environ: Mapping[str, str]) -> Database:
         if place.exists():
             return of_file(place)
     looked = ", ".join(map(str, places)) or "(nowhere: neither DATA_DIR nor Open WebUI is here)"
-    raise DatabaseError(f"there is no ledger at {looked}. Name it: --database PATH-OR-URL")
+    raise NoLedger(f"there is no ledger at {looked}")
+
+
+def waiting(environ: Mapping[str, str]) -> list[Path]:
+    """Return the files of calls that wait for the ledger of a server with these variables."""
+    name = environ.get(_SETTING, "")
+    if "://" not in name:
+        name = POSTGRES if _own_url(environ).startswith(POSTGRES) else FILE_NAME
+    return [file for folder in _folders(environ) for file in Spool(folder, name).waiting()]
+
+
+def _own_url(environ: Mapping[str, str]) -> str:
+    """The address of Open WebUI's own database, as it reads the variables."""
+    parts = {part: environ.get(f"DATABASE_{part}", "") for part in (*_PARTS, "PASSWORD")}
+    if all(parts[part] for part in _PARTS):
+        who = ":".join(filter(None, (parts["USER"], parts["PASSWORD"])))
+        url = f"{parts['TYPE']}://{who}@{parts['HOST']}:{parts['PORT']}/{parts['NAME']}"
+    else:
+        url = environ.get("DATABASE_URL", "")
+    return url.replace("postgres://", f"{POSTGRES}://", 1)
 
 
 def _existing(database: Database) -> Database:
     if database.file is not None and not database.file.exists():
-        raise DatabaseError(f"there is no file {database.file}")
+        raise NoLedger(f"there is no file {database.file}")
     return database
 
 

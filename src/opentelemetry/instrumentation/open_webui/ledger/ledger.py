@@ -126,6 +126,12 @@ class Ledger:
     # State
 
     @property
+    def where(self) -> str:
+        """The database, without its password; empty until it was opened."""
+        store = self._store()
+        return "" if store is None else store.database.name
+
+    @property
     def written(self) -> int:
         """Calls that this process has written to the database."""
         return self._before[0] + (0 if self._writer is None else self._writer.written)

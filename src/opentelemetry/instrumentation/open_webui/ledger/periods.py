@@ -95,6 +95,18 @@ class Run(NamedTuple):
         """Return the days (UTC) that are in it, whatever edges are inside of them."""
         return Piece(DAY, -(-self.start // DAY_SECONDS), _settled(self.end, now) // DAY_SECONDS)
 
+    @property
+    def is_late(self) -> bool:
+        """Whether its days begin late in those of UTC: east of it."""
+        return self.shift > DAY_SECONDS // 2
+
+    def strays(self, now: float | None = None) -> list[int]:
+        """Return the hours of its days (UTC) that are not in the part that most of a day is in."""
+        _, first, last = self.days(now)
+        shift, hours = self.shift // HOUR_SECONDS, DAY_SECONDS // HOUR_SECONDS
+        of_day = range(shift, hours) if self.is_late else range(shift)
+        return [day * hours + hour for day in range(first, last) for hour in of_day]
+
     def ends(self, now: float | None = None) -> list[Piece]:
         """Return the hours that are in it before the first and after the last of its days."""
         _, first, last = self.days(now)

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 FILE_NAME: Final = "usage.db"
-OFF: Final = "false"
 ON: Final = "true"
 
 

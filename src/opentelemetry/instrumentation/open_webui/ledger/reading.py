@@ -291,10 +291,14 @@ def _found_in(
     hours = query_of(Piece(HOUR, days.first * _HOURS, max(days.first, days.end) * _HOURS))
     # Both numbers at once, because it is the reading of the hours that takes long.
     both = hours.own(run) * MOST_EDGES + hours.home(run)
-    for numbers, key, found in _numbered(connection, hours, both, hours.is_stray(run)):
-        own, home = divmod(numbers, MOST_EDGES)
-        yield own, key, found
-        yield home, key, Sums() - found
+    strays = run.strays(now)
+    for start in range(0, len(strays), _AT_ONCE):
+        # An index leads to each; PostgreSQL takes long to read all hours and sort these out.
+        only = hours.is_one_of(strays[start : start + _AT_ONCE])
+        for numbers, key, found in _numbered(connection, hours, both, only):
+            own, home = divmod(numbers, MOST_EDGES)
+            yield own, key, found
+            yield home, key, Sums() - found
 
 
 def _numbered(
@@ -307,11 +311,6 @@ def _numbered(
 def _found(connection: Connection, query: _Query) -> Iterator[tuple[Key, Sums]]:
     for row in connection.execute(query.select(query.measures())):
         yield query.key(row), query.sums(row)
-
-
-def _is_late(run: Run) -> bool:
-    """Whether a day of the zone begins late in that of UTC: east of it."""
-    return run.shift > DAY_SECONDS // 2
 
 
 class _Query:
@@ -366,14 +365,13 @@ class _Query:
 
     def home(self, run: Run) -> ColumnElement[Any]:
         """Return the number of the part that most of the bucket's day (UTC) is in."""
-        first = 0 if _is_late(run) else run.shift
+        first = 0 if run.is_late else run.shift
         day = self._moment() // DAY_SECONDS * DAY_SECONDS
         return (day + first - run.start) // run.step + run.part
 
-    def is_stray(self, run: Run) -> ColumnElement[bool]:
-        """Return whether the hour is not in the part that most of its day is in."""
-        hour = self._moment() % DAY_SECONDS
-        return hour >= run.shift if _is_late(run) else hour < run.shift
+    def is_one_of(self, buckets: Sequence[int]) -> ColumnElement[bool]:
+        """Return whether it is one of these buckets."""
+        return self._sums.c.bucket.in_(buckets)
 
     def select(
         self,

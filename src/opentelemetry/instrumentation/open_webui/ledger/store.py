@@ -59,6 +59,9 @@ class Store:
             NewerLedger: The ledger is of a newer version.
             sqlalchemy.exc.SQLAlchemyError: The database cannot be reached or written.
         """
+        if self.database.is_moved():
+            # What is connected still has the file that was there.
+            self.database.disconnect()
         with self.database.writing() as connection:
             migrate(connection)
             facts.write(connection, facts.CREATED, time.time_ns() // 1_000_000, keep=True)
@@ -73,7 +76,6 @@ class Store:
             sqlalchemy.exc.SQLAlchemyError: Nothing was written.
         """
         if self.database.is_moved():
-            self.database.disconnect()
             self.open()
         left = list({booking.id: booking for booking in bookings}.values())
         for _ in range(_TRIES - 1):
