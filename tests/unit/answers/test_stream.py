@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -466,6 +467,60 @@ def test_quiet_lines_are_not_parsed(
     assert (reader.chunks, len(parsed)) == (5, 2)
 
 
+def long_stream(wire: Wire, odd: list[tuple[int, bytes]], blank: bytes, told: bool) -> list[bytes]:
+    """Lines of a stream, nearly all of which are quiet."""
+    start, end = (b"", b"") if wire.in_lines else (b"data: ", blank)
+    opening = b'{"content":"%s",' + (b"" if wire.in_lines else b'"choices":[{')
+    lines = [
+        start + opening % (b"w" * (200 + at % 7)) + wire.quiet[at % len(wire.quiet)] + b"\n" + end
+        for at in range(200)
+    ]
+    for at, line in odd:
+        lines.insert(at, line)
+    last = [json.dumps(LAST_WORDS[wire]).encode()] if told else []
+    return [*lines, *(start + line + b"\n" + end for line in last)]
+
+
+def all_known(reader: StreamReader) -> tuple[Any, ...]:
+    answer = reader.finish()
+    said = {field.name: getattr(answer, field.name) for field in fields(answer)}
+    return said.pop("reports").total(), said, reader.chunks
+
+
+LAST_WORDS: dict[Wire, Any] = {
+    OPENAI: text(finish="stop", **reported(9, 5)),
+    OLLAMA: {"done": True, "prompt_eval_count": 9, "eval_count": 5},
+}
+ODD_LINES = [
+    b": a comment\n",
+    b"\n",
+    b"data: {",
+    b'"usage":{"prompt_tokens":8,"completion_tokens":4},"finish_reason":null}]}\n\n',
+    b'data: {"error":{"message":"x"},"choices":[{"finish_reason":null}]}\r\n\r\n',
+    b'{"eval_count":3,"done":false}\n{"eval_count":3,"done":false}\n',
+    b"event: error\n",
+    b'data: {"a":1,\ndata: "b":2}\n\n',
+]
+
+
+@given(
+    st.sampled_from([OPENAI, OLLAMA]),
+    st.lists(st.tuples(st.integers(0, 200), st.sampled_from(ODD_LINES)), max_size=5),
+    st.sampled_from([b"", b"\n"]),
+    st.booleans(),
+)
+def test_skimming_lines_changes_nothing_of_what_is_read(
+    wire: Wire, odd: list[tuple[int, bytes]], blank: bytes, told: bool
+) -> None:
+    lines = long_stream(wire, odd, blank, told)
+    skimming, feeding = StreamReader(wire), StreamReader(wire)
+    skimmed = [skimming.skim(line) for line in lines]
+    for line in lines:
+        feeding.feed(line)
+    assert all_known(skimming) == all_known(feeding)
+    assert odd or sum(skimmed) > len(lines) / 2
+
+
 def test_a_line_without_end_keeps_memory_bounded_and_its_usage() -> None:
     reader = StreamReader(OPENAI)
     reader.feed(b'data: {"output": "')
@@ -497,10 +552,10 @@ def test_memory_stays_the_same_however_long_a_stream_is(wire: Wire) -> None:
     )
     reader = StreamReader(wire)
     for _ in range(1_000):
-        reader.feed(line)
+        reader.skim(line)
     tracemalloc.start()
     for _ in range(20_000):
-        reader.feed(bytes(bytearray(line)))
+        reader.skim(bytes(bytearray(line)))
     # Other threads may take memory meanwhile.
     ours = [tracemalloc.Filter(True, file) for file in (module.__file__, __file__)]
     traces = tracemalloc.take_snapshot().filter_traces(ours).traces

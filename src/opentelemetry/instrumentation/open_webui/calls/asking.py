@@ -91,9 +91,26 @@ class UsageFilter:
                 if piece == b"\n" or (piece.endswith(_EVENT_ENDS) and _says_none(piece)):
                     return piece
             elif piece.endswith(_NULL_LINES) and piece.find(b"\r") < 0:
-                return piece if self._nulls else piece[: end - _NULL_SIZE] + b"}" + piece[end:]
+                return self.of_quiet(piece)
             elif piece.endswith(_WHOLE_LINES) and _says_none(piece):
                 return piece
+        return self._sort(piece)
+
+    def of_quiet(self, piece: bytes) -> bytes:
+        """Return the same of a piece that is known to have no usage, or but a null at its end.
+
+        It is one whole line, and the blank line after it may have come, too; or that alone.
+        """
+        if self._waits:
+            return self._sort(piece)
+        if self._nulls or not piece.endswith(_NULL_LINES):
+            return piece
+        if piece.find(b"\r") >= 0 or not piece.startswith(_DATA):
+            return self._sort(piece)
+        end = piece.find(b"\n")
+        return piece[: end - _NULL_SIZE] + b"}" + piece[end:]
+
+    def _sort(self, piece: bytes) -> bytes:
         self._waits = True
         kept = self._feed(piece)
         self._waits = bool(self._held or self._fields or self._spread or self._dropped)

@@ -59,13 +59,17 @@ class LiveCall:
         if not self.call.asked.stream:
             self.call.charged = usd(headers.get(_CHARGED))
 
-    def begin_answer(self, piece: bytes) -> Callable[[bytes], None]:
-        """Take it that the first piece is there; return what reads this one and the others."""
+    def begin_answer(self, piece: bytes) -> Callable[[bytes], bool]:
+        """Take it that the first piece is there.
+
+        Returns:
+            What reads this one and the others, and tells of each whether it says nothing.
+        """
         asked = self.call.asked
         if asked.stream:
             self.call.first_chunk = time.perf_counter() - self._clock
         self._reader = reader_of(asked.endpoint.wire, self._kind, piece, asked.stream)
-        return self._reader.feed
+        return self._reader.skim
 
     @guarded
     def read_message(self, message: Message) -> None:

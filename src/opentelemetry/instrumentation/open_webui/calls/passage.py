@@ -13,37 +13,39 @@ from .live import LiveCall
 _END: Final = object()
 
 
-def _ignore(_piece: bytes) -> None:
-    pass
+def _ignore(_piece: bytes) -> bool:
+    return False
 
 
 class Passage:
     """What reads an answer on its way from the provider to Open WebUI, piece by piece."""
 
-    __slots__ = ("_call", "_filter", "_read")
+    __slots__ = ("_call", "_filter", "_skim")
 
     def __init__(self, call: LiveCall) -> None:
         self._call = call
         self._filter = call.usage_filter
-        self._read: Callable[[bytes], None] = self._begin
+        self._skim: Callable[[bytes], bool] = self._begin
 
     def piece(self, piece: bytes) -> bytes:
         """Take a piece, and return what is to go on of it."""
         # Runs for every chunk, so what can fail is guarded here and not by a call more.
         try:
-            self._read(piece)
-            return piece if self._filter is None else self._filter.feed(piece)
+            quiet, taken = self._skim(piece), self._filter
+            if taken is None:
+                return piece
+            return taken.of_quiet(piece) if quiet else taken.feed(piece)
         except Exception:
             report("the reading of an answer")
             return piece
 
-    def _begin(self, piece: bytes) -> None:
-        self._read = self._call.begin_answer(piece)
-        self._read(piece)
+    def _begin(self, piece: bytes) -> bool:
+        self._skim = self._call.begin_answer(piece)
+        return self._skim(piece)
 
     def mute(self) -> None:
         """Take it that the answer is nothing to be read, as sound and pictures are."""
-        self._read = _ignore
+        self._skim = _ignore
 
     def end(self) -> bytes:
         """Take it that there is no more, and return what was held back."""
