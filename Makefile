@@ -13,7 +13,7 @@ TWINE := twine==7.0.0
 VERSIONS ?= 0.12.4 0.11.4 0.10.2 0.9.6 0.8.12 0.7.2 0.6.43
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-matrix lint types unit e2e pipeline fuzz hostile kills scale soak demo dist dashboards pictures tools stack bench bench-ledger bench-dashboards clean
+.PHONY: help setup test test-matrix lint types unit e2e pipeline fuzz hostile kills scale soak demo dist dashboards pictures tools stack bench bench-others bench-ledger bench-dashboards clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -96,6 +96,10 @@ stack: tools ## The whole pipeline from local programs with traffic (TRAFFIC=0: 
 bench: ## What the library costs, as ratios in one run
 	@$(PYTHON) dev/setup.py pins
 	@PYTHONPATH=tests:. $(PINS)/python -m bench
+
+bench-others: ## What other instrumentations cost on the same answers, as ratios to ours
+	@$(PYTHON) dev/setup.py pins
+	@PYTHONPATH=tests:. $(PINS)/python -m bench.others
 
 bench-ledger: ## What the ledger costs: 10 million calls (CALLS=, URL=postgresql://…)
 	@$(PYTHON) dev/setup.py pins

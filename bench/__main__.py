@@ -21,6 +21,8 @@ def main() -> None:
     for idle in (0, 50_000):
         cost = library.export(1_000, idle)
         print(f"  one export, 1,000 active and {idle:,} idle series: {cost:.1f} ms", flush=True)
+    ours, both = library.per_series()
+    print(f"  one active series: {ours:.0f} bytes, with the SDK's {both:.0f}", flush=True)
     first, last = library.memory()
     print(f"  memory after 10,000 calls {first:.0f} MB, after 110,000 {last:.0f} MB", flush=True)
     print("Estimated tokens against those of the tokenizer cl100k_base:", flush=True)

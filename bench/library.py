@@ -11,6 +11,7 @@ import gc
 import json
 import resource
 import time
+import tracemalloc
 from collections.abc import Awaitable, Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -282,6 +283,22 @@ def book(totals: Any, kind: str, series: int) -> None:
             ("gen_ai.operation.name", "chat"),
         )
         totals.book(user, what, [("open_webui.usage.requests", (), 1)], user, series)
+
+
+def per_series(series: int = 10_000) -> tuple[float, float]:
+    """Bytes of one active series: in our table, and with what the SDK keeps of it, too."""
+    bench = Bench()
+    book(bench.telemetry.totals, "first", 10)
+    bench.reader.get_metrics_data()
+    tracemalloc.start()
+    book(bench.telemetry.totals, "active", series)
+    gc.collect()
+    ours = tracemalloc.get_traced_memory()[0]
+    bench.reader.get_metrics_data()
+    gc.collect()
+    both = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    return ours / series, both / series
 
 
 def memory(calls: int = 100_000, users: int = 50) -> tuple[float, float]:

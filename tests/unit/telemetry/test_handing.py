@@ -9,12 +9,23 @@ import pytest
 from opentelemetry._logs import NoOpLogger
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
+from opentelemetry.metrics import NoOpMeter
+from opentelemetry.metrics._internal import _ProxyMeterProvider
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import Histogram, MeterProvider
+from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricReader
+from opentelemetry.sdk.metrics.view import DropAggregation, View
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider, sampling
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import NoOpTracer
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    NoOpTracer,
+    SpanContext,
+    TraceFlags,
+    set_span_in_context,
+)
 
 from opentelemetry.instrumentation.open_webui.telemetry import handing
 
@@ -169,3 +180,136 @@ def test_limits_of_events_hold(
 
 def test_a_logger_that_is_not_the_sdks_is_given_the_same() -> None:
     handing.Events(NoOpLogger("l")).emit(dict(START), timestamp=5)
+
+
+class Keeping(MetricReader):
+    """Is asked for what there is, and keeps it."""
+
+    kept: Any = None
+
+    def _receive_metrics(self, metrics_data: Any, *_: Any, **__: Any) -> None:
+        self.kept = metrics_data
+
+    def shutdown(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def points(self) -> list[Any]:
+        self.kept = None
+        self.collect()
+        found = [] if self.kept is None else self.kept.resource_metrics
+        return [
+            (point.attributes, point.count, point.sum, [one.value for one in point.exemplars])
+            for resource in found
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            for point in metric.data.data_points
+        ]
+
+
+SETS: list[dict[str, Any]] = [{"model": "m", "type": kind} for kind in ("input", "output")]
+IN_SPAN = set_span_in_context(
+    NonRecordingSpan(SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(1)))
+)
+
+
+def leads(bound: handing.Bound, amount: float, attributes: dict[str, Any]) -> bool:
+    """Whether the shorter way is taken."""
+    assert bound._way is not None
+    return bound._way.leads(amount, attributes, IN_SPAN)
+
+
+def temporality(kind: AggregationTemporality) -> dict[type, AggregationTemporality]:
+    return {Histogram: kind}
+
+
+@pytest.mark.parametrize(
+    "view", [{}, {"attribute_keys": {"type"}}, {"aggregation": DropAggregation()}]
+)
+@pytest.mark.parametrize("kind", list(AggregationTemporality)[1:])
+def test_numbers_in_a_histogram_are_as_by_the_public_way(
+    view: dict[str, Any], kind: AggregationTemporality
+) -> None:
+    shown = []
+    for bind in (handing.Bound, Plainly):
+        readers = [Keeping(preferred_temporality=temporality(kind)) for _ in range(2)]
+        views = [View(instrument_name="h", **view)] if view else []
+        provider = MeterProvider(readers, views=views)
+        histogram = provider.get_meter("m").create_histogram("h")
+        bounds = [bind(histogram, attributes) for attributes in SETS]
+        shown.append([])
+        for number in range(4):
+            for bound in bounds:
+                for amount in (1, 2.5, number):
+                    bound.record(amount, IN_SPAN)
+            # One reader asks each time, the other at the end.
+            shown[-1].append(readers[0].points())
+        shown[-1].append(readers[1].points())
+    assert shown[0] == shown[1]
+
+
+class Plainly:
+    """The public way."""
+
+    def __init__(self, histogram: Any, attributes: dict[str, Any]) -> None:
+        self.record = lambda amount, context: histogram.record(amount, attributes, context)
+
+
+def test_the_sdk_searches_each_sum_of_a_histogram_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Keeping(preferred_temporality=temporality(AggregationTemporality.CUMULATIVE))
+    histogram = MeterProvider([reader]).get_meter("m").create_histogram("h")
+    bound = handing.Bound(histogram, SETS[0])
+    bound.record(1, IN_SPAN)
+    monkeypatch.setattr(type(histogram), "record", lambda *_: pytest.fail("searched"))
+    bound.record(2, IN_SPAN)
+    assert [(count, total) for _, count, total, _ in reader.points()] == [(2, 3)]
+
+
+def test_numbers_are_lost_with_no_sum_that_is_gone_and_reach_a_reader_that_came_later() -> None:
+    reader = Keeping()
+    provider = MeterProvider([reader])
+    histogram: Any = provider.get_meter("m").create_histogram("h")
+    bound = handing.Bound(histogram, SETS[0])
+    bound.record(1, IN_SPAN)
+    bound.record(1, IN_SPAN)
+    consumer: Any = provider._measurement_consumer
+    for storage in consumer._reader_storages.values():
+        for match in storage._instrument_view_instrument_matches[histogram]:
+            match._attributes_aggregation.clear()
+    bound.record(5, IN_SPAN)
+    assert [(count, total) for _, count, total, _ in reader.points()] == [(1, 5)]
+    consumer._reader_storages = dict(consumer._reader_storages)
+    later = Keeping()
+    storage = type(storage)(
+        consumer._sdk_config,
+        later._instrument_class_temporality,
+        later._instrument_class_aggregation,
+    )
+    consumer._reader_storages[later] = storage
+    bound.record(7, IN_SPAN)
+    assert storage._instrument_view_instrument_matches
+
+
+def test_a_histogram_of_no_sdk_and_one_that_gets_its_sdk_later_take_numbers() -> None:
+    handing.Bound(NoOpMeter("m").create_histogram("h"), SETS[0]).record(1, IN_SPAN)
+    later: Any = _ProxyMeterProvider().get_meter("m")
+    bound = handing.Bound(later.create_histogram("h"), SETS[0])
+    bound.record(1, IN_SPAN)
+    reader = Keeping()
+    later.on_set_meter_provider(MeterProvider([reader]))
+    bound.record(2, IN_SPAN)
+    assert leads(bound, 3, SETS[0])
+    assert [(count, total) for _, count, total, _ in reader.points()] == [(2, 5)]
+
+
+def test_a_sum_that_is_not_the_newest_or_ends_with_each_collection_is_left_to_the_sdk() -> None:
+    histogram: Any = MeterProvider([Keeping()]).get_meter("m").create_histogram("h")
+    for attributes in SETS:
+        histogram.record(1, attributes)
+    storages = histogram._measurement_consumer._reader_storages
+    (storage,) = storages.values()
+    (match,) = storage._instrument_view_instrument_matches[histogram]
+    for attributes, resets in ((SETS[0], False), (SETS[1], True)):
+        match._reset_on_collect = resets
+        bound = handing.Bound(histogram, attributes)
+        bound.record(1, IN_SPAN)
+        assert not leads(bound, 1, attributes)

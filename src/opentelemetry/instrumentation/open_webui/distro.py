@@ -17,7 +17,7 @@ import re
 import sys
 import uuid
 from collections.abc import Iterator
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import EntryPoint, version
 from types import ModuleType
 from typing import Any, Final
 
@@ -32,6 +32,9 @@ from opentelemetry.instrumentation.environment_variables import (
     OTEL_PYTHON_CONFIGURATOR,
     OTEL_PYTHON_DISTRO,
 )
+
+# `opentelemetry-instrument` looks them up by this, and has read those of all packages already.
+from opentelemetry.util._importlib_metadata import entry_points
 
 from .guard import guarded
 from .settings import Settings

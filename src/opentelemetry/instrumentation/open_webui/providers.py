@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Final
 
@@ -41,12 +42,12 @@ _BY_HOST: Final = (
 
 def openai_compatible(host: str, path: str = "") -> str:
     """Return the provider that serves the OpenAI API at ``host``, known by its address alone."""
-    if _AZURE_PATH in path:
-        return "azure.ai.openai"
-    for end, name in _BY_HOST:
-        if host.endswith(end):
-            return name
-    return OPENAI
+    return "azure.ai.openai" if _AZURE_PATH in path else _at(host)
+
+
+@functools.lru_cache(maxsize=256)
+def _at(host: str) -> str:
+    return next((name for end, name in _BY_HOST if host.endswith(end)), OPENAI)
 
 
 def _always(name: str) -> Provider:

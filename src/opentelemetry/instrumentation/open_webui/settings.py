@@ -214,6 +214,8 @@ class Settings:
                 values[item.name] = item.metadata["fallback"]
                 problem = f"{key}={_shown(text)} is not allowed; it must be {error}"
                 report(f"{problem}. Going on with {values[item.name]}.")
+        if report is _ignore:
+            return values
         names = [item.name.upper() for item in fields(cls) if not item.metadata["variable"]]
         for key, meant in misspelt(environ, PREFIX, names):
             report(f"{key} is not a setting, so it changes nothing; {_instead(meant, names)}")

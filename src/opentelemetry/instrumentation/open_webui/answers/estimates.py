@@ -78,7 +78,7 @@ def of_request(payload: Mapping[str, Any]) -> Text:
     """Measure what the body of a request gives to a model to read."""
     messages = payload.get("messages")
     count = len(messages) if isinstance(messages, list) else 0
-    pictures = sum(_pictures(payload[name], _DEEPEST) for name in _MESSAGES if name in payload)
+    pictures = sum([_pictures(payload[name], _DEEPEST) for name in _MESSAGES if name in payload])
     return _measure(_given(payload), count, pictures)
 
 
@@ -140,8 +140,11 @@ def _pictures(value: object, depth: int) -> int:
         return _PER_SMALL_PICTURE if _detail(value) == "low" else _PER_PICTURE
     images = value.get("images")
     own = len(images) * _PER_PICTURE if isinstance(images, list) else 0
-    inner = [value[name] for name in _WITH_PICTURES if name in value]
-    return own + sum([_pictures(one, depth - 1) for one in inner])
+    for name in _WITH_PICTURES:
+        # Nearly always it is but a text.
+        if name in value and not isinstance(value[name], str):
+            own += _pictures(value[name], depth - 1)
+    return own
 
 
 def _detail(part: Mapping[str, Any]) -> object:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Observation
 
 from .. import names
-from ..answers.usage import Usage
 from ..calls.call import ModelCall
 from ..guard import guarded
 from ..settings import Settings
 from . import folding, readers
-from .attributes import Attributes, units
+from .attributes import Attributes, units_of
 from .observing import observe
 from .rhythm import Rhythm
 from .sdk import Providers
@@ -43,6 +42,9 @@ _ESTIMATED: Tags = ((names.USAGE_ESTIMATED, True),)
 _CACHE_READ: Tags = ((names.TOKEN_DETAIL, "cache_read"),)
 _CACHE_CREATION: Tags = ((names.TOKEN_DETAIL, "cache_creation"),)
 _REASONING: Tags = ((names.TOKEN_DETAIL, "reasoning"),)
+
+_OTHER_USER: Tags = ((names.USER_ID, names.FOLDED),)
+_OTHER_NAMED_USER: Tags = (*_OTHER_USER, (names.USER_NAME, names.FOLDED))
 
 # Telling shards apart: instruments of one name live in scopes that differ by this attribute only.
 _SHARD = "open_webui.shard"
@@ -96,29 +98,16 @@ class Accounts:
     def ended(self, call: ModelCall, _outcome: Attributes, _context: Context) -> None:
         """Book a call: on its user, and on each of the user's groups."""
         caller, common = call.caller, _common_tags(call)
-        failed: Tags = ((names.ERROR_TYPE, call.error),) if call.error is not None else ()
         user = _user_tags(caller.user_id, caller.user_name)
-        other = _user_tags(names.FOLDED, caller.user_name and names.FOLDED)
-        tokens = [(kind + mark, amount) for kind, amount, mark in _token_amounts(call)]
-        entries: list[Entry] = [(names.USAGE_REQUESTS.name, failed, 1)]
-        entries += [(names.USAGE_TOKENS.name, tags, amount) for tags, amount in tokens]
-        entries += _detail_entries(call.usage)
-        entries += [(metric.name, (), amount) for metric, amount in units(call)]
-        if call.cost is not None:
-            entries.append((names.USAGE_COST.name, (), call.cost.usd))
-        if call.unpriced:
-            entries.append((names.USAGE_UNPRICED.name, (), 1))
+        other = _OTHER_USER if caller.user_name is None else _OTHER_NAMED_USER
+        entries, of_group = _entries(call)
         place = self.totals.book(user, common, entries, other, self._share)
         if place.less:
             common = folding.folded(common)
-        entries = [(names.GROUP_REQUESTS.name, failed, 1)]
-        entries += [(names.GROUP_TOKENS.name, tags, amount) for tags, amount in tokens]
-        if call.cost is not None:
-            entries.append((names.GROUP_COST.name, (), call.cost.usd))
         groups = call.groups or (names.NO_GROUP,)
         for group in groups:
             owner: Tags = ((names.GROUP_NAME, group),)
-            self.totals.book(owner, common, entries, folding.OTHER_GROUP, self._group_share)
+            self.totals.book(owner, common, of_group, folding.OTHER_GROUP, self._group_share)
         if place.own:
             self.totals.set_members(caller.user_id, _memberships(user, groups))
         who = user if place.own else other
@@ -170,21 +159,31 @@ def _common_tags(call: ModelCall) -> Tags:
     )
 
 
-def _token_amounts(call: ModelCall) -> Iterator[tuple[Tags, int, Tags]]:
-    """The tokens of each type, and the tag that says so if they are estimated."""
+def _entries(call: ModelCall) -> tuple[list[Entry], list[Entry]]:
+    """What is booked of a call: on its user, and on each group."""
+    usage, estimated = call.usage, call.estimated
+    failed: Tags = () if call.error is None else ((names.ERROR_TYPE, call.error),)
+    of_user: list[Entry] = [(names.USAGE_REQUESTS.name, failed, 1)]
+    of_group: list[Entry] = [(names.GROUP_REQUESTS.name, failed, 1)]
     for kind, amount, guess in (
-        (_INPUT, call.usage.input, call.estimated.input),
-        (_OUTPUT, call.usage.output, call.estimated.output),
+        (_INPUT, usage.input, estimated.input),
+        (_OUTPUT, usage.output, estimated.output),
     ):
         if amount is not None:
-            yield kind, amount, () if guess is None else _ESTIMATED
-
-
-def _detail_entries(usage: Usage) -> Iterator[Entry]:
-    for tags, amount in (
+            tags = kind if guess is None else kind + _ESTIMATED
+            of_user.append((names.USAGE_TOKENS.name, tags, amount))
+            of_group.append((names.GROUP_TOKENS.name, tags, amount))
+    for detail, amount in (
         (_CACHE_READ, usage.cache_read),
         (_CACHE_CREATION, usage.cache_creation),
         (_REASONING, usage.reasoning),
     ):
         if amount:
-            yield names.USAGE_TOKEN_DETAILS.name, tags, amount
+            of_user.append((names.USAGE_TOKEN_DETAILS.name, detail, amount))
+    of_user += [(metric.name, (), units) for metric, units in units_of(call)]
+    if call.cost is not None:
+        of_user.append((names.USAGE_COST.name, (), call.cost.usd))
+        of_group.append((names.GROUP_COST.name, (), call.cost.usd))
+    if call.unpriced:
+        of_user.append((names.USAGE_UNPRICED.name, (), 1))
+    return of_user, of_group

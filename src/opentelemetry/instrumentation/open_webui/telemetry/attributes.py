@@ -57,26 +57,31 @@ def of_request(call: ModelCall) -> Attributes:
 def of_outcome(call: ModelCall) -> Attributes:
     """Return what is known of a call when it has ended."""
     answer, usage, cost = call.answer, call.usage, call.cost
-    known = {
-        names.RESPONSE_MODEL: answer.model,
-        names.RESPONSE_ID: answer.id,
-        names.FINISH_REASONS: tuple(answer.finish_reasons) or None,
-        names.TIME_TO_FIRST_CHUNK: call.first_chunk,
-        names.INPUT_TOKENS: usage.input,
-        names.OUTPUT_TOKENS: usage.output,
-        names.CACHE_READ_TOKENS: usage.cache_read,
-        names.CACHE_WRITE_TOKENS: usage.cache_creation,
-        names.REASONING_TOKENS: usage.reasoning,
-        names.ERROR_TYPE: call.error,
-        names.USAGE_ESTIMATED: True if call.estimated else None,
-        names.USAGE_COST.name: None if cost is None else cost.usd,
-        names.COST_SOURCE: None if cost is None else cost.source,
-        **{metric.name: amount for metric, amount in units(call)},
-    }
-    return {name: value for name, value in known.items() if value is not None}
+    outcome: Attributes = {metric.name: amount for metric, amount in units_of(call)}
+    if cost is not None:
+        outcome[names.USAGE_COST.name] = cost.usd
+        outcome[names.COST_SOURCE] = cost.source
+    if answer.finish_reasons:
+        outcome[names.FINISH_REASONS] = tuple(answer.finish_reasons)
+    if call.estimated:
+        outcome[names.USAGE_ESTIMATED] = True
+    for name, value in (
+        (names.RESPONSE_MODEL, answer.model),
+        (names.RESPONSE_ID, answer.id),
+        (names.TIME_TO_FIRST_CHUNK, call.first_chunk),
+        (names.INPUT_TOKENS, usage.input),
+        (names.OUTPUT_TOKENS, usage.output),
+        (names.CACHE_READ_TOKENS, usage.cache_read),
+        (names.CACHE_WRITE_TOKENS, usage.cache_creation),
+        (names.REASONING_TOKENS, usage.reasoning),
+        (names.ERROR_TYPE, call.error),
+    ):
+        if value is not None:
+            outcome[name] = value
+    return outcome
 
 
-def units(call: ModelCall) -> list[tuple[names.Metric, float]]:
+def units_of(call: ModelCall) -> list[tuple[names.Metric, float]]:
     """What providers bill where there are no tokens."""
     amounts = (
         (names.USAGE_CHARACTERS, call.characters),

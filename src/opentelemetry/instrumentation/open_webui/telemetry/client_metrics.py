@@ -7,19 +7,23 @@ for each of their kinds. Operations that are no inference keep their duration, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import names
+from ..answers.usage import Usage
 from ..calls.call import ModelCall
+from .handing import Bound
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.metrics import Counter, Histogram, Meter
 
 Attributes = dict[str, Any]
-Recording = Callable[[ModelCall, Attributes, "Context"], None]
-"""Records what one call tells: the call, its attributes, the context of its span."""
+Recording = Callable[[ModelCall, "Context"], None]
+"""Records what one call tells: the call, the context of its span."""
+Binding = Callable[[Attributes], Recording]
+"""Returns what records calls that have these attributes, which are not changed any more."""
 
 _INPUT: Final = {names.TOKEN_TYPE: "input"}
 _OUTPUT: Final = {names.TOKEN_TYPE: "output"}
@@ -36,22 +40,29 @@ def histogram(meter: Meter, metric: names.Metric) -> Histogram:
     )
 
 
-def todays(meter: Meter) -> Recording:
-    """Return what records ``gen_ai.client.operation.*`` and ``gen_ai.client.token.usage``."""
+def todays(meter: Meter) -> Binding:
+    """Return what binds ``gen_ai.client.operation.*`` and ``gen_ai.client.token.usage``."""
     times = _times(meter, names.DURATION, names.FIRST_CHUNK, names.PER_CHUNK)
     tokens = histogram(meter, names.TOKEN_USAGE)
 
-    def record(call: ModelCall, attributes: Attributes, context: Context) -> None:
-        times(call, attributes, context)
-        for kind, amount in zip((_INPUT, _OUTPUT), _told(call), strict=True):
-            if amount is not None:
-                tokens.record(amount, {**attributes, **kind}, context)
+    def bind(attributes: Attributes) -> Recording:
+        record_times = times(attributes)
+        given, made = (Bound(tokens, {**attributes, **kind}) for kind in (_INPUT, _OUTPUT))
 
-    return record
+        def record(call: ModelCall, context: Context) -> None:
+            record_times(call, context)
+            told = _told(call)
+            for kind, amount in ((given, told.input), (made, told.output)):
+                if amount is not None:
+                    kind.record(amount, context)
+
+        return record
+
+    return bind
 
 
-def coming(meter: Meter) -> Recording:
-    """Return what records ``gen_ai.client.inference.*``, and other durations as today."""
+def coming(meter: Meter) -> Binding:
+    """Return what binds ``gen_ai.client.inference.*``, and other durations as today."""
     times = _times(
         meter, names.INFERENCE_DURATION, names.INFERENCE_FIRST_CHUNK, names.INFERENCE_PER_CHUNK
     )
@@ -61,21 +72,30 @@ def coming(meter: Meter) -> Recording:
     ]
     used = [_counter(meter, metric) for metric in _USED]
 
-    def record(call: ModelCall, attributes: Attributes, context: Context) -> None:
-        if call.asked.operation not in names.INFERENCE:
-            other.record(call.duration, attributes, context)
-            return
-        times(call, attributes, context)
-        told = [amount or 0 for amount in _told(call)]
-        for one, amount in zip(tokens, told, strict=True):
-            one.record(amount, attributes, context)
+    def bind(attributes: Attributes) -> Recording:
+        if attributes[names.OPERATION] not in names.INFERENCE:
+            duration = Bound(other, attributes)
+            return lambda call, context: duration.record(call.duration, context)
+        record_times = times(attributes)
+        kinds = [Bound(one, attributes) for one in tokens]
         # The conventions give the counters no `error.type`.
         counted = {**attributes, **_MODALITY}
         counted.pop(names.ERROR_TYPE, None)
-        for counter, amount in zip(used, (*told, *_parts(call)), strict=True):
-            counter.add(amount, counted, context)
 
-    return record
+        def record(call: ModelCall, context: Context) -> None:
+            record_times(call, context)
+            told, usage = _told(call), call.usage
+            amounts = (
+                told.input, told.output, usage.cache_read, usage.cache_creation, usage.reasoning,
+            )  # fmt: skip
+            for kind, amount in zip(kinds, amounts, strict=False):
+                kind.record(amount or 0, context)
+            for counter, amount in zip(used, amounts, strict=True):
+                counter.add(amount or 0, counted, context)
+
+        return record
+
+    return bind
 
 
 _USED: Final = (
@@ -91,27 +111,30 @@ def _counter(meter: Meter, metric: names.Metric) -> Counter:
     return meter.create_counter(metric.name, metric.unit, metric.description)
 
 
-def _times(meter: Meter, *metrics: names.Metric) -> Recording:
-    whole, first, per_chunk = (histogram(meter, metric) for metric in metrics)
+def _times(meter: Meter, *metrics: names.Metric) -> Binding:
+    histograms = [histogram(meter, metric) for metric in metrics]
 
-    def record(call: ModelCall, attributes: Attributes, context: Context) -> None:
-        whole.record(call.duration, attributes, context)
-        if call.first_chunk is not None:
-            first.record(call.first_chunk, attributes, context)
-        if (mean := call.per_chunk) is not None:
-            per_chunk.record(mean, attributes, context)
+    def bind(attributes: Attributes) -> Recording:
+        whole, first, per_chunk = (Bound(one, attributes) for one in histograms)
 
-    return record
+        def record(call: ModelCall, context: Context) -> None:
+            whole.record(call.duration, context)
+            if call.first_chunk is not None:
+                first.record(call.first_chunk, context)
+            if (mean := call.per_chunk) is not None:
+                per_chunk.record(mean, context)
+
+        return record
+
+    return bind
 
 
-def _told(call: ModelCall) -> Iterator[int | None]:
+def _told(call: ModelCall) -> Usage:
     """Input and output tokens that the provider told; estimates are none of its."""
     usage, estimated = call.usage, call.estimated
-    yield usage.input if estimated.input is None else None
-    yield usage.output if estimated.output is None else None
-
-
-def _parts(call: ModelCall) -> Iterator[int]:
-    usage = call.usage
-    for amount in (usage.cache_read, usage.cache_creation, usage.reasoning):
-        yield amount or 0
+    if not estimated:
+        return usage
+    return Usage(
+        usage.input if estimated.input is None else None,
+        usage.output if estimated.output is None else None,
+    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Generic, TypeVar
 
 from .. import names
 from .totals import Tags
@@ -47,14 +47,22 @@ def _replaced(tags: Tags, values: Mapping[str, str]) -> Tags:
     return tuple((name, values.get(name, value)) for name, value in tags)
 
 
-class Sets:
-    """The sets of attributes that histograms have. The SDK throws together all beyond a limit."""
+T = TypeVar("T")
 
-    def __init__(self) -> None:
+
+class Sets(Generic[T]):
+    """The sets of attributes that histograms have. The SDK throws together all beyond a limit.
+
+    Args:
+        make: Makes of a set what records in it.
+    """
+
+    def __init__(self, make: Callable[[dict[str, Any]], T]) -> None:
         self.limit = 0
         """Sets that tell a model."""
-        self._kept: dict[Tags, dict[str, Any]] = {}
-        self._folded: set[Tags] = set()
+        self._make = make
+        self._kept: dict[Tags, T] = {}
+        self._folded: dict[Tags, T] = {}
         self._owned: Counter[str] = Counter()
 
     def clear(self) -> None:
@@ -62,20 +70,20 @@ class Sets:
         for kept in (self._kept, self._folded, self._owned):
             kept.clear()
 
-    def fitting(self, tags: Tags, user_id: str) -> dict[str, Any]:
-        """Return the attributes, or where a new set has no room, those without models."""
+    def fitting(self, tags: Tags, user_id: str) -> T:
+        """Return what records in the set, or where a new one has no room, in one without models."""
         known = self._kept.get(tags)
         if known is not None:
             return known
         if len(self._kept) < self.limit and self._owned[user_id] * _OF_SETS < self.limit:
             self._owned[user_id] += 1
-            attributes = self._kept[tags] = dict(tags)
-            return attributes
-        return dict(self._narrow(_replaced(tags, _MODELS)))
+            return self._kept.setdefault(tags, self._make(dict(tags)))
+        return self._narrow(_replaced(tags, _MODELS))
 
-    def _narrow(self, tags: Tags) -> Tags:
-        if tags in self._folded:
-            return tags
+    def _narrow(self, tags: Tags) -> T:
+        known = self._folded.get(tags)
+        if known is not None:
+            return known
         if not self._folded:
             _logger.warning(
                 "Open WebUI instrumentation: more models, tools and kinds of calls than histograms"
@@ -84,6 +92,5 @@ class Sets:
                 names.FOLDED,
             )
         if len(self._folded) * _WITHOUT_MODELS < self.limit:
-            self._folded.add(tags)
-            return tags
-        return folded(tags)
+            return self._folded.setdefault(tags, self._make(dict(tags)))
+        return self._make(dict(folded(tags)))

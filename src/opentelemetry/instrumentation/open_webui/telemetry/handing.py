@@ -1,17 +1,21 @@
 """Handing attributes to the SDK that need no more cleaning: it would look at each of them again.
 
 Ours are texts, numbers, truth values and tuples of texts, bounded where they enter (``bounds``).
-The SDK makes sure of no more than that, three times for each call, at a fifth of a call's cost. The
-shorter ways here are taken only where the SDK is as we know it and no limit is set that could cut
-something; elsewhere, the public ones are.
+The SDK makes sure of no more than that, three times for each call, at a fifth of a call's cost; and
+for each number in a histogram it makes a key of all attributes anew. The shorter ways here are
+taken only where the SDK is as we know it and no limit is set that could cut something; elsewhere,
+the public ones are.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
 from opentelemetry._logs import Logger, LogRecord
 from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.context import Context
+from opentelemetry.metrics import Histogram
 from opentelemetry.trace import Span, Tracer
 
 from ..guard import guarded
@@ -86,6 +90,88 @@ def _reads_none(tracer: Any) -> bool:
         return type(sampler) in own
 
     return reads_none(getattr(tracer, "sampler", None))
+
+
+class Bound:
+    """A histogram with one set of attributes.
+
+    Args:
+        histogram: Where numbers go.
+        attributes: The set; not to be changed any more.
+    """
+
+    __slots__ = ("_attributes", "_histogram", "_way")
+
+    def __init__(self, histogram: Histogram, attributes: dict[str, Any]) -> None:
+        self._histogram: Any = histogram
+        self._attributes = attributes
+        self._way: _Way | None = None
+
+    def record(self, amount: float, context: Context) -> None:
+        """Record a number that is not negative.
+
+        Args:
+            amount: The number.
+            context: Has the span that it belongs to.
+        """
+        if self._way is not None and self._way.leads(amount, self._attributes, context):
+            return
+        self._histogram.record(amount, self._attributes, context)
+        if self._way is None:
+            # What is made before there is a provider is a stand-in until then.
+            instrument = getattr(self._histogram, "_real_instrument", self._histogram)
+            self._way = None if instrument is None else _Way(instrument, self._attributes)
+
+
+class _Way:
+    """From one of the SDK's histograms to the sums of a set of attributes, for each reader.
+
+    The sums are those of the keys that the SDK has made when it recorded in this set before.
+
+    Args:
+        instrument: The histogram.
+        attributes: The set.
+    """
+
+    __slots__ = ("_consumer", "_instrument", "_make", "_places", "_storages")
+
+    def __init__(self, instrument: Any, attributes: dict[str, Any]) -> None:
+        self._instrument = instrument
+        self._places: list[tuple[dict[Any, Any], Any]] = []
+        try:
+            self._find(attributes)
+        except (AttributeError, ImportError, LookupError, TypeError):
+            self._places.clear()  # It is another SDK.
+
+    def _find(self, attributes: dict[str, Any]) -> None:
+        from opentelemetry.sdk.metrics._internal.measurement import Measurement
+
+        self._make = Measurement
+        self._consumer = self._instrument._measurement_consumer
+        self._storages = self._consumer._reader_storages
+        for storage in self._storages.values():
+            for match in storage._instrument_view_instrument_matches[self._instrument]:
+                # A sum that ends with a collection is not to be touched but under its lock.
+                if getattr(match, "_reset_on_collect", False):
+                    raise LookupError
+                sums = match._attributes_aggregation
+                key = next(reversed(sums))
+                if sums[key]._attributes != attributes:
+                    raise LookupError
+                self._places.append((sums, key))
+
+    def leads(self, amount: float, attributes: dict[str, Any], context: Context) -> bool:
+        """Record a number, and return whether this way led to all sums."""
+        found: list[Any] = [sums.get(key) for sums, key in self._places]
+        if not found or None in found or self._consumer._reader_storages is not self._storages:
+            return False
+        now = time.time_ns()
+        samples = self._consumer._sdk_config.exemplar_filter.should_sample
+        sampled = samples(amount, now, attributes, context)
+        number = self._make(amount, now, self._instrument, context, attributes)
+        for one in found:
+            one.aggregate(number, sampled)
+        return True
 
 
 class Events:

@@ -23,12 +23,10 @@ class Histograms:
     """
 
     def __init__(self, meter: Meter, *, latest_names: bool) -> None:
-        self._record = (
-            client_metrics.coming(meter) if latest_names else client_metrics.todays(meter)
-        )
+        bind = client_metrics.coming(meter) if latest_names else client_metrics.todays(meter)
         self._turns = client_metrics.histogram(meter, names.AGENT_DURATION)
         self._tools = client_metrics.histogram(meter, names.TOOL_DURATION)
-        self._sets, self._work_sets = folding.Sets(), folding.Sets()
+        self._sets, self._work_sets = folding.Sets(bind), folding.Sets[Attributes](dict)
 
     def limit_to(self, sets: int) -> None:
         """Take no more sets of attributes than an instrument may have."""
@@ -43,8 +41,8 @@ class Histograms:
     @guarded
     def ended(self, call: ModelCall, _outcome: Attributes, context: Context) -> None:
         """Record a call."""
-        fitting = self._sets.fitting(_tags(call), call.caller.user_id)
-        self._record(call, fitting, context)
+        record = self._sets.fitting(_tags(call), call.caller.user_id)
+        record(call, context)
 
     def of_turn(self, attributes: dict[str, str], user_id: str) -> Ended:
         """Return what records how long a turn took."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ from ...calls.transport import Announced, Leaf, announced
 from ...guard import guarded
 from ...host.identity import find_caller
 from ...host.runtime import Runtime
-from ...wrapping import Wrapper, bound
+from ...wrapping import Wrapper, bound, is_async
 
 
 def announces(leaf: Leaf) -> Callable[[Runtime], Wrapper]:
@@ -29,7 +28,7 @@ def announces(leaf: Leaf) -> Callable[[Runtime], Wrapper]:
                 announced.reset(token)
 
         def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
-            if inspect.iscoroutinefunction(wrapped):
+            if is_async(wrapped):
                 return announce(wrapped, args, kwargs)
             token = announced.set(_announced(runtime, leaf, wrapped, args, kwargs))
             try:
