@@ -61,7 +61,7 @@ class Leave:
         of: The ASGI scope of the request that it was given to, if any.
     """
 
-    __slots__ = ("_answering", "_holders", "admitted", "of", "over", "ticket")
+    __slots__ = ("_answering", "_holders", "admitted", "has_begun", "of", "over", "ticket")
 
     def __init__(self, ticket: Ticket, model: str, of: object = None) -> None:
         self.ticket = ticket
@@ -69,6 +69,8 @@ class Leave:
         self.admitted = {model}
         """The models that were asked for."""
         self.over = False
+        self.has_begun = False
+        """Whether a model was called for what it was asked for."""
         self._answering = {model}
         # A list, whose methods are atomic: calls may end in any thread.
         self._holders: list[None] = []
@@ -82,6 +84,7 @@ class Leave:
         """Whether a model is called for the first time since it was asked for."""
         first = model in self._answering
         self._answering.discard(model)
+        self.has_begun = self.has_begun or first
         return first
 
     def renew(self, ticket: Ticket) -> None:
@@ -353,6 +356,11 @@ def refused(refusal: Refusal) -> Exception:
     headers = wire.headers(refusal)
     error: Exception = _kind()(wire.STATUS, refusal.sentence, headers)
     return error
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether an exception tells a refusal."""
+    return isinstance(error, _kind())
 
 
 @functools.cache

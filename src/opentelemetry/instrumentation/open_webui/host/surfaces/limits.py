@@ -8,6 +8,7 @@ before, as a call that is not made is not to be told as one.
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -18,7 +19,18 @@ from ...calls.transport import Announced, announced
 from ...guard import guarded
 from ...names import CHAT_TASK
 from ...wrapping import Wrapper, bound
-from ..admission import CHAT, Asking, Leave, Visit, holding, present_leave, under, visit
+from .. import compat
+from ..admission import (
+    CHAT,
+    Asking,
+    Leave,
+    Visit,
+    holding,
+    is_refusal,
+    present_leave,
+    under,
+    visit,
+)
 from ..identity import find_caller
 from ..patching import MAIN, Target
 from ..runtime import Runtime
@@ -30,6 +42,7 @@ Form = Mapping[str, Any]
 UNKNOWN: Final = "unknown"
 """A model that nobody named."""
 _ANSWERS: Final = "generate_chat_completion"
+_TELLS_ERRORS: Final = (0, 11)
 
 
 def request(runtime: Runtime) -> Wrapper:
@@ -144,6 +157,34 @@ def chat(runtime: Runtime) -> Wrapper:
     return wrapper
 
 
+def last_round(_runtime: Runtime) -> Wrapper:
+    """Wrap ``generate_chat_completion``: before 0.11 the tools' loop ends at an error unsaid."""
+
+    async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+        try:
+            return await wrapped(*args, **kwargs)
+        except Exception as error:
+            streams = bound(wrapped, args, kwargs)["form_data"].get("stream")
+            if not (streams and is_refusal(error) and _is_in_answer()):
+                raise
+            return _said(str(error))
+
+    return _as_it_is if compat.version() >= _TELLS_ERRORS else wrapper
+
+
+def _said(sentence: str) -> Any:
+    """Return a stream in which the model says a sentence, as OpenAI's have it."""
+    from starlette.responses import StreamingResponse  # Open WebUI brings it; others may not.
+
+    choice = {"index": 0, "delta": {"content": sentence}, "finish_reason": "stop"}
+    pieces = [f"data: {json.dumps({'choices': [choice]})}\n\n", "data: [DONE]\n\n"]
+    return StreamingResponse(iter(pieces), media_type="text/event-stream")
+
+
+def _as_it_is(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+    return wrapped(*args, **kwargs)
+
+
 def voice(runtime: Runtime) -> Wrapper:
     """Wrap ``_get_realtime_connection``: a voice call is looked at when it begins."""
     admission = runtime.admission
@@ -236,6 +277,12 @@ def _is_answer(caller: Caller) -> bool:
     return caller.task == CHAT_TASK and (here is None or here.call is None)
 
 
+def _is_in_answer() -> bool:
+    """Whether a turn's answer has begun."""
+    here, leave = present(), present_leave()
+    return here is not None and here.turn is not None and leave is not None and leave.has_begun
+
+
 def _is_own_affair(form: Form) -> bool:
     """Whether the user's browser asks a provider of the user's own, and needs none of ours.
 
@@ -265,12 +312,24 @@ def _limited(targets: Sequence[Target], module: str = "") -> Iterator[Target]:
 WITHIN: Final = (
     Target(MAIN, "app.router.middleware_stack", request, covers="the answers of what is refused"),
     Target(MAIN, "chat_completion", turn, covers="limits on chats"),
-    Target(MAIN, "generate_messages", messages, covers="limits on Anthropic Messages"),
+    Target(
+        MAIN,
+        "generate_messages",
+        messages,
+        covers="limits on Anthropic Messages",
+        since=(0, 8),
+    ),
     Target(
         "open_webui.utils.middleware",
         "process_chat_payload",
         answer,
         covers="limits on each of several models",
+    ),
+    Target(
+        "open_webui.utils.chat",
+        _ANSWERS,
+        last_round,
+        covers="the sentence at the end of a turn that crosses a limit",
     ),
     *(
         Target(module, _ANSWERS, chat, covers="limits on each round of a turn")
