@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 import uuid
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from e2e import functions
+from e2e.direct import DIRECT, with_app
 from e2e.limited import LimitedServer, assert_refused, limit
 from e2e.paths import PIXEL, environment
 from harness.openwebui import VERSION, RequestFailed
@@ -174,6 +176,43 @@ def test_what_was_held_back_is_let_go_at_every_end(limited: LimitedServer) -> No
     for number in range(10 - used):
         assert server.chat(user, "gpt-std", f"case=rest-{number}").status == 200
     assert server.chat(user, "gpt-std", "case=over").status == 429
+
+
+# --- direct connections ---------------------------------------------------------------------------
+
+
+def direct_turn(limited: LimitedServer, user: str, **fields: Any) -> None:
+    """A turn that the user's own browser answers."""
+
+    def turn(session: str) -> None:
+        limited.server.turn(
+            user, "gpt-std", "case=own", session_id=session, model_item=DIRECT, tasks=(), **fields
+        )
+
+    asyncio.run(with_app(limited.server, limited.provider, user, turn))
+
+
+def test_what_a_browser_asks_by_itself_is_limited_only_where_that_is_said(
+    limited: LimitedServer,
+) -> None:
+    user = limited.somebody()
+    limited.refuse(user)
+    direct_turn(limited, user)
+    assert limited.served() == ["chat"]
+    limited.refuse(user, direct=True)
+    with pytest.raises(RequestFailed, match="429"):
+        direct_turn(limited, user)
+    assert limited.served() == []
+
+
+def test_documents_that_would_be_missing_there_refuse_the_whole_turn(
+    limited: LimitedServer,
+) -> None:
+    user = limited.somebody()
+    limited.refuse(user)
+    with pytest.raises(RequestFailed, match="429"):
+        direct_turn(limited, user, files=[{"type": "file", "id": "any", "name": "a.txt"}])
+    assert limited.served() == []
 
 
 # --- attempts to get round it ---------------------------------------------------------------------
