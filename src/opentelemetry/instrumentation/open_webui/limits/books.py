@@ -107,6 +107,8 @@ class Books:
         self._spans: dict[Window, Span] = {}
         self._accounts: dict[tuple[str, Who, int], Account] = {}
         self._in_flight: dict[Kind, deque[Reservation]] = {}
+        self._ended_early: Counter[Kind] = Counter()
+        """Calls that have ended, and whose tickets are not released yet."""
 
     # The rules
 
@@ -311,7 +313,7 @@ class Books:
                 self._settle(event)
             else:
                 for reservation in event:
-                    self._end(reservation)
+                    self._release(reservation)
 
     def _settle(self, call: ModelCall) -> None:
         caller, asked = call.caller, call.asked
@@ -325,13 +327,27 @@ class Books:
             account = self._account(bound, at)
             if at >= account.start:
                 account.settle(call.id, used[MEASURES.index(bound.limit.measure)])
-        if caller.task == CHAT_TASK:
-            self._end_one((caller.user_id, picked, caller.source))
+        kind = (caller.user_id, picked, caller.source)
+        if caller.task == CHAT_TASK and self._end_first(kind):
+            self._ended_early[kind] += 1
 
-    def _end_one(self, kind: Kind) -> None:
+    def _end_first(self, kind: Kind) -> bool:
         waiting = self._in_flight.get(kind)
         if waiting:
             self._end(waiting[0])
+        return bool(waiting)
+
+    def _release(self, reservation: Reservation) -> None:
+        """End a reservation, unless its call has ended one: those of a kind are all the same."""
+        kind = reservation.kind
+        if self._ended_early[kind]:
+            self._ended_early[kind] -= 1
+        elif reservation.parts:
+            self._end(reservation)
+        else:
+            self._end_first(kind)
+        if not self._ended_early[kind]:
+            del self._ended_early[kind]
 
     def _end(self, reservation: Reservation) -> None:
         for account, amount in reservation.parts:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -26,7 +27,9 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.exc import OperationalError
 
+from ..ledger.database import Database
 from ..ledger.periods import Period
 from ..ledger.reading import Where, sums
 from ..ledger.schema import EVERYONE as EVERYBODY
@@ -51,6 +54,7 @@ from .rules import COST, EVERYONE, GROUP, USER, Limit
 ALIVE_SECONDS: Final = 20
 """What a process holds counts so long after it was last seen."""
 _AT_ONCE: Final = 500
+_SPIN: Final = 0.002
 # Any number: who tells others in PostgreSQL holds it.
 _LOCK: Final = 0x6C_69_6D_69_74_73
 # What is dated later than now is the work of a clock that is wrong, and counts as well.
@@ -66,6 +70,26 @@ class Look(NamedTuple):
     others: int
     found: tuple[str, ...]
     """Those of our pending calls that are in the ledger."""
+
+
+@contextmanager
+def writing(database: Database, patience: float) -> Iterator[Connection]:
+    """Begin to write, as :meth:`~..ledger.database.Database.writing` does.
+
+    SQLite would wait for a lock in ever longer sleeps, in which others get it again and again.
+    """
+    deadline = time.monotonic() + patience
+    with ExitStack() as stack:
+        while True:
+            try:
+                wait = 0.0 if database.is_sqlite else patience
+                connection = stack.enter_context(database.writing(wait))
+                break
+            except OperationalError:
+                if not database.is_sqlite or time.monotonic() > deadline:
+                    raise
+                time.sleep(_SPIN)
+        yield connection
 
 
 def take_turns(connection: Connection) -> None:
