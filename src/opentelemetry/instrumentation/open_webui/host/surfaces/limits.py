@@ -43,6 +43,7 @@ UNKNOWN: Final = "unknown"
 """A model that nobody named."""
 _ANSWERS: Final = "generate_chat_completion"
 _TELLS_ERRORS: Final = (0, 11)
+_VISIT: Final = "open_webui_visit"
 
 
 def request(runtime: Runtime) -> Wrapper:
@@ -52,7 +53,7 @@ def request(runtime: Runtime) -> Wrapper:
         if not runtime.active or args[0]["type"] == "lifespan":
             return await wrapped(*args, **kwargs)
         scope, receive, send = args
-        opened = Visit(scope)
+        opened = scope[_VISIT] = Visit(scope)
         token = visit.set(opened)
         try:
             await wrapped(scope, receive, opened.sends(send))
@@ -61,6 +62,29 @@ def request(runtime: Runtime) -> Wrapper:
             opened.close()
 
     return wrapper
+
+
+def in_thread(_runtime: Runtime) -> Wrapper:
+    """Wrap ``transcription_handler``: before 0.9 threads run it, which know nothing of a request.
+
+    Whether it calls anybody depends on what is configured, so the limits are asked by the client.
+    """
+
+    def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+        its = visit.get() or _visit_of(bound(wrapped, args, kwargs).get("request"))
+        token = visit.set(its)
+        try:
+            return wrapped(*args, **kwargs)
+        finally:
+            visit.reset(token)
+
+    return wrapper
+
+
+@guarded
+def _visit_of(request: Any) -> Visit | None:
+    found: Visit | None = request.scope.get(_VISIT)
+    return found
 
 
 def turn(runtime: Runtime) -> Wrapper:
@@ -339,6 +363,12 @@ WITHIN: Final = (
     *_limited(ollama.TARGETS),
     *_limited(retrieval.TARGETS),
     *_limited(images.TARGETS, "open_webui.routers."),
+    Target(
+        "open_webui.routers.audio",
+        "transcription_handler",
+        in_thread,
+        covers="limits on transcription",
+    ),
     Target(
         "open_webui.routers.audio.realtime",
         "_get_realtime_connection",
