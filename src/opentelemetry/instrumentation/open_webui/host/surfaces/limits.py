@@ -17,17 +17,20 @@ from ...calls.caller import Caller
 from ...calls.scene import present
 from ...calls.transport import Announced, announced
 from ...guard import guarded
-from ...names import CHAT_TASK
+from ...names import CHAT_TASK, LIMIT_EXCEEDED
 from ...wrapping import Wrapper, bound
 from .. import compat
 from ..admission import (
     CHAT,
     Asking,
+    Denied,
     Leave,
     Visit,
+    denied,
     holding,
-    is_refusal,
     present_leave,
+    refusal_of,
+    refused,
     under,
     visit,
 )
@@ -43,6 +46,7 @@ UNKNOWN: Final = "unknown"
 """A model that nobody named."""
 _ANSWERS: Final = "generate_chat_completion"
 _TELLS_ERRORS: Final = (0, 11)
+_BEGINS_CHATS: Final = (0, 9)
 _VISIT: Final = "open_webui_visit"
 
 
@@ -98,7 +102,16 @@ def turn(runtime: Runtime) -> Wrapper:
         direct, leave = _is_own_affair(several[0].form), present_leave()
         # A sub-agent's turn is within another's, but one of its own.
         if leave is None or leave.of is not several[0].scope:
-            leave = await admission.enter(*several, direct=direct)
+            try:
+                leave = await admission.enter(*several, direct=direct)
+            except Exception as error:
+                refusal = refusal_of(error)
+                if refusal is None or not several[0].in_chat:
+                    raise
+                # Open WebUI keeps the message with its error, so that the chat goes on from there.
+                _without_tasks(several[0].form)
+                with denied(refusal):
+                    return await wrapped(*args, **kwargs)
         _last_as_long_as_the_turn(leave)
         # What the browser asks by itself lets nothing in that our providers are asked beside it.
         with holding(leave) if direct else under(leave):
@@ -110,11 +123,12 @@ def turn(runtime: Runtime) -> Wrapper:
 def answer(runtime: Runtime) -> Wrapper:
     """Wrap ``process_chat_payload``: each of several models is looked at before it does anything.
 
-    Here, too, people are told of a limit that is nearly used.
+    Here, too, a refusal is told in a chat, and people of a limit that is nearly used.
     """
     admission = runtime.admission
 
     async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+        _raise_if_denied()
         leave = present_leave()
         if admission.asks and leave is not None:
             given = bound(wrapped, args, kwargs)
@@ -126,6 +140,15 @@ def answer(runtime: Runtime) -> Wrapper:
         return await wrapped(*args, **kwargs)
 
     return wrapper
+
+
+def _raise_if_denied() -> None:
+    here = present()
+    if here is None or not isinstance(here.ticket, Denied):
+        return
+    if here.turn is not None:
+        here.turn.work.fail(LIMIT_EXCEEDED)
+    raise refused(here.ticket.refusal)
 
 
 def messages(runtime: Runtime) -> Wrapper:
@@ -189,7 +212,7 @@ def last_round(_runtime: Runtime) -> Wrapper:
             return await wrapped(*args, **kwargs)
         except Exception as error:
             streams = bound(wrapped, args, kwargs)["form_data"].get("stream")
-            if not (streams and is_refusal(error) and _is_in_answer()):
+            if not (streams and refusal_of(error) and _is_in_answer()):
                 raise
             return _said(str(error))
 
@@ -260,7 +283,23 @@ def _of_turn(
     said = {"metadata": {key: form.get(key) for key in CHAT_FIELDS}}
     models = dict.fromkeys(picked_models(form))
     callers = {model: _caller(runtime, given, {**said, "model": model}) for model in models}
-    return [_of_picked(caller, model, form, given["request"]) for model, caller in callers.items()]
+    in_chat = _is_told_in_chat(form)
+    return [
+        replace(_of_picked(caller, model, form, given["request"]), in_chat=in_chat)
+        for model, caller in callers.items()
+    ]
+
+
+def _is_told_in_chat(form: Form) -> bool:
+    """Whether Open WebUI answers a request at once, and goes on with it beside that."""
+    answers = form.get("id") or form.get("message_ids")
+    begins = compat.version() >= _BEGINS_CHATS and form.get("parent_id", "") is None
+    return bool(form.get("session_id") and answers and (form.get("chat_id") or begins))
+
+
+def _without_tasks(form: Form) -> None:
+    if isinstance(form, dict):
+        form["background_tasks"] = {}
 
 
 @guarded
