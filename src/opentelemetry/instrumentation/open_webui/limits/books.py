@@ -282,6 +282,11 @@ class Books:
         limit, who, span = account.limit, account.who, account.span
         return words.refusal(limit, who, span, taken, account.allowed, need.sure, now)
 
+    def count_refusal(self, limit: str, measure: str) -> None:
+        """Count a refusal that somebody was told."""
+        with self._lock:
+            self.refused[limit, measure, False] += 1
+
     # What ends
 
     def ended(self, call: ModelCall) -> None:
