@@ -260,7 +260,9 @@ class Books:
         parts: list[tuple[Account, int]],
         observed: list[Account],
         now: float,
-    ) -> Held:
+    ) -> Ticket:
+        if not parts:
+            return ticket or FREE
         for account in observed:
             self.refused[account.limit.name, account.limit.measure, True] += 1
         held = ticket if isinstance(ticket, Held) else Held(self._let_go)
