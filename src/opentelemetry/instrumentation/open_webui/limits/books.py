@@ -260,7 +260,9 @@ class Books:
         parts: list[tuple[Account, int]],
         observed: list[Account],
         now: float,
-    ) -> Held:
+    ) -> Ticket:
+        if not parts:
+            return ticket or FREE
         for account in observed:
             self.refused[account.limit.name, account.limit.measure, True] += 1
         held = ticket if isinstance(ticket, Held) else Held(self._let_go)
@@ -281,6 +283,11 @@ class Books:
         taken = max(account.used, min(account.allowed, account.used + account.others))
         limit, who, span = account.limit, account.who, account.span
         return words.refusal(limit, who, span, taken, account.allowed, need.sure, now)
+
+    def count_refusal(self, limit: str, measure: str) -> None:
+        """Count a refusal that somebody was told."""
+        with self._lock:
+            self.refused[limit, measure, False] += 1
 
     # What ends
 
