@@ -327,6 +327,17 @@ def test_many_at_once_do_not_get_round_it(limited: LimitedServer) -> None:
     assert len(limited.provider.snapshot()) == 5
 
 
+def test_another_worker_is_no_way_round_it(
+    provider: Provider, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    two = LimitedServer(provider, tmp_path_factory.mktemp("workers"), {}, workers=2)
+    with two.server as server:
+        user = two.somebody()
+        two.set(limit("three", 3, user=two.id_of(user)))
+        found = [server.chat(user, "gpt-std", "case=worker").status for _ in range(12)]
+    assert found == [200] * 3 + [429] * 9
+
+
 @pytest.mark.skipif(VERSION < (0, 9), reason="there are no automations")
 def test_an_automation_that_is_refused_is_told_as_failed(limited: LimitedServer) -> None:
     limited.lift()
