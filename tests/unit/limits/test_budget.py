@@ -69,9 +69,9 @@ def made(ledger: Ledger, tmp_path: Path) -> Iterator[Make]:
     budgets: list[Budget] = []
 
     def make(*limits: dict[str, Any], **values: Any) -> Budget:
-        file = tmp_path / "limits.yaml"
+        file, grants = tmp_path / "limits.yaml", values.pop("grants", [])
         if limits:
-            file.write_text(json.dumps({"limits": limits, "grants": values.pop("grants", [])}))
+            file.write_text(json.dumps({"limits": limits, "grants": grants}))
         budget = Budget(ledger, file=str(file), **values)
         budgets.append(budget)
         return budget
@@ -129,7 +129,7 @@ def test_without_limits_there_is_nothing_to_ask(made: Make, ledger: Ledger) -> N
     budget = made({**REQUESTS, "everyone": None, "group": "students"})
     assert admit(budget) is FREE
     assert not budget.open
-    empty = made(grants=[])
+    empty = made()
     empty.file = ""
     empty.begin()
     wait_for(lambda: empty.open)

@@ -69,6 +69,14 @@ class Asking:
         self.tries = 0
         self.has_begun = False
 
+    def may_be_asked_again(self, blocked: Sequence[Account]) -> bool:
+        """Whether to wait for what other processes tell anew, and until when."""
+        self.tries += 1
+        self.again_at = time.monotonic() + _AGAIN
+        if not blocked or self.again_at + _PATIENCE / 2 > self.deadline:
+            return False
+        return self.tries == 1 or any(one.is_owed for one in blocked)
+
     def begins(self) -> bool:
         """Return whether anybody still waits for it."""
         if not self.has_begun:
@@ -209,9 +217,7 @@ class Clerk:
         def decide() -> None:
             for asking in batch:
                 answer, by_others = books.decide(asking.wanted, asking.ticket)
-                if by_others and not asking.tries:
-                    asking.tries += 1
-                    asking.again_at = time.monotonic() + _AGAIN
+                if asking.may_be_asked_again(by_others):
                     self._later.append(asking)
                     blocked.update(one.key for one in by_others)
                 else:
