@@ -69,9 +69,9 @@ def made(ledger: Ledger, tmp_path: Path) -> Iterator[Make]:
     budgets: list[Budget] = []
 
     def make(*limits: dict[str, Any], **values: Any) -> Budget:
-        file = tmp_path / "limits.yaml"
+        file, grants = tmp_path / "limits.yaml", values.pop("grants", [])
         if limits:
-            file.write_text(json.dumps({"limits": limits, "grants": values.pop("grants", [])}))
+            file.write_text(json.dumps({"limits": limits, "grants": grants}))
         budget = Budget(ledger, file=str(file), **values)
         budgets.append(budget)
         return budget
@@ -129,7 +129,7 @@ def test_without_limits_there_is_nothing_to_ask(made: Make, ledger: Ledger) -> N
     budget = made({**REQUESTS, "everyone": None, "group": "students"})
     assert admit(budget) is FREE
     assert not budget.open
-    empty = made(grants=[])
+    empty = made()
     empty.file = ""
     empty.begin()
     wait_for(lambda: empty.open)
@@ -456,8 +456,24 @@ def test_the_policy_holds_before_the_ledger_is_open(
 ) -> None:
     ledger.away = Unavailable("the ledger is being opened")
     budget = made(REQUESTS, is_closed=is_closed)
-    assert isinstance(admit(budget), Refusal) is is_closed
-    assert budget.problem == ""
+    for _ in range(2):
+        assert isinstance(admit(budget), Refusal) is is_closed
+    assert budget.problem == "the ledger is being opened"
+    ledger.away = None
+    wait_for(lambda: not budget.problem)
+    assert do(budget, ledger) is None
+
+
+def test_limits_that_were_never_read_let_in_at_once(
+    made: Make, ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    budget = made()
+    for _ in range(3):
+        assert admit(budget) is FREE
+    assert "limits.yaml cannot be read" in budget.problem
+    assert caplog.text.count("Usage limits cannot be checked") == 1
+    (tmp_path / "limits.yaml").write_text(json.dumps({"limits": [{**REQUESTS, "amount": 0}]}))
+    wait_for(lambda: isinstance(admit(budget), Refusal))
 
 
 # On the event loop

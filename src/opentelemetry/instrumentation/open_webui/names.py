@@ -57,6 +57,7 @@ TOKEN_DETAIL: Final = "open_webui.token.detail"
 LIMIT_NAME: Final = "open_webui.limit.name"
 LIMIT_MEASURE: Final = "open_webui.limit.measure"
 LIMIT_OBSERVED: Final = "open_webui.limit.observed"
+LIMIT_SHARED: Final = "open_webui.limit.shared"
 SIGNAL: Final = "open_webui.signal"
 
 # One turn, one run of a tool.
@@ -272,11 +273,11 @@ LEDGER_BEHIND: Final = Metric(
 )
 LIMIT_USED: Final = Metric(
     "open_webui.limit.used",
-    "1",
+    "{usage}",
     "What is used of a limit: by all who share it, or else by who has used most. In its measure.",
 )
 LIMIT_ALLOWED: Final = Metric(
-    "open_webui.limit.allowed", "1", "How much may be used of a limit. In its measure."
+    "open_webui.limit.allowed", "{usage}", "How much may be used of a limit. In its measure."
 )
 LIMIT_UNCHECKED: Final = Metric(
     "open_webui.limit.unchecked_requests",

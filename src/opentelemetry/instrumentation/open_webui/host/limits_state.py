@@ -58,5 +58,9 @@ def _fullest(budget: Budget) -> list[Account]:
 
 def _number(account: Account, amount: int) -> Number:
     limit = account.limit
-    told = {names.LIMIT_NAME: limit.name, names.LIMIT_MEASURE: limit.measure}
+    told: dict[str, str | bool] = {
+        names.LIMIT_NAME: limit.name,
+        names.LIMIT_MEASURE: limit.measure,
+        names.LIMIT_SHARED: limit.shared,
+    }
     return float(in_units(amount, limit.measure)), told

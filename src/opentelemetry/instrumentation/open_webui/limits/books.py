@@ -280,7 +280,7 @@ class Books:
         return held
 
     def _refusal(self, account: Account, need: Need, now: float) -> Refusal:
-        taken = max(account.used, min(account.allowed, account.used + account.others))
+        taken = max(account.used, min(account.allowed, account.taken))
         limit, who, span = account.limit, account.who, account.span
         return words.refusal(limit, who, span, taken, account.allowed, need.sure, now)
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     TextClause,
     bindparam,
+    case,
     cast,
     delete,
     func,
@@ -68,6 +69,7 @@ class Look(NamedTuple):
 
     base: int
     others: int
+    owed: bool
     found: tuple[str, ...]
     """Those of our pending calls that are in the ledger."""
 
@@ -108,7 +110,7 @@ def look_up(
     return {
         account.key: Look(
             used(connection, account, now),
-            held.get(account.key, 0),
+            *held.get(account.key, (0, False)),
             tuple(written.intersection(account.pending)),
         )
         for account in accounts
@@ -223,17 +225,25 @@ def found(connection: Connection, call_ids: Iterable[str]) -> set[str]:
 _FOUND: Final = select(calls.c.id).where(calls.c.id.in_(bindparam("ids", expanding=True)))
 
 
-def _held_by_others(connection: Connection, process: str, keys: list[str]) -> dict[str, int]:
-    held: dict[str, int] = {}
+def _held_by_others(
+    connection: Connection, process: str, keys: list[str]
+) -> dict[str, tuple[int, bool]]:
+    """Return what others hold, and whether some were asked to tell it anew and have not yet."""
+    held: dict[str, tuple[int, bool]] = {}
     alive = _clock(connection) - ALIVE_SECONDS
     for some in _parts(keys):
         values = {"keys": some, "mine": process, "alive": alive}
-        held.update((key, int(amount)) for key, amount in connection.execute(_HELD, values))
+        for key, amount, owed in connection.execute(_HELD, values):
+            held[key] = (int(amount), owed > 0)
     return held
 
 
 _HELD: Final = (
-    select(holds.c.account, func.sum(holds.c.amount))
+    select(
+        holds.c.account,
+        func.sum(holds.c.amount),
+        func.sum(case((holds.c.recalled, 1), else_=0)),
+    )
     .join(processes, processes.c.process == holds.c.process)
     .where(holds.c.account.in_(bindparam("keys", expanding=True)))
     .where(holds.c.process != bindparam("mine"), processes.c.seen > bindparam("alive"))
