@@ -346,7 +346,7 @@ def test_an_automation_that_is_refused_is_told_as_failed(limited: LimitedServer)
         "data": {
             "prompt": "case=auto hello",
             "model_id": "gpt-std",
-            "rrule": "DTSTART:20200101T000000\nRRULE:FREQ=YEARLY",
+            "rrule": "RRULE:FREQ=YEARLY",
         },
         "is_active": True,
     }
