@@ -45,11 +45,11 @@ pipeline: setup ## From a call to Prometheus, Jaeger and the ledger, with the re
 	-@$(PYTHON) dev/tools.py
 	$(PINS)/python -m pytest tests/stack
 
-test-matrix: ## The table of all paths on each version of Open WebUI (VERSIONS="…")
+test-matrix: ## The table of all paths on each version of Open WebUI (VERSIONS="…"), asked and refused
 	@set -e; for version in $(VERSIONS); do \
 		$(PYTHON) dev/setup.py $$version; \
 		echo "Open WebUI $$version"; \
-		.venv-$$version/bin/python -m pytest -q tests/e2e/test_sources.py tests/e2e/test_calls.py tests/e2e/test_paths.py; \
+		.venv-$$version/bin/python -m pytest -q tests/e2e/test_sources.py tests/e2e/test_calls.py tests/e2e/test_paths.py tests/e2e/test_limits.py; \
 	done
 
 fuzz: setup ## The properties of the parsers, for minutes instead of moments
