@@ -224,8 +224,8 @@ def test_documents_that_would_be_missing_there_refuse_the_whole_turn(
 def attempt(limited: LimitedServer, route: str, body: dict[str, Any], **options: Any) -> None:
     """Send a request as somebody refused: it must not get through."""
     answer = limited.server.request("POST", route, user="alice", json=body, **options)
-    # What has a chat is told in it, later.
-    assert answer.status >= 400 or "chat_id" in answer.json(), answer.text[:300]
+    # What has a chat is told in it, later; older versions answer some errors with nothing.
+    assert answer.status >= 400 or "choices" not in answer.text, answer.text[:300]
     assert limited.served() == []
 
 
