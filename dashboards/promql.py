@@ -31,6 +31,10 @@ TOKEN_TYPE, DETAIL = label(names.TOKEN_TYPE), label(names.TOKEN_DETAIL)
 ERROR, ESTIMATED = label(names.ERROR_TYPE), label(names.USAGE_ESTIMATED)
 PROVIDER = label(names.PROVIDER_NAME)
 SIGNAL = label(names.SIGNAL)
+LIMIT = label(names.LIMIT_NAME)
+LIMIT_MEASURE = label(names.LIMIT_MEASURE)
+POOL: Final = f'{label(names.LIMIT_SHARED)}="true"'
+IN_FORCE: Final = f'{label(names.LIMIT_OBSERVED)}="false"'
 
 SUCCEEDED: Final = f'{ERROR}=""'
 FAILED: Final = f'{ERROR}!=""'
@@ -72,6 +76,8 @@ _GAUGES = (
     names.LEDGER_QUEUE,
     names.LEDGER_SPOOL_FILES,
     names.LEDGER_BEHIND,
+    names.LIMIT_USED,
+    names.LIMIT_ALLOWED,
 )
 _UNITS = {"s": "_seconds"}
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from e2e.servers import PREFIX
-from harness.openwebui import Answer, OpenWebUI
+from harness.openwebui import TURN_TASKS, VERSION, Answer, OpenWebUI, turn_body
 from harness.provider import Provider
 from harness.seed import Person, add_person, seeded_server
 
@@ -77,6 +77,30 @@ class LimitedServer:
         person = Person(f"new{self._people}", f"New {self._people}")
         add_person(self.server, person)
         return person.key
+
+    def turn(self, user: str, model: str, text: str, **fields: Any) -> str:
+        """Send a message as the app does, and wait for all of its answer; returns the chat."""
+        if VERSION >= (0, 9):
+            return self.server.turn(user, model, text, **fields)
+        # The app made the chat, with both messages in it, before it asked for the answer.
+        tasks = fields.pop("tasks", TURN_TASKS)
+        body = turn_body(model, text, chat_id="", tasks=tasks, **fields)
+        chat = fields.get("chat_id") or self._new_chat(user, body)
+        sent = {key: value for key, value in body.items() if key != "user_message"}
+        headers = self.server.browser_headers()
+        options = {"user": user, "auth": "session", "headers": headers}
+        self.server.ask("POST", "/api/chat/completions", json={**sent, "chat_id": chat}, **options)
+        self.server.finish_turn(user, chat)
+        return chat
+
+    def _new_chat(self, user: str, body: dict[str, Any]) -> str:
+        asked = body["user_message"]
+        answer = {"id": body["id"], "parentId": asked["id"], "role": "assistant", "content": ""}
+        messages = {asked["id"]: asked, body["id"]: {**answer, "model": body["model"]}}
+        history = {"messages": messages, "currentId": body["id"]}
+        form = {"chat": {"title": "New Chat", "models": [body["model"]], "history": history}}
+        made = self.server.ask("POST", "/api/v1/chats/new", user=user, auth="session", json=form)
+        return str(made["id"])
 
     def id_of(self, user: str) -> str:
         """A user's id."""

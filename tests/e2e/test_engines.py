@@ -9,15 +9,14 @@ import asyncio
 import json
 from base64 import b64encode
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import socketio
 from aiohttp import ClientSession, ClientWebSocketResponse
 
+from e2e.direct import DIRECT, with_app
 from e2e.paths import PIXEL, Path, environment, text
 from e2e.servers import instrumented
 from e2e.truth import Expectation, Further, assert_equal, reported
@@ -346,72 +345,6 @@ def test_each_response_of_a_voice_call_is_a_call(
 
 
 # --- direct connections ---------------------------------------------------------------------------
-
-
-@dataclass
-class DirectApp:
-    """The browser app, as far as it calls providers itself."""
-
-    socket: socketio.AsyncClient
-    provider: str
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-
-    async def answer(self, event: dict[str, Any]) -> dict[str, Any] | None:
-        """Do what the server asks for; other events are only for show."""
-        if event["data"]["type"] != "request:chat:completion":
-            return None
-        asked = event["data"]["data"]
-        if asked["form_data"].get("stream"):
-            begun: asyncio.Future[dict[str, Any]] = asyncio.Future()
-            task = asyncio.create_task(self._stream(asked["form_data"], asked["channel"], begun))
-            self._tasks.add(task)
-            return await begun
-        async with self._call(asked["form_data"]) as response:
-            return dict(await response.json())
-
-    async def _stream(
-        self, form: dict[str, Any], channel: str, begun: asyncio.Future[dict[str, Any]]
-    ) -> None:
-        async with self._call(form) as response:
-            # An error is told as it came, without its status.
-            begun.set_result({"status": True} if response.ok else await response.json())
-            async for line in response.content:
-                if response.ok and line.strip():
-                    await self.socket.emit(channel, line.decode().strip())
-        await self.socket.emit(channel, {"done": True})
-
-    @asynccontextmanager
-    async def _call(self, form: dict[str, Any]) -> AsyncIterator[Any]:
-        url = f"{self.provider}/chat/completions"
-        async with ClientSession() as session, session.post(url, json=form) as response:
-            yield response
-
-
-async def with_app(
-    server: OpenWebUI, provider: Provider, user: str, work: Callable[[str], None]
-) -> None:
-    """Do work in another thread while the app is there, whose session it is given."""
-    socket = socketio.AsyncClient()
-    socket.on("events", DirectApp(socket, provider.openai_url).answer)
-    await socket.connect(
-        server.base_url,
-        headers={"Origin": server.base_url},
-        auth={"token": server.world.user(user).token},
-        transports=["websocket"],
-        socketio_path="/ws/socket.io",
-    )
-    try:
-        await asyncio.to_thread(work, str(socket.get_sid()))
-    finally:
-        await socket.disconnect()
-
-
-DIRECT: dict[str, Any] = {
-    "id": "gpt-std",
-    "name": "My own",
-    "direct": True,
-    "info": {"meta": {"capabilities": {"usage": True}}},
-}
 
 
 def direct_turn(

@@ -35,3 +35,21 @@ def test_a_turn_fails_with_its_answer(
     span = sdk.spans.get_finished_spans()[-1]
     assert (span.attributes or {}).get("error.type") == kind
     assert span.status.is_ok is (kind is None)
+
+
+def test_what_waits_for_the_end_of_a_turn_is_done_even_if_the_end_fails() -> None:
+    done: list[str] = []
+
+    def end() -> None:
+        raise RuntimeError("no")
+
+    turn = Turn(None, frozenset(), None, end)  # type: ignore[arg-type]
+    turn.after(lambda: done.append("ticket"))
+    turn.hold()
+    turn.hold()
+    turn.release()
+    assert done == []
+    with pytest.raises(RuntimeError):
+        turn.release()
+    turn.release()
+    assert done == ["ticket"]

@@ -50,6 +50,8 @@ class Asking:
     """The model's name by which the function that calls it knows it."""
     operation: str = CHAT
     """What it is asked for."""
+    in_chat: bool = False
+    """Whether Open WebUI tells errors of it in a chat, when the request has been answered."""
 
 
 class Leave:
@@ -61,7 +63,7 @@ class Leave:
         of: The ASGI scope of the request that it was given to, if any.
     """
 
-    __slots__ = ("_answering", "_holders", "admitted", "of", "over", "ticket")
+    __slots__ = ("_answering", "_holders", "admitted", "has_begun", "of", "over", "ticket")
 
     def __init__(self, ticket: Ticket, model: str, of: object = None) -> None:
         self.ticket = ticket
@@ -69,6 +71,8 @@ class Leave:
         self.admitted = {model}
         """The models that were asked for."""
         self.over = False
+        self.has_begun = False
+        """Whether a model was called for what it was asked for."""
         self._answering = {model}
         # A list, whose methods are atomic: calls may end in any thread.
         self._holders: list[None] = []
@@ -82,6 +86,7 @@ class Leave:
         """Whether a model is called for the first time since it was asked for."""
         first = model in self._answering
         self._answering.discard(model)
+        self.has_begun = self.has_begun or first
         return first
 
     def renew(self, ticket: Ticket) -> None:
@@ -101,6 +106,13 @@ class Leave:
         if not self._holders and not self.over:
             self.over = True
             self.ticket.release()
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """What a turn has in place of leave that is told of its refusal in its chat."""
+
+    refusal: Refusal
 
 
 class Visit:
@@ -180,9 +192,9 @@ visit: Final[ContextVar[Visit | None]] = ContextVar("open_webui_visit", default=
 def present_leave() -> Leave | None:
     """Return the leave under which whatever runs here may call models, if there is any."""
     here = present()
-    leave: Leave | None = None if here is None else here.ticket
-    if leave is not None and not leave.over:
-        return leave
+    ticket = None if here is None else here.ticket
+    if isinstance(ticket, Leave) and not ticket.over:
+        return ticket
     around = visit.get()
     return None if around is None else around.leave
 
@@ -305,7 +317,8 @@ class Admission:
         self._book(refusal, wanted, asked)
         around = visit.get()
         # What Open WebUI does by itself meanwhile has requests of its own.
-        if around is not None and (asked.scope is None or asked.scope is around.scope):
+        theirs = asked.scope is not None and around is not None and asked.scope is not around.scope
+        if around is not None and not theirs and not asked.in_chat:
             around.refused(refusal)
         return refused(refusal)
 
@@ -334,6 +347,16 @@ def holding(leave: Leave) -> Iterator[None]:
 
 
 @contextmanager
+def denied(refusal: Refusal) -> Iterator[None]:
+    """Hold while a turn begins that nothing is to be asked for."""
+    token = scene.set(replace(scene.get() or NOWHERE, ticket=Denied(refusal)))
+    try:
+        yield
+    finally:
+        scene.reset(token)
+
+
+@contextmanager
 def under(leave: Leave) -> Iterator[None]:
     """Hold leave while something runs, which passes it on to whatever it calls."""
     leave.hold()
@@ -350,9 +373,14 @@ def under(leave: Leave) -> Iterator[None]:
 
 def refused(refusal: Refusal) -> Exception:
     """Return a refusal as Open WebUI's code expects errors."""
-    headers = wire.headers(refusal)
-    error: Exception = _kind()(wire.STATUS, refusal.sentence, headers)
+    error: Exception = _kind()(refusal)
     return error
+
+
+def refusal_of(error: Exception) -> Refusal | None:
+    """Return the refusal that an exception tells, if it tells one."""
+    found: Refusal | None = error.refusal if isinstance(error, _kind()) else None
+    return found
 
 
 @functools.cache
@@ -361,6 +389,10 @@ def _kind() -> Any:
 
     class UsageLimitExceeded(HTTPException):
         """Some of Open WebUI's code tells its users the exception's text."""
+
+        def __init__(self, refusal: Refusal) -> None:
+            super().__init__(wire.STATUS, refusal.sentence, wire.headers(refusal))
+            self.refusal = refusal
 
         def __str__(self) -> str:
             return str(self.detail)

@@ -25,10 +25,12 @@ from .rules import Rules
 
 _logger = logging.getLogger(__name__)
 
-DEADLINE: Final = 1.0
+DEADLINE: Final = 2.0
 """Seconds that a call waits for an answer."""
 # Seconds that the database may take, for a lock or a statement.
-_PATIENCE: Final = 0.8
+_PATIENCE: Final = 1.5
+# Seconds between two exchanges at least: what comes meanwhile is asked for at once.
+_PAUSE: Final = 0.01
 _TICK: Final = 0.25
 # Seconds until it is asked again, when what others hold is in the way: they hear of it in a tick.
 _AGAIN: Final = 0.35
@@ -67,6 +69,14 @@ class Asking:
         self.tries = 0
         self.has_begun = False
 
+    def may_be_asked_again(self, blocked: Sequence[Account]) -> bool:
+        """Whether to wait for what other processes tell anew, and until when."""
+        self.tries += 1
+        self.again_at = time.monotonic() + _AGAIN
+        if not blocked or self.again_at + _PATIENCE / 2 > self.deadline:
+            return False
+        return self.tries == 1 or any(one.is_owed for one in blocked)
+
     def begins(self) -> bool:
         """Return whether anybody still waits for it."""
         if not self.has_begun:
@@ -104,6 +114,7 @@ class Clerk:
         self._later: list[Asking] = []
         self._due: dict[str, float] = {}
         self._holds_any = False
+        self._next_exchange = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="usage-limits", daemon=True)
 
@@ -178,17 +189,18 @@ class Clerk:
             return
         if found is not None:
             self._books.take_rules(*found)
+            self._recovered()
 
     def _serve(self, batch: Sequence[Asking]) -> None:
         if self._books.rules is None:
-            self._wait_for_opening(batch)
+            self._wait_for_opening(batch, Unavailable("the limits are being read"))
             return
         answers: dict[Asking, Answer] = {}
         try:
             self._look_up_for(batch, answers)
-        except Unavailable:
+        except Unavailable as error:
             self._undo(answers)
-            self._wait_for_opening(batch)
+            self._wait_for_opening(batch, error)
         except Exception as error:
             self._failed(error)
             self._undo(answers)
@@ -206,9 +218,7 @@ class Clerk:
         def decide() -> None:
             for asking in batch:
                 answer, by_others = books.decide(asking.wanted, asking.ticket)
-                if by_others and not asking.tries:
-                    asking.tries += 1
-                    asking.again_at = time.monotonic() + _AGAIN
+                if asking.may_be_asked_again(by_others):
                     self._later.append(asking)
                     blocked.update(one.key for one in by_others)
                 else:
@@ -224,7 +234,8 @@ class Clerk:
     ) -> None:
         """Look accounts up, decide by that, and tell others what is held from now on."""
         books = self._books
-        with self._database().writing(_PATIENCE) as connection:
+        time.sleep(max(0.0, self._next_exchange - time.monotonic()))
+        with holding.writing(self._database(), _PATIENCE) as connection:
             holding.take_turns(connection)
             books.book_events()
             looks = holding.look_up(connection, self.process, accounts, time.time())
@@ -241,6 +252,7 @@ class Clerk:
             if blocked:
                 holding.recall(connection, self.process, blocked)
         self._holds_any = True
+        self._next_exchange = time.monotonic() + _PAUSE
         self._told_others()
         with books.locked():
             for account in accounts:
@@ -252,9 +264,12 @@ class Clerk:
 
     # When the database cannot be asked
 
-    def _wait_for_opening(self, batch: Sequence[Asking]) -> None:
+    def _wait_for_opening(self, batch: Sequence[Asking], error: Unavailable) -> None:
+        """Wait for what is there in a moment when the server starts; from then on, wait no more."""
         now = time.monotonic()
-        late = [one for one in batch if one.deadline <= now + _OPENING]
+        late = [one for one in batch if self.problem or one.deadline <= now + 2 * _OPENING]
+        if late:
+            self._complain(str(error))
         self._give_up(late)
         for asking in batch:
             if asking not in late:
@@ -277,15 +292,17 @@ class Clerk:
         self._failed(TimeoutError("its database does not answer in time"))
 
     def _failed(self, error: Exception) -> None:
-        if isinstance(error, Unavailable):
-            return
+        if not isinstance(error, Unavailable):
+            self._complain(told(error))
+
+    def _complain(self, problem: str) -> None:
         if not self.problem:
             _logger.error(
                 "Usage limits cannot be checked: %s. Until they can, calls are %s (LIMITS_FAIL).",
-                told(error),
+                problem,
                 "refused" if self._is_closed else "let in",
             )
-        self.problem = told(error)
+        self.problem = problem
 
     def _recovered(self) -> None:
         if self.problem:
@@ -305,7 +322,7 @@ class Clerk:
 
     def _keep_up_with_database(self) -> None:
         books = self._books
-        if self.problem and self._is_due("probe", 1.0):
+        if self.problem and books.rules is not None and self._is_due("probe", 1.0):
             self._beat()
             self._recovered()
         if self._holds_any and self._is_due("beat", _BEAT_EVERY):
@@ -321,7 +338,7 @@ class Clerk:
             self._exchange({*pools, *ageing})
 
     def _beat(self) -> None:
-        with self._database().writing(_PATIENCE) as connection:
+        with holding.writing(self._database(), _PATIENCE) as connection:
             holding.publish(connection, self.process, {})
         self._told_others()
 
@@ -337,7 +354,7 @@ class Clerk:
             self._exchange(accounts)
         forgotten = keys - {one.key for one in accounts}
         if forgotten:
-            with self._database().writing(_PATIENCE) as connection:
+            with holding.writing(self._database(), _PATIENCE) as connection:
                 holding.let_go(connection, self.process, forgotten)
 
     def _find_pending(self) -> None:
@@ -350,12 +367,12 @@ class Clerk:
     def _tidy(self) -> None:
         self._books.expire()
         over = self._books.forget_ended()
-        with self._database().writing(_PATIENCE) as connection:
+        with holding.writing(self._database(), _PATIENCE) as connection:
             holding.let_go(connection, self.process, over)
             holding.bury(connection)
 
     @guarded
     def _leave(self) -> None:
         if self._holds_any:
-            with self._database().writing(_PATIENCE) as connection:
+            with holding.writing(self._database(), _PATIENCE) as connection:
                 holding.leave(connection, self.process)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -19,6 +20,7 @@ from sqlalchemy import (
     Text,
     TextClause,
     bindparam,
+    case,
     cast,
     delete,
     func,
@@ -26,7 +28,9 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.exc import OperationalError
 
+from ..ledger.database import Database
 from ..ledger.periods import Period
 from ..ledger.reading import Where, sums
 from ..ledger.schema import EVERYONE as EVERYBODY
@@ -51,6 +55,7 @@ from .rules import COST, EVERYONE, GROUP, USER, Limit
 ALIVE_SECONDS: Final = 20
 """What a process holds counts so long after it was last seen."""
 _AT_ONCE: Final = 500
+_SPIN: Final = 0.002
 # Any number: who tells others in PostgreSQL holds it.
 _LOCK: Final = 0x6C_69_6D_69_74_73
 # What is dated later than now is the work of a clock that is wrong, and counts as well.
@@ -64,8 +69,29 @@ class Look(NamedTuple):
 
     base: int
     others: int
+    owed: bool
     found: tuple[str, ...]
     """Those of our pending calls that are in the ledger."""
+
+
+@contextmanager
+def writing(database: Database, patience: float) -> Iterator[Connection]:
+    """Begin to write, as :meth:`~..ledger.database.Database.writing` does.
+
+    SQLite would wait for a lock in ever longer sleeps, in which others get it again and again.
+    """
+    deadline = time.monotonic() + patience
+    with ExitStack() as stack:
+        while True:
+            try:
+                wait = 0.0 if database.is_sqlite else patience
+                connection = stack.enter_context(database.writing(wait))
+                break
+            except OperationalError:
+                if not database.is_sqlite or time.monotonic() > deadline:
+                    raise
+                time.sleep(_SPIN)
+        yield connection
 
 
 def take_turns(connection: Connection) -> None:
@@ -84,7 +110,7 @@ def look_up(
     return {
         account.key: Look(
             used(connection, account, now),
-            held.get(account.key, 0),
+            *held.get(account.key, (0, False)),
             tuple(written.intersection(account.pending)),
         )
         for account in accounts
@@ -199,17 +225,25 @@ def found(connection: Connection, call_ids: Iterable[str]) -> set[str]:
 _FOUND: Final = select(calls.c.id).where(calls.c.id.in_(bindparam("ids", expanding=True)))
 
 
-def _held_by_others(connection: Connection, process: str, keys: list[str]) -> dict[str, int]:
-    held: dict[str, int] = {}
+def _held_by_others(
+    connection: Connection, process: str, keys: list[str]
+) -> dict[str, tuple[int, bool]]:
+    """Return what others hold, and whether some were asked to tell it anew and have not yet."""
+    held: dict[str, tuple[int, bool]] = {}
     alive = _clock(connection) - ALIVE_SECONDS
     for some in _parts(keys):
         values = {"keys": some, "mine": process, "alive": alive}
-        held.update((key, int(amount)) for key, amount in connection.execute(_HELD, values))
+        for key, amount, owed in connection.execute(_HELD, values):
+            held[key] = (int(amount), owed > 0)
     return held
 
 
 _HELD: Final = (
-    select(holds.c.account, func.sum(holds.c.amount))
+    select(
+        holds.c.account,
+        func.sum(holds.c.amount),
+        func.sum(case((holds.c.recalled, 1), else_=0)),
+    )
     .join(processes, processes.c.process == holds.c.process)
     .where(holds.c.account.in_(bindparam("keys", expanding=True)))
     .where(holds.c.process != bindparam("mine"), processes.c.seen > bindparam("alive"))

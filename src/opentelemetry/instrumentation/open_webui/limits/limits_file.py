@@ -55,6 +55,7 @@ class LimitsFile:
         self._seen: object = None
         self._rules: Rules | None = None
         self._is_told = False
+        self._problem = ""
 
     def load(self) -> Rules:
         """Read the file now.
@@ -71,10 +72,15 @@ class LimitsFile:
         """Return the limits, and since when each is known, if they have changed.
 
         While the file is bad, those that were read last stay in force.
+
+        Raises:
+            LimitsFileError: It was never good.
         """
         if self._rules is None or self._state() != self._seen:
             self._read_anew()
-        if self._is_told or self._rules is None:
+        if self._rules is None:
+            raise LimitsFileError(self._problem)
+        if self._is_told:
             return None
         try:
             since = table.first_seen(database(), self._rules.limits)
@@ -91,15 +97,16 @@ class LimitsFile:
         try:
             self.load()
         except LimitsFileError as error:
-            _logger.error("Open WebUI instrumentation: %s. %s", error, self._without())
+            self._problem = str(error)
+            if self._rules is not None:
+                _logger.error(
+                    "Open WebUI instrumentation: %s. The limits that were read before stay in"
+                    " force.",
+                    error,
+                )
             return
         if not is_first:
             _logger.info("Open WebUI instrumentation: read the limits in %s anew.", self._path)
-
-    def _without(self) -> str:
-        if self._rules is not None:
-            return "The limits that were read before stay in force."
-        return "Until it is mended, nobody's limits are known."
 
     def _state(self) -> tuple[int, int, int]:
         try:
@@ -140,19 +147,25 @@ def of_text(text: str, name: str) -> Rules:
         if root is None:
             raise LimitsFileError(f"{name} is empty: it must have the key limits")
         _check_keys(root, name)
-        value: Any = loader.construct_document(root)
+        value = _value_of(loader, root, name)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise LimitsFileError(f"{name}, line {_line(mark)}: {error.problem}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        if isinstance(error, LimitsFileError):
-            raise
+    except (yaml.YAMLError, RecursionError) as error:
         raise LimitsFileError(f"{name}: {error}") from None
     try:
         return parse(value)
     except RuleError as error:
         line = _line(_node_at(root, error.path).start_mark)
         raise LimitsFileError(f"{name}, line {line}: {error}") from None
+
+
+def _value_of(loader: yaml.SafeLoader, root: yaml.Node, name: str) -> Any:
+    try:
+        return loader.construct_document(root)
+    except ValueError as error:
+        # Of a day that there is not.
+        raise LimitsFileError(f"{name}: {error}") from None
 
 
 def _line(mark: Any) -> int:

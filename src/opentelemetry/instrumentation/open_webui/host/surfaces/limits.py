@@ -8,6 +8,7 @@ before, as a call that is not made is not to be told as one.
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -16,9 +17,23 @@ from ...calls.caller import Caller
 from ...calls.scene import present
 from ...calls.transport import Announced, announced
 from ...guard import guarded
-from ...names import CHAT_TASK
+from ...names import CHAT_TASK, LIMIT_EXCEEDED
 from ...wrapping import Wrapper, bound
-from ..admission import CHAT, Asking, Leave, Visit, holding, present_leave, under, visit
+from .. import compat
+from ..admission import (
+    CHAT,
+    Asking,
+    Denied,
+    Leave,
+    Visit,
+    denied,
+    holding,
+    present_leave,
+    refusal_of,
+    refused,
+    under,
+    visit,
+)
 from ..identity import find_caller
 from ..patching import MAIN, Target
 from ..runtime import Runtime
@@ -30,6 +45,9 @@ Form = Mapping[str, Any]
 UNKNOWN: Final = "unknown"
 """A model that nobody named."""
 _ANSWERS: Final = "generate_chat_completion"
+_TELLS_ERRORS: Final = (0, 11)
+_BEGINS_CHATS: Final = (0, 9)
+_VISIT: Final = "open_webui_visit"
 
 
 def request(runtime: Runtime) -> Wrapper:
@@ -39,7 +57,7 @@ def request(runtime: Runtime) -> Wrapper:
         if not runtime.active or args[0]["type"] == "lifespan":
             return await wrapped(*args, **kwargs)
         scope, receive, send = args
-        opened = Visit(scope)
+        opened = scope[_VISIT] = Visit(scope)
         token = visit.set(opened)
         try:
             await wrapped(scope, receive, opened.sends(send))
@@ -48,6 +66,29 @@ def request(runtime: Runtime) -> Wrapper:
             opened.close()
 
     return wrapper
+
+
+def in_thread(_runtime: Runtime) -> Wrapper:
+    """Wrap ``transcription_handler``: before 0.9 threads run it, which know nothing of a request.
+
+    Whether it calls anybody depends on what is configured, so the limits are asked by the client.
+    """
+
+    def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+        its = visit.get() or _visit_of(bound(wrapped, args, kwargs).get("request"))
+        token = visit.set(its)
+        try:
+            return wrapped(*args, **kwargs)
+        finally:
+            visit.reset(token)
+
+    return wrapper
+
+
+@guarded
+def _visit_of(request: Any) -> Visit | None:
+    found: Visit | None = request.scope.get(_VISIT)
+    return found
 
 
 def turn(runtime: Runtime) -> Wrapper:
@@ -61,7 +102,16 @@ def turn(runtime: Runtime) -> Wrapper:
         direct, leave = _is_own_affair(several[0].form), present_leave()
         # A sub-agent's turn is within another's, but one of its own.
         if leave is None or leave.of is not several[0].scope:
-            leave = await admission.enter(*several, direct=direct)
+            try:
+                leave = await admission.enter(*several, direct=direct)
+            except Exception as error:
+                refusal = refusal_of(error)
+                if refusal is None or not several[0].in_chat:
+                    raise
+                # Open WebUI keeps the message with its error, so that the chat goes on from there.
+                _without_tasks(several[0].form)
+                with denied(refusal):
+                    return await wrapped(*args, **kwargs)
         _last_as_long_as_the_turn(leave)
         # What the browser asks by itself lets nothing in that our providers are asked beside it.
         with holding(leave) if direct else under(leave):
@@ -73,11 +123,12 @@ def turn(runtime: Runtime) -> Wrapper:
 def answer(runtime: Runtime) -> Wrapper:
     """Wrap ``process_chat_payload``: each of several models is looked at before it does anything.
 
-    Here, too, people are told of a limit that is nearly used.
+    Here, too, a refusal is told in a chat, and people of a limit that is nearly used.
     """
     admission = runtime.admission
 
     async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+        _raise_if_denied()
         leave = present_leave()
         if admission.asks and leave is not None:
             given = bound(wrapped, args, kwargs)
@@ -89,6 +140,15 @@ def answer(runtime: Runtime) -> Wrapper:
         return await wrapped(*args, **kwargs)
 
     return wrapper
+
+
+def _raise_if_denied() -> None:
+    here = present()
+    if here is None or not isinstance(here.ticket, Denied):
+        return
+    if here.turn is not None:
+        here.turn.work.fail(LIMIT_EXCEEDED)
+    raise refused(here.ticket.refusal)
 
 
 def messages(runtime: Runtime) -> Wrapper:
@@ -144,6 +204,34 @@ def chat(runtime: Runtime) -> Wrapper:
     return wrapper
 
 
+def last_round(_runtime: Runtime) -> Wrapper:
+    """Wrap ``generate_chat_completion``: before 0.11 the tools' loop ends at an error unsaid."""
+
+    async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+        try:
+            return await wrapped(*args, **kwargs)
+        except Exception as error:
+            streams = bound(wrapped, args, kwargs)["form_data"].get("stream")
+            if not (streams and refusal_of(error) and _is_in_answer()):
+                raise
+            return _said(str(error))
+
+    return _as_it_is if compat.version() >= _TELLS_ERRORS else wrapper
+
+
+def _said(sentence: str) -> Any:
+    """Return a stream in which the model says a sentence, as OpenAI's have it."""
+    from starlette.responses import StreamingResponse  # Open WebUI brings it; others may not.
+
+    choice = {"index": 0, "delta": {"content": sentence}, "finish_reason": "stop"}
+    pieces = [f"data: {json.dumps({'choices': [choice]})}\n\n", "data: [DONE]\n\n"]
+    return StreamingResponse(iter(pieces), media_type="text/event-stream")
+
+
+def _as_it_is(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+    return wrapped(*args, **kwargs)
+
+
 def voice(runtime: Runtime) -> Wrapper:
     """Wrap ``_get_realtime_connection``: a voice call is looked at when it begins."""
     admission = runtime.admission
@@ -195,7 +283,23 @@ def _of_turn(
     said = {"metadata": {key: form.get(key) for key in CHAT_FIELDS}}
     models = dict.fromkeys(picked_models(form))
     callers = {model: _caller(runtime, given, {**said, "model": model}) for model in models}
-    return [_of_picked(caller, model, form, given["request"]) for model, caller in callers.items()]
+    in_chat = _is_told_in_chat(form)
+    return [
+        replace(_of_picked(caller, model, form, given["request"]), in_chat=in_chat)
+        for model, caller in callers.items()
+    ]
+
+
+def _is_told_in_chat(form: Form) -> bool:
+    """Whether Open WebUI answers a request at once, and goes on with it beside that."""
+    answers = form.get("id") or form.get("message_ids")
+    begins = compat.version() >= _BEGINS_CHATS and form.get("parent_id", "") is None
+    return bool(form.get("session_id") and answers and (form.get("chat_id") or begins))
+
+
+def _without_tasks(form: Form) -> None:
+    if isinstance(form, dict):
+        form["background_tasks"] = {}
 
 
 @guarded
@@ -236,6 +340,12 @@ def _is_answer(caller: Caller) -> bool:
     return caller.task == CHAT_TASK and (here is None or here.call is None)
 
 
+def _is_in_answer() -> bool:
+    """Whether a turn's answer has begun."""
+    here, leave = present(), present_leave()
+    return here is not None and here.turn is not None and leave is not None and leave.has_begun
+
+
 def _is_own_affair(form: Form) -> bool:
     """Whether the user's browser asks a provider of the user's own, and needs none of ours.
 
@@ -265,12 +375,24 @@ def _limited(targets: Sequence[Target], module: str = "") -> Iterator[Target]:
 WITHIN: Final = (
     Target(MAIN, "app.router.middleware_stack", request, covers="the answers of what is refused"),
     Target(MAIN, "chat_completion", turn, covers="limits on chats"),
-    Target(MAIN, "generate_messages", messages, covers="limits on Anthropic Messages"),
+    Target(
+        MAIN,
+        "generate_messages",
+        messages,
+        covers="limits on Anthropic Messages",
+        since=(0, 8),
+    ),
     Target(
         "open_webui.utils.middleware",
         "process_chat_payload",
         answer,
         covers="limits on each of several models",
+    ),
+    Target(
+        "open_webui.utils.chat",
+        _ANSWERS,
+        last_round,
+        covers="the sentence at the end of a turn that crosses a limit",
     ),
     *(
         Target(module, _ANSWERS, chat, covers="limits on each round of a turn")
@@ -280,6 +402,12 @@ WITHIN: Final = (
     *_limited(ollama.TARGETS),
     *_limited(retrieval.TARGETS),
     *_limited(images.TARGETS, "open_webui.routers."),
+    Target(
+        "open_webui.routers.audio",
+        "transcription_handler",
+        in_thread,
+        covers="limits on transcription",
+    ),
     Target(
         "open_webui.routers.audio.realtime",
         "_get_realtime_connection",

@@ -1,0 +1,145 @@
+"""The doors that a version of Open WebUI or a kind of request has for itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import wrapt
+
+from opentelemetry.instrumentation.open_webui.calls.scene import Scene, scene
+from opentelemetry.instrumentation.open_webui.calls.turn import Turn
+from opentelemetry.instrumentation.open_webui.host import compat
+from opentelemetry.instrumentation.open_webui.host.admission import (
+    Leave,
+    Visit,
+    refused,
+    visit,
+)
+from opentelemetry.instrumentation.open_webui.host.surfaces import limits
+from opentelemetry.instrumentation.open_webui.settings import Settings
+from unit.host.test_admission import REFUSAL, SENTENCE, Gate, Ticket, admission
+
+DIRECT = {"model_item": {"direct": True}}
+KNOWING = {"model_item": {"direct": True, "info": {"meta": {"knowledge": ["a"]}}}}
+CHAT = {"session_id": "s", "id": "a", "chat_id": "c"}
+NEW = {"session_id": "s", "id": "a", "parent_id": None}
+
+
+@pytest.mark.parametrize(
+    ("form", "own"),
+    [
+        ({}, False),
+        (DIRECT, True),
+        ({"model_item": {"direct": False}}, False),
+        ({"model_item": "direct"}, False),
+        ({**DIRECT, "files": [{}]}, False),
+        (KNOWING, False),
+    ],
+)
+def test_what_a_browser_asks_by_itself(form: dict[str, Any], own: bool) -> None:
+    assert limits._is_own_affair(form) is own
+
+
+@pytest.mark.parametrize(
+    ("version", "form", "told"),
+    [
+        ((0, 12), {}, False),
+        ((0, 12), CHAT, True),
+        ((0, 6, 43), CHAT, True),
+        ((0, 12), {**CHAT, "id": None}, False),
+        ((0, 12), {**CHAT, "session_id": None}, False),
+        ((0, 12), {**CHAT, "id": None, "message_ids": [{}]}, True),
+        ((0, 12), NEW, True),
+        ((0, 12), {**NEW, "parent_id": "p"}, False),
+        # Before, a chat was there before its first message.
+        ((0, 8, 12), NEW, False),
+    ],
+)
+def test_what_is_told_in_a_chat(
+    monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], form: dict[str, Any], told: bool
+) -> None:
+    monkeypatch.setattr(compat, "version", lambda: version)
+    assert limits._is_told_in_chat(form) is told
+
+
+async def generate_chat_completion(request: Any, form_data: Any, user: Any) -> Any:
+    raise refused(REFUSAL)
+
+
+def later_round(*, begun: bool, stream: bool) -> Any:
+    leave = Leave(Ticket(), "m1")
+    if begun:
+        leave.begins_with("m1")
+    turn = Turn(SimpleNamespace(), frozenset(), None, lambda: None)  # type: ignore[arg-type]
+    token = scene.set(Scene(SimpleNamespace(), turn=turn, ticket=leave))
+    try:
+        door = limits.last_round(SimpleNamespace())  # type: ignore[arg-type]
+        wrapped = wrapt.FunctionWrapper(generate_chat_completion, door)
+        return asyncio.run(wrapped(None, {"stream": stream}, None))
+    finally:
+        scene.reset(token)
+
+
+def test_the_sentence_is_the_last_thing_said_where_errors_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compat, "version", lambda: (0, 8, 12))
+    answer = later_round(begun=True, stream=True)
+
+    async def read() -> list[str]:
+        return [piece async for piece in answer.body_iterator]
+
+    first, last = asyncio.run(read())
+    assert json.loads(first.removeprefix("data: "))["choices"][0]["delta"]["content"] == SENTENCE
+    assert last == "data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "begun", "stream"),
+    [((0, 11), True, True), ((0, 8, 12), False, True), ((0, 8, 12), True, False)],
+)
+def test_elsewhere_it_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], begun: bool, stream: bool
+) -> None:
+    monkeypatch.setattr(compat, "version", lambda: version)
+    with pytest.raises(Exception, match=SENTENCE):
+        later_round(begun=begun, stream=stream)
+
+
+def runtime(gate: Gate) -> Any:
+    return SimpleNamespace(admission=admission(gate), settings=Settings())
+
+
+def embed(model: str, texts: list[str], user: Any = None) -> str:
+    return "embedded"
+
+
+@pytest.mark.parametrize("refused_model", ["m1", "m2"])
+def test_a_function_in_a_thread_is_looked_at_too(refused_model: str) -> None:
+    gate = Gate(refused_model)
+    wrapped = wrapt.FunctionWrapper(embed, limits.leaf(runtime(gate)))
+    if refused_model == "m1":
+        with pytest.raises(Exception, match=SENTENCE):
+            wrapped("m1", ["text"])
+    else:
+        assert wrapped("m1", ["text"]) == "embedded"
+    assert [wanted.model for wanted, _ in gate.asked] == ["m1"]
+
+
+def test_a_thread_finds_the_visit_of_its_request() -> None:
+    opened = Visit({"path": "/api/v1/audio/transcriptions"})
+    request = SimpleNamespace(scope={limits._VISIT: opened})
+
+    def transcription_handler(request: Any, path: str) -> Any:
+        return visit.get()
+
+    wrapped = wrapt.FunctionWrapper(
+        transcription_handler,
+        limits.in_thread(SimpleNamespace()),  # type: ignore[arg-type]
+    )
+    assert wrapped(request, "a.wav") is opened
+    assert visit.get() is None
