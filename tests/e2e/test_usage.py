@@ -369,12 +369,7 @@ def test_a_limit_is_tried_made_seen_and_taken_out(
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete: Much").click()
     sight.wait("!document.querySelector('tbody th')")
-    assert sight.complaints in (
-        [],
-        [
-            "Failed to load resource: the server responded with a status of 422 (Unprocessable Content)"
-        ],
-    )
+    assert [one for one in sight.complaints if "422" not in one] == []
 
 
 def test_names_do_nothing(place: Place, sight: UsagePage) -> None:
