@@ -14,7 +14,7 @@ import pytest
 
 from e2e.servers import PREFIX, instrumented
 from harness.browser import Browser, find_chromium
-from harness.openwebui import VERSION, OpenWebUI
+from harness.openwebui import VERSION, OpenWebUI, serves
 from harness.otlp import Receiver
 from harness.provider import Provider
 from harness.seed import PASSWORD
@@ -131,10 +131,13 @@ def place(provider: Provider, receiver: Receiver) -> Iterator[Place]:
     database.disconnect()
     with server:
         found = Place(server, provider, past)
+        models = [model for model in ("gpt-std", "llama-std") if serves(model)]
         for number in range(4):
-            server.chat("bob", ("gpt-std", "llama-std")[number % 2], f"case=api-{number}")
+            server.chat("bob", models[number % len(models)], f"case=api-{number}")
         server.chat("alice", "gpt-mini", "case=api-alice")
-        server.turn("carol", "llama-std", "case=ui-turn hello")
+        # Before 0.8, the browser itself makes the chat of a turn.
+        if VERSION >= (0, 8):
+            server.turn("carol", "llama-std", "case=ui-turn hello")
         found.note()
         time.sleep(1)
         yield found
@@ -404,7 +407,7 @@ def test_a_key_shows_its_own_user_and_nobody_else(place: Place, auth: Any) -> No
         for path in OF_ALL:
             for query in ("", f"?user_id={place.user(name).id}", "?role=admin"):
                 answer = place.server.request("GET", f"{API}/{path}{query}", user=name, auth=auth)
-                assert answer.status == (422 if "role" in query else 403) or answer.status == 403
+                assert answer.status == 403
     answer = place.server.request("GET", f"{API}/mine", user=None)
     assert answer.status == 401
 
