@@ -9,7 +9,7 @@ from opentelemetry.instrumentation.open_webui import names
 from . import panels
 from .frame import MONTHS, board, group_links, model_links
 from .panels import COUNT, SHARE, USD, Board, Column, Grid, Levels
-from .promql import GROUP, MODEL, STEP, Month, Window
+from .promql import GROUP, LIMIT, LIMIT_MEASURE, MODEL, STEP, Month, Window
 from .queries import ALL, INPUT, OUTPUT, TOP, Queries
 
 _NOTE = (
@@ -33,6 +33,8 @@ def build(queries: Queries) -> Board:
     page.add(panels.note("How to read this", "What the numbers mean.", _NOTE, height=4))
     for month in MONTHS:
         _month(page, queries, month)
+    page.row("Limits")
+    page.add(_limits(queries).build())
     page.row("The chosen time range")
     page.add(
         _true_total(queries, "True total", ALL),
@@ -100,6 +102,28 @@ def _bill(q: Queries, name: str, month: Month) -> Grid:
         links={"Group": group_links(q, month)},
         width=13,
         height=_HEIGHT,
+    )
+
+
+def _limits(q: Queries) -> Grid:
+    return Grid(
+        title="Limits",
+        description=(
+            "What Open WebUI enforces (docs/limits.md), of the hour, day, week or month that is running: of a shared "
+            "limit what all have used, else what the one has who has used most. In requests, tokens or USD."
+        ),
+        rows={LIMIT: "Limit", LIMIT_MEASURE: "Measure"},
+        columns=[
+            Column("Share", q.limit_used(), SHARE, decimals=1, width=80),
+            Column("Used", q.limit(names.LIMIT_USED), decimals=2, width=110),
+            Column("Allowed", q.limit(names.LIMIT_ALLOWED), decimals=2, width=110),
+            Column("Refused", q.limit_refused(), width=90),
+        ],
+        sort="Share",
+        levels={"Share": Levels(_NEAR, _SPENT)},
+        required="Allowed",
+        empty="No limits are set, or nobody has called since.",
+        height=7,
     )
 
 

@@ -31,6 +31,10 @@ TOKEN_TYPE, DETAIL = label(names.TOKEN_TYPE), label(names.TOKEN_DETAIL)
 ERROR, ESTIMATED = label(names.ERROR_TYPE), label(names.USAGE_ESTIMATED)
 PROVIDER = label(names.PROVIDER_NAME)
 SIGNAL = label(names.SIGNAL)
+LIMIT = label(names.LIMIT_NAME)
+LIMIT_MEASURE = label(names.LIMIT_MEASURE)
+POOL: Final = f'{label(names.LIMIT_SHARED)}="true"'
+IN_FORCE: Final = f'{label(names.LIMIT_OBSERVED)}="false"'
 
 SUCCEEDED: Final = f'{ERROR}=""'
 FAILED: Final = f'{ERROR}!=""'
@@ -64,7 +68,10 @@ RANK: Final = "${rank:raw}"
 RANKED: Final = Metric(f"open_webui.usage.{RANK}", "", "What users and models are ranked by.")
 RANKED_GROUP: Final = Metric(f"open_webui.group.{RANK}", "", "What groups are ranked by.")
 
-_GAUGES = (names.USER_GROUP, names.USER_LAST_SEEN, names.ACTIVE, names.PRICES_MODIFIED)
+_GAUGES = (
+    names.USER_GROUP, names.USER_LAST_SEEN, names.ACTIVE, names.PRICES_MODIFIED,
+    names.LIMIT_USED, names.LIMIT_ALLOWED,
+)  # fmt: skip
 _UNITS = {"s": "_seconds"}
 
 

@@ -24,6 +24,9 @@ from .promql import (
     FAILED,
     FINE,
     GROUP,
+    IN_FORCE,
+    LIMIT,
+    LIMIT_MEASURE,
     MODEL,
     NOT_METRICS,
     RANGE,
@@ -38,10 +41,12 @@ from .promql import (
     TOKEN_TYPE,
     USER_ID,
     USER_NAME,
+    Beside,
     Level,
     Matchers,
     Month,
     Reading,
+    Recorded,
     Window,
     chosen,
     either,
@@ -342,6 +347,23 @@ class Queries:
     def no_unknown_calls(self) -> str:
         """How many calls took an unknown path? None is 0, as long as there were calls."""
         return f"{self.unknown_calls()} or 0 * {self.every_call()}"
+
+    # Limits, which no dropdown narrows. Each process knows of them what it last looked up.
+
+    def limit_used(self, only: Matchers = ()) -> str:
+        """Which share of each limit is used, of what each allows?"""
+        return f"{self.limit(names.LIMIT_USED, only)} / {self.limit(names.LIMIT_ALLOWED, only)}"
+
+    def limit(self, metric: Metric, only: Matchers = ()) -> str:
+        """How much of each limit is used, or allowed?"""
+        return f"max by ({LIMIT}, {LIMIT_MEASURE}) ({selector(metric, only)})"
+
+    def limit_refused(self) -> str:
+        """How many requests did each limit refuse?"""
+        # Of this, nothing is recorded.
+        reading = Beside() if isinstance(self.reading, Recorded) else self.reading
+        grown = reading.total(names.USAGE_REFUSED, [IN_FORCE], ALL)
+        return summed(grown, [LIMIT, LIMIT_MEASURE])
 
     def age(self) -> str:
         """How old is the newest that any Open WebUI has told, within a day?"""

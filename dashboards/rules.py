@@ -24,8 +24,11 @@ from .promql import (
     ESTIMATED,
     FINE,
     GROUP,
+    IN_FORCE,
+    LIMIT,
     MODEL,
     NOT_METRICS,
+    POOL,
     SIGNAL,
     SUCCEEDED,
     TASK,
@@ -78,6 +81,9 @@ THRESHOLDS: Final[Mapping[str, float]] = {
     "user_tokens_per_day": 500_000,
     "user_cost_per_day_usd": 10,
     "budget_share": 0.8,
+    "pool_share": 0.8,
+    "refused_requests": 0,
+    "unchecked_requests": 0,
     "unknown_calls": 0,
     "unpriced_share": 0.5,
     "estimated_share": 0.2,
@@ -185,7 +191,12 @@ def alerts(reading: Reading) -> list[Rule]:
     """The groups of alerts."""
     rules = [
         alert.rule(reading)
-        for alert in (*_of_models(reading), *_of_truth(reading), *_of_pipeline(reading))
+        for alert in (
+            *_of_models(reading),
+            *_of_limits(reading),
+            *_of_truth(reading),
+            *_of_pipeline(reading),
+        )
     ]
     slow = [alert.rule(reading) for alert in _of_money(reading)]
     return [
@@ -247,6 +258,30 @@ def _of_money(reading: Reading) -> Iterator[Alert]:
             f"{{{{ or $labels.user_name $labels.user_id }}}} uses far more {unit} than in the week before",
             f"In 24 hours {{{{ $value | humanize }}}} times the daily mean of the seven days before, in {unit}. Without such a week it says 1,000. User id: {{{{ $labels.user_id }}}}.",
         )  # fmt: skip
+
+
+def _of_limits(reading: Reading) -> Iterator[Alert]:
+    yield Alert(
+        "OpenWebUIPool",
+        f"{Queries(reading).limit_used([POOL])} {threshold('pool_share')}",
+        "5m", "warning", "groups",
+        "{{ $value | humanizePercentage }} of the limit {{ $labels.open_webui_limit_name }} is used",
+        "It is shared: when all of it is used, nobody whom it is for gets an answer until it is back. More than the threshold pool_share.",
+    )  # fmt: skip
+    yield Alert(
+        "OpenWebUIRefused",
+        f"{_grown(reading, names.USAGE_REFUSED, '15m', [IN_FORCE], by=[LIMIT])} {threshold('refused_requests')}",
+        "0s", "info", "groups",
+        "{{ $labels.open_webui_limit_name }} refuses requests",
+        "{{ $value | humanize }} in the last 15 minutes. Whom, the ledger says: calls with the error usage_limit_exceeded.",
+    )  # fmt: skip
+    yield Alert(
+        "OpenWebUILimitsUnchecked",
+        f"{_grown(reading, names.LIMIT_UNCHECKED, '15m')} {threshold('unchecked_requests')}",
+        "0s", "critical", "health",
+        "Limits are not enforced",
+        "For {{ $value | humanize }} requests of the last 15 minutes the ledger could not be asked what was used. They were let in, or refused where LIMITS_FAIL is closed.",
+    )  # fmt: skip
 
 
 def _of_truth(reading: Reading) -> Iterator[Alert]:

@@ -334,6 +334,7 @@ EMITTED = {
     for metric in (
         *accounts._COUNTERS, *accounts._GAUGES, names.ACTIVE,
         names.EXPORT_FAILURES, names.EXPORT_DROPPED, names.PRICES_MODIFIED,
+        names.LIMIT_USED, names.LIMIT_ALLOWED, names.LIMIT_UNCHECKED, names.USAGE_REFUSED,
     )
     for suffix in ("",)
 } | {
@@ -353,7 +354,7 @@ RECORDED = {
 LABELS = {
     *map(label, (names.USER_ID, names.USER_NAME, names.GROUP_NAME, names.REQUEST_MODEL, names.SOURCE)),
     label(names.TASK), label(names.OPERATION), TOKEN_TYPE, DETAIL, ERROR, ESTIMATED, PROVIDER,
-    SIGNAL,
+    SIGNAL, *map(label, (names.LIMIT_NAME, names.LIMIT_MEASURE, names.LIMIT_SHARED, names.LIMIT_OBSERVED)),
 }  # fmt: skip
 OURS = {ANYTHING, WHO}
 """Labels that are meant not to be there, and that a query makes."""

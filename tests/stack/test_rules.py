@@ -60,6 +60,16 @@ def of_exports(what: str, signal: str, error: str = "") -> str:
     return f'open_webui_export_{what}_total{{job="open-webui", instance="i", {tags}}}'
 
 
+def of_limit(what: str, shared: str) -> str:
+    tags = f'open_webui_limit_measure="tokens", open_webui_limit_shared="{shared}"'
+    return f'open_webui_limit_{what}{{instance="i", open_webui_limit_name="Pool", {tags}}}'
+
+
+def of_refused(observed: str) -> str:
+    tags = f'open_webui_limit_name="Pool", open_webui_limit_observed="{observed}"'
+    return f"open_webui_usage_refused_requests_total{{{tags}}}"
+
+
 def slow(seconds: int, metric: str = DURATION) -> dict[str, str]:
     """A model all of whose answers take between the half of that and that."""
     return {
@@ -144,6 +154,23 @@ ALERTS = {
         # Its own budget counts, not that of the others.
         {COST_OF_MONTH: "0+1x60", OWN_BUDGET: "100x60", DEFAULT_BUDGET: "1x60"},
         "R&D has used 100% of its budget", labels={"open_webui_group_name": "R&D"},
+    ),
+    "OpenWebUIPool": Row(
+        {of_limit("used", "true"): "90x60", of_limit("allowed", "true"): "100x60"},
+        # One of many has used up their own.
+        {of_limit("used", "false"): "100x60", of_limit("allowed", "false"): "100x60",
+         of_limit("used", "true"): "70x60", of_limit("allowed", "true"): "100x60"},
+        "90% of the limit Pool is used",
+        labels={"open_webui_limit_name": "Pool", "open_webui_limit_measure": "tokens"},
+    ),
+    "OpenWebUIRefused": Row(
+        {of_refused("false"): "0x30 1+0x30"}, {of_refused("true"): "0+1x60", of_refused("false"): "7x60"},
+        "Pool refuses requests", labels={"open_webui_limit_name": "Pool"},
+    ),
+    "OpenWebUILimitsUnchecked": Row(
+        {"open_webui_limit_unchecked_requests_total": "0x30 3+0x30"},
+        {"open_webui_limit_unchecked_requests_total": "5x60"},
+        "Limits are not enforced",
     ),
     "OpenWebUIUserTokens": Row(
         {of_hours("tokens"): week(10_000, 100_000)},

@@ -54,6 +54,10 @@ CALL_STATUS: Final = "open_webui.call.status"
 TOKEN_TYPE: Final = "gen_ai.token.type"
 TOKEN_MODALITY: Final = "gen_ai.token.modality"
 TOKEN_DETAIL: Final = "open_webui.token.detail"
+LIMIT_NAME: Final = "open_webui.limit.name"
+LIMIT_MEASURE: Final = "open_webui.limit.measure"
+LIMIT_OBSERVED: Final = "open_webui.limit.observed"
+LIMIT_SHARED: Final = "open_webui.limit.shared"
 SIGNAL: Final = "open_webui.signal"
 
 # One turn, one run of a tool.
@@ -266,6 +270,24 @@ LEDGER_LOST: Final = Metric(
 )
 LEDGER_BEHIND: Final = Metric(
     "open_webui.ledger.behind", "s", "How long the oldest call has waited for the ledger."
+)
+LIMIT_USED: Final = Metric(
+    "open_webui.limit.used",
+    "{usage}",
+    "What is used of a limit: by all who share it, or else by who has used most. In its measure.",
+)
+LIMIT_ALLOWED: Final = Metric(
+    "open_webui.limit.allowed", "{usage}", "How much may be used of a limit. In its measure."
+)
+LIMIT_UNCHECKED: Final = Metric(
+    "open_webui.limit.unchecked_requests",
+    "{request}",
+    "Requests that were let in or refused while the ledger could not be asked what was used.",
+)
+USAGE_REFUSED: Final = Metric(
+    "open_webui.usage.refused_requests",
+    "{request}",
+    "Requests that a limit refused, or would have if it did not only observe.",
 )
 ACTIVE: Final = Metric(
     "open_webui.instrumentation.active", "{process}", "1 for each process that reports."

@@ -65,6 +65,10 @@ class Runtime:
         if isinstance(self.ledger, Ledger):
             ledger_state.tell(self.ledger, telemetry)
         self.limits = limits or NoLimits()
+        if not isinstance(self.limits, NoLimits):
+            from .limits_state import tell  # It brings SQLAlchemy.
+
+            tell(self.limits, telemetry)
         self.calls = Calls(accountant, [telemetry, self.limits, self.ledger])
         self.habits = Habits()
         self.presence = Presence()

@@ -43,6 +43,15 @@ class Need(NamedTuple):
     """What calls like it have used."""
 
 
+class Settled(NamedTuple):
+    """What the ledger says of some time ago."""
+
+    amount: int
+    before: int
+    """Unix time, as the next one."""
+    good_until: float
+
+
 class Account:
     """What was used of a limit by whom, in a span of time.
 
@@ -55,8 +64,8 @@ class Account:
     """
 
     __slots__ = (
-        "allowed", "base", "ended", "ends", "in_flight", "is_known", "key", "limit", "looks",
-        "others", "pending", "published", "span", "start", "who",
+        "allowed", "base", "ended", "ends", "in_flight", "is_known", "is_owed", "key", "limit",
+        "looks", "others", "pending", "published", "settled", "span", "start", "who",
     )  # fmt: skip
 
     def __init__(self, limit: Limit, who: Who, start: int, span: Span, ends: float) -> None:
@@ -76,7 +85,9 @@ class Account:
         """The sum of what is pending."""
         self.pending: dict[str, tuple[int, int]] = {}
         """What our calls have used that are not in the ledger yet, and since which look."""
+        self.settled: Settled | None = None
         self.looks = 0
+        self.is_owed = False
         self.is_known = False
         """Whether what is in the ledger is known."""
 
@@ -84,6 +95,11 @@ class Account:
     def mine(self) -> int:
         """What this process has to hold."""
         return self.in_flight + self.ended
+
+    @property
+    def taken(self) -> int:
+        """What is used or held, by anybody."""
+        return self.base + self.others + self.mine
 
     @property
     def used(self) -> int:
@@ -110,23 +126,23 @@ class Account:
             return Verdict.FITS
         return Verdict.ASK
 
-    def looked_up(self, base: int, others: int, found: Iterable[str]) -> None:
+    def looked_up(self, base: int, others: int, owed: bool, found: Iterable[str]) -> None:
         """Take what the database says.
 
         Args:
             base: What all calls in the ledger have used.
             others: What other processes hold.
+            owed: Whether some of them were asked to tell it anew, and have not yet.
             found: Those of our pending calls that are in the ledger.
         """
         for call_id in found:
             self._no_longer_pending(call_id)
-        self.base, self.others, self.is_known = base, others, True
+        self.base, self.others, self.is_owed, self.is_known = base, others, owed, True
         self.looks += 1
 
     def decide(self, need: Need) -> Verdict:
         """Decide by what was just looked up."""
-        taken = self.base + self.others + self.mine
-        return Verdict.FULL if self._is_full(taken, need) else Verdict.FITS
+        return Verdict.FULL if self._is_full(self.taken, need) else Verdict.FITS
 
     def is_full_by_others(self, need: Need) -> bool:
         """Whether only what other processes hold is in the way, which may be less by now."""
@@ -134,7 +150,7 @@ class Account:
 
     def to_publish(self) -> int:
         """Return what to hold from now on."""
-        left = self.allowed * SHARED_FROM // 100 - self.base - self.others - self.mine
+        left = self.allowed * SHARED_FROM // 100 - self.taken
         return self.mine + max(0, left // _PARTS)
 
     def settle(self, call_id: str, amount: int) -> None:

@@ -107,6 +107,8 @@ class Books:
         self._spans: dict[Window, Span] = {}
         self._accounts: dict[tuple[str, Who, int], Account] = {}
         self._in_flight: dict[Kind, deque[Reservation]] = {}
+        self._ended_early: Counter[Kind] = Counter()
+        """Calls that have ended, and whose tickets are not released yet."""
 
     # The rules
 
@@ -258,7 +260,9 @@ class Books:
         parts: list[tuple[Account, int]],
         observed: list[Account],
         now: float,
-    ) -> Held:
+    ) -> Ticket:
+        if not parts:
+            return ticket or FREE
         for account in observed:
             self.refused[account.limit.name, account.limit.measure, True] += 1
         held = ticket if isinstance(ticket, Held) else Held(self._let_go)
@@ -276,9 +280,14 @@ class Books:
         return held
 
     def _refusal(self, account: Account, need: Need, now: float) -> Refusal:
-        taken = max(account.used, min(account.allowed, account.used + account.others))
+        taken = max(account.used, min(account.allowed, account.taken))
         limit, who, span = account.limit, account.who, account.span
         return words.refusal(limit, who, span, taken, account.allowed, need.sure, now)
+
+    def count_refusal(self, limit: str, measure: str) -> None:
+        """Count a refusal that somebody was told."""
+        with self._lock:
+            self.refused[limit, measure, False] += 1
 
     # What ends
 
@@ -311,7 +320,7 @@ class Books:
                 self._settle(event)
             else:
                 for reservation in event:
-                    self._end(reservation)
+                    self._release(reservation)
 
     def _settle(self, call: ModelCall) -> None:
         caller, asked = call.caller, call.asked
@@ -325,13 +334,27 @@ class Books:
             account = self._account(bound, at)
             if at >= account.start:
                 account.settle(call.id, used[MEASURES.index(bound.limit.measure)])
-        if caller.task == CHAT_TASK:
-            self._end_one((caller.user_id, picked, caller.source))
+        kind = (caller.user_id, picked, caller.source)
+        if caller.task == CHAT_TASK and self._end_first(kind):
+            self._ended_early[kind] += 1
 
-    def _end_one(self, kind: Kind) -> None:
+    def _end_first(self, kind: Kind) -> bool:
         waiting = self._in_flight.get(kind)
         if waiting:
             self._end(waiting[0])
+        return bool(waiting)
+
+    def _release(self, reservation: Reservation) -> None:
+        """End a reservation, unless its call has ended one: those of a kind are all the same."""
+        kind = reservation.kind
+        if self._ended_early[kind]:
+            self._ended_early[kind] -= 1
+        elif reservation.parts:
+            self._end(reservation)
+        else:
+            self._end_first(kind)
+        if not self._ended_early[kind]:
+            del self._ended_early[kind]
 
     def _end(self, reservation: Reservation) -> None:
         for account, amount in reservation.parts:

@@ -169,7 +169,7 @@ class Budget:
             caller: Who they are.
             operation: ``gen_ai.operation.name`` of what they had asked for.
         """
-        self.books.refused[refusal.limit, refusal.measure, False] += 1
+        self.books.count_refusal(refusal.limit, refusal.measure)
         self._ledger.book(_booking(wanted, caller, operation))
 
 

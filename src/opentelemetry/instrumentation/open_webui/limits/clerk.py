@@ -25,10 +25,12 @@ from .rules import Rules
 
 _logger = logging.getLogger(__name__)
 
-DEADLINE: Final = 1.0
+DEADLINE: Final = 2.0
 """Seconds that a call waits for an answer."""
 # Seconds that the database may take, for a lock or a statement.
-_PATIENCE: Final = 0.8
+_PATIENCE: Final = 1.5
+# Seconds between two exchanges at least: what comes meanwhile is asked for at once.
+_PAUSE: Final = 0.01
 _TICK: Final = 0.25
 # Seconds until it is asked again, when what others hold is in the way: they hear of it in a tick.
 _AGAIN: Final = 0.35
@@ -67,6 +69,14 @@ class Asking:
         self.tries = 0
         self.has_begun = False
 
+    def may_be_asked_again(self, blocked: Sequence[Account]) -> bool:
+        """Whether to wait for what other processes tell anew, and until when."""
+        self.tries += 1
+        self.again_at = time.monotonic() + _AGAIN
+        if not blocked or self.again_at + _PATIENCE / 2 > self.deadline:
+            return False
+        return self.tries == 1 or any(one.is_owed for one in blocked)
+
     def begins(self) -> bool:
         """Return whether anybody still waits for it."""
         if not self.has_begun:
@@ -104,6 +114,7 @@ class Clerk:
         self._later: list[Asking] = []
         self._due: dict[str, float] = {}
         self._holds_any = False
+        self._next_exchange = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="usage-limits", daemon=True)
 
@@ -206,9 +217,7 @@ class Clerk:
         def decide() -> None:
             for asking in batch:
                 answer, by_others = books.decide(asking.wanted, asking.ticket)
-                if by_others and not asking.tries:
-                    asking.tries += 1
-                    asking.again_at = time.monotonic() + _AGAIN
+                if asking.may_be_asked_again(by_others):
                     self._later.append(asking)
                     blocked.update(one.key for one in by_others)
                 else:
@@ -224,7 +233,8 @@ class Clerk:
     ) -> None:
         """Look accounts up, decide by that, and tell others what is held from now on."""
         books = self._books
-        with self._database().writing(_PATIENCE) as connection:
+        time.sleep(max(0.0, self._next_exchange - time.monotonic()))
+        with holding.writing(self._database(), _PATIENCE) as connection:
             holding.take_turns(connection)
             books.book_events()
             looks = holding.look_up(connection, self.process, accounts, time.time())
@@ -241,6 +251,7 @@ class Clerk:
             if blocked:
                 holding.recall(connection, self.process, blocked)
         self._holds_any = True
+        self._next_exchange = time.monotonic() + _PAUSE
         self._told_others()
         with books.locked():
             for account in accounts:
@@ -321,7 +332,7 @@ class Clerk:
             self._exchange({*pools, *ageing})
 
     def _beat(self) -> None:
-        with self._database().writing(_PATIENCE) as connection:
+        with holding.writing(self._database(), _PATIENCE) as connection:
             holding.publish(connection, self.process, {})
         self._told_others()
 
@@ -337,7 +348,7 @@ class Clerk:
             self._exchange(accounts)
         forgotten = keys - {one.key for one in accounts}
         if forgotten:
-            with self._database().writing(_PATIENCE) as connection:
+            with holding.writing(self._database(), _PATIENCE) as connection:
                 holding.let_go(connection, self.process, forgotten)
 
     def _find_pending(self) -> None:
@@ -350,12 +361,12 @@ class Clerk:
     def _tidy(self) -> None:
         self._books.expire()
         over = self._books.forget_ended()
-        with self._database().writing(_PATIENCE) as connection:
+        with holding.writing(self._database(), _PATIENCE) as connection:
             holding.let_go(connection, self.process, over)
             holding.bury(connection)
 
     @guarded
     def _leave(self) -> None:
         if self._holds_any:
-            with self._database().writing(_PATIENCE) as connection:
+            with holding.writing(self._database(), _PATIENCE) as connection:
                 holding.leave(connection, self.process)

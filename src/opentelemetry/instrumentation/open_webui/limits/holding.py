@@ -6,26 +6,62 @@ All of it happens in transactions in which no other process does the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, delete, func, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    Text,
+    TextClause,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.exc import OperationalError
 
-from ..ledger.facts import insert_of
+from ..ledger.database import Database
 from ..ledger.periods import Period
-from ..ledger.reading import Sums, Where, sums
-from ..ledger.schema import calls, holds, processes
+from ..ledger.reading import Where, sums
+from ..ledger.schema import EVERYONE as EVERYBODY
+from ..ledger.schema import (
+    HOUR,
+    calls,
+    group_sums,
+    groups,
+    holds,
+    lines,
+    processes,
+    standings,
+    user_sums,
+    users,
+)
+from ..ledger.sums import HOUR_SECONDS
 from ..names import NO_PROVIDER
 from ..providers import DIRECT
-from .accounts import Account
-from .rules import GROUP, USER
+from .accounts import Account, Settled
+from .rules import COST, EVERYONE, GROUP, USER, Limit
 
 ALIVE_SECONDS: Final = 20
 """What a process holds counts so long after it was last seen."""
 _AT_ONCE: Final = 500
+_SPIN: Final = 0.002
 # Any number: who tells others in PostgreSQL holds it.
 _LOCK: Final = 0x6C_69_6D_69_74_73
-_DAYS_BACK: Final = 86_400
+# What is dated later than now is the work of a clock that is wrong, and counts as well.
+_AHEAD: Final = 86_400
+# How long it is believed what was used before the last hour: calls may last longer than that.
+_SETTLED_SECONDS: Final = 60.0
 
 
 class Look(NamedTuple):
@@ -33,8 +69,29 @@ class Look(NamedTuple):
 
     base: int
     others: int
+    owed: bool
     found: tuple[str, ...]
     """Those of our pending calls that are in the ledger."""
+
+
+@contextmanager
+def writing(database: Database, patience: float) -> Iterator[Connection]:
+    """Begin to write, as :meth:`~..ledger.database.Database.writing` does.
+
+    SQLite would wait for a lock in ever longer sleeps, in which others get it again and again.
+    """
+    deadline = time.monotonic() + patience
+    with ExitStack() as stack:
+        while True:
+            try:
+                wait = 0.0 if database.is_sqlite else patience
+                connection = stack.enter_context(database.writing(wait))
+                break
+            except OperationalError:
+                if not database.is_sqlite or time.monotonic() > deadline:
+                    raise
+                time.sleep(_SPIN)
+        yield connection
 
 
 def take_turns(connection: Connection) -> None:
@@ -53,7 +110,7 @@ def look_up(
     return {
         account.key: Look(
             used(connection, account, now),
-            held.get(account.key, 0),
+            *held.get(account.key, (0, False)),
             tuple(written.intersection(account.pending)),
         )
         for account in accounts
@@ -61,77 +118,166 @@ def look_up(
 
 
 def used(connection: Connection, account: Account, now: float) -> int:
-    """Return what the calls in the ledger have used of a limit, in its measure."""
-    limit = account.limit
-    # What is dated later than now is the work of a clock that is wrong, and counts as well.
-    end = account.span.end or int(now) + _DAYS_BACK
+    """Return what the calls in the ledger have used of a limit, in its measure.
+
+    What was used before the last hour hardly changes, so it is looked up rarely.
+    """
+    end = account.span.end or int(now) + _AHEAD
+    fresh = (int(now) // HOUR_SECONDS - 1) * HOUR_SECONDS
+    if account.start > fresh and account.start % HOUR_SECONDS:
+        return _summed(connection, account, Period(account.start, end), now)
+    since = max(account.start, fresh)
+    settled = account.settled
+    if settled is None or settled.before != since or settled.good_until < now:
+        before = _summed(connection, account, Period(account.start, since), now)
+        settled = account.settled = Settled(before, since, now + _SETTLED_SECONDS)
+    return settled.amount + _fresh(connection, account, since, end)
+
+
+def _summed(connection: Connection, account: Account, period: Period, now: float) -> int:
+    kind, name = account.who
     where = Where(
-        user_id=account.who.name if account.who.kind == USER else None,
-        group=account.who.name if account.who.kind == GROUP else None,
-        source=limit.source,
+        user_id=name if kind == USER else None,
+        group=name if kind == GROUP else None,
+        source=account.limit.source,
         imported=False,
     )
     by = ("provider", "picked", "model")
-    period = Period(account.start, end)
     return sum(
-        _amount(limit.measure, more)
-        for (provider, *names), more in sums(connection, period, where, by, now=now).items()
-        if provider != NO_PROVIDER
-        and (limit.direct or provider != DIRECT)
-        and limit.is_of(tuple(names))
+        _amount(account.limit, key, (more.calls, more.input, more.output, more.cost))
+        for key, more in sums(connection, period, where, by, now=now).items()
     )
 
 
-def _amount(measure: str, used: Sums) -> int:
-    put, out = used.input, used.output
-    return {
-        "requests": used.calls,
-        "tokens": put + out,
-        "input_tokens": put,
-        "output_tokens": out,
-        "cost": used.cost,
-    }[measure]
+def _fresh(connection: Connection, account: Account, since: int, end: int) -> int:
+    kind, name = account.who
+    values = {"who": name, "first": since // HOUR_SECONDS, "end": -(-end // HOUR_SECONDS)}
+    source = account.limit.source
+    return sum(
+        _amount(account.limit, (row.provider, row.picked, row.model), row[4:])
+        for row in connection.execute(_FRESH[kind], values)
+        if source is None or row.source == source
+    )
+
+
+def _amount(limit: Limit, line: tuple[str, str, str], used: Sequence[int]) -> int:
+    provider, *names = line
+    if provider == NO_PROVIDER or (provider == DIRECT and not limit.direct):
+        return 0
+    return _OF_MEASURE[limit.measure](*used) if limit.is_of(names) else 0
+
+
+_OF_MEASURE: Final[Mapping[str, Callable[[int, int, int, int], int]]] = {
+    "requests": lambda calls, put, out, cost: calls,
+    "tokens": lambda calls, put, out, cost: put + out,
+    "input_tokens": lambda calls, put, out, cost: put,
+    "output_tokens": lambda calls, put, out, cost: out,
+    COST: lambda calls, put, out, cost: cost,
+}
+
+
+def _fresh_of(table: Table, *conditions: ColumnElement[bool]) -> Select[Any]:
+    """Return the query for sums of hours by line. It is made once, which takes longer than it."""
+    of = table.c
+    amounts = (of.calls, of.input, of.output, of.cost)
+    return (
+        select(
+            lines.c.source,
+            lines.c.provider,
+            lines.c.picked,
+            lines.c.model,
+            # PostgreSQL's sums are of a type that Python takes for decimals.
+            *(cast(func.sum(amount), BigInteger) for amount in amounts),
+        )
+        .join(lines, lines.c.no == of.line_no)
+        .where(of.grain == HOUR, of.bucket >= bindparam("first"), of.bucket < bindparam("end"))
+        .where(~lines.c.imported, *conditions)
+        .group_by(lines.c.no, lines.c.source, lines.c.provider, lines.c.picked, lines.c.model)
+    )
+
+
+_WHO: Final[BindParameter[str]] = bindparam("who", type_=Text)
+_FRESH: Final = {
+    USER: _fresh_of(
+        user_sums,
+        user_sums.c.standing_no.in_(
+            select(standings.c.no)
+            .join(users, users.c.no == standings.c.user_no)
+            .where(users.c.user_id == _WHO)
+        ),
+    ),
+    GROUP: _fresh_of(
+        group_sums, group_sums.c.group_no.in_(select(groups.c.no).where(groups.c.name == _WHO))
+    ),
+    EVERYONE: _fresh_of(group_sums, group_sums.c.group_no == EVERYBODY),
+}
 
 
 def found(connection: Connection, call_ids: Iterable[str]) -> set[str]:
     """Return which of some calls are in the ledger."""
     there: set[str] = set()
     for some in _parts(call_ids):
-        known = select(calls.c.id).where(calls.c.id.in_(map(bytes.fromhex, some)))
-        there.update(one.hex() for one in connection.scalars(known))
+        values = {"ids": [bytes.fromhex(one) for one in some]}
+        there.update(one.hex() for one in connection.scalars(_FOUND, values))
     return there
 
 
-def _held_by_others(connection: Connection, process: str, keys: list[str]) -> dict[str, int]:
-    held: dict[str, int] = {}
+_FOUND: Final = select(calls.c.id).where(calls.c.id.in_(bindparam("ids", expanding=True)))
+
+
+def _held_by_others(
+    connection: Connection, process: str, keys: list[str]
+) -> dict[str, tuple[int, bool]]:
+    """Return what others hold, and whether some were asked to tell it anew and have not yet."""
+    held: dict[str, tuple[int, bool]] = {}
+    alive = _clock(connection) - ALIVE_SECONDS
     for some in _parts(keys):
-        query = (
-            select(holds.c.account, func.sum(holds.c.amount))
-            .join(processes, processes.c.process == holds.c.process)
-            .where(holds.c.account.in_(some), holds.c.process != process)
-            .where(processes.c.seen > _clock(connection) - ALIVE_SECONDS)
-            .group_by(holds.c.account)
-        )
-        held.update((key, int(amount)) for key, amount in connection.execute(query))
+        values = {"keys": some, "mine": process, "alive": alive}
+        for key, amount, owed in connection.execute(_HELD, values):
+            held[key] = (int(amount), owed > 0)
     return held
+
+
+_HELD: Final = (
+    select(
+        holds.c.account,
+        func.sum(holds.c.amount),
+        func.sum(case((holds.c.recalled, 1), else_=0)),
+    )
+    .join(processes, processes.c.process == holds.c.process)
+    .where(holds.c.account.in_(bindparam("keys", expanding=True)))
+    .where(holds.c.process != bindparam("mine"), processes.c.seen > bindparam("alive"))
+    .group_by(holds.c.account)
+)
 
 
 def publish(connection: Connection, process: str, amounts: Mapping[str, int]) -> None:
     """Tell what a process holds of some accounts, and that it lives."""
-    insert = insert_of(connection.dialect.name)
-    if amounts:
-        rows = [
-            {"process": process, "account": key, "amount": amount, "recalled": False}
-            for key, amount in sorted(amounts.items())
-        ]
-        told = insert(holds)
-        changed = {"amount": told.excluded.amount, "recalled": told.excluded.recalled}
-        connection.execute(
-            told.on_conflict_do_update(index_elements=["process", "account"], set_=changed), rows
-        )
-    seen = {"seen": _clock(connection)}
-    alive = insert(processes).values(process=process, **seen)
-    connection.execute(alive.on_conflict_do_update(index_elements=["process"], set_=seen))
+    rows = [
+        {"process": process, "account": key, "amount": amount, "recalled": False}
+        for key, amount in sorted(amounts.items())
+    ]
+    if rows:
+        connection.execute(_PUT_HOLD, rows)
+    connection.execute(_PUT_PROCESS, {"process": process, "seen": _clock(connection)})
+
+
+def _put(table: Table) -> TextClause:
+    """Return what puts a row in the place of one with the same key, as text.
+
+    SQLAlchemy would compile its own statement for that anew each time.
+    """
+    columns, key = table.columns.keys(), table.primary_key.columns.keys()
+    rest = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in key)
+    return text(
+        f"INSERT INTO {table.name} ({', '.join(columns)})"
+        f" VALUES ({', '.join(f':{name}' for name in columns)})"
+        f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {rest}"
+    )
+
+
+_PUT_HOLD: Final = _put(holds)
+_PUT_PROCESS: Final = _put(processes)
 
 
 def recall(connection: Connection, process: str, keys: Iterable[str]) -> None:

@@ -140,19 +140,25 @@ def of_text(text: str, name: str) -> Rules:
         if root is None:
             raise LimitsFileError(f"{name} is empty: it must have the key limits")
         _check_keys(root, name)
-        value: Any = loader.construct_document(root)
+        value = _value_of(loader, root, name)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise LimitsFileError(f"{name}, line {_line(mark)}: {error.problem}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        if isinstance(error, LimitsFileError):
-            raise
+    except (yaml.YAMLError, RecursionError) as error:
         raise LimitsFileError(f"{name}: {error}") from None
     try:
         return parse(value)
     except RuleError as error:
         line = _line(_node_at(root, error.path).start_mark)
         raise LimitsFileError(f"{name}, line {line}: {error}") from None
+
+
+def _value_of(loader: yaml.SafeLoader, root: yaml.Node, name: str) -> Any:
+    try:
+        return loader.construct_document(root)
+    except ValueError as error:
+        # Of a day that there is not.
+        raise LimitsFileError(f"{name}: {error}") from None
 
 
 def _line(mark: Any) -> int:

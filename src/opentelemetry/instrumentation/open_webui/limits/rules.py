@@ -37,6 +37,7 @@ ALL_LIMITS: Final = "*"
 _MOST_THINGS: Final = 10**15
 _MOST_USD: Final = 10**8
 _MOST_PERCENT: Final = 1000
+_FIRST_YEAR, _LAST_YEAR = 2000, 2099
 _WARN_AT: Final = 80
 _PERCENT: Final = re.compile(r"(\d{1,4})\s*%")
 _HOURS: Final = re.compile(r"(\d{1,5})\s*hours?")
@@ -421,7 +422,7 @@ def _moment(value: object, zone: str, path: Path, *, end: bool = False, also: st
     """Return a moment that is told as a day or a time, in Unix time; at a day's end if asked."""
     found = _read_moment(value)
     try:
-        if found is None:
+        if found is None or not _FIRST_YEAR <= found.year <= _LAST_YEAR:
             raise ValueError
         if end and not isinstance(found, datetime):
             window = Window("day", zone)

@@ -12,7 +12,8 @@ from .rules import MEASURES
 
 _FIRST_INPUT: Final = 500.0
 _FIRST_OUTPUT: Final = 500.0
-_WEIGHT: Final = 0.1
+# What the latest of many calls weighs.
+_WEIGHT: Final = 0.02
 _MOST_MODELS: Final = 2000
 
 Used = tuple[int, ...]
@@ -27,16 +28,20 @@ def used_by(call: ModelCall) -> Used:
 
 
 class _Size:
-    """What calls of one model use, the later ones weighing more."""
+    """What calls of one model use: the mean, in which the latest weigh more."""
 
-    __slots__ = ("cost", "input", "output")
+    __slots__ = ("calls", "cost", "input", "output")
 
     def __init__(self) -> None:
+        self.calls = 0
         self.input = _FIRST_INPUT
         self.output = _FIRST_OUTPUT
         self.cost = 0.0
 
-    def learn(self, weight: float, put: float, out: float, cost: float) -> None:
+    def learn(self, used: Used) -> None:
+        self.calls += 1
+        weight = max(_WEIGHT, 1 / self.calls)
+        _, _, put, out, cost = used
         self.input += weight * (put - self.input)
         self.output += weight * (out - self.output)
         self.cost += weight * (cost - self.cost)
@@ -50,16 +55,12 @@ class Sizes:
 
     def learn(self, model: str, used: Used) -> None:
         """Learn from a call that has ended."""
-        size, weight = self._by_model.get(model), _WEIGHT
+        size = self._by_model.get(model)
         if size is None:
             if len(self._by_model) >= _MOST_MODELS:
                 return
-            size, weight = self._by_model.setdefault(model, _Size()), 1.0
-        size.learn(weight, used[2], used[3], used[4])
-
-    def knows(self, model: str) -> bool:
-        """Whether anything was learned of a model."""
-        return model in self._by_model
+            size = self._by_model[model] = _Size()
+        size.learn(used)
 
     def needs(self, wanted: Wanted) -> dict[str, Need]:
         """Return what a call is going to use, by measure."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from opentelemetry.metrics import Meter, Observation
+from opentelemetry.util.types import AttributeValue
 
 from .. import names
 from ..money.price_file import PriceFile
@@ -44,18 +45,24 @@ class State:
             observe(create, metric, self._unless_silent(read))
 
     def show(
-        self, meter: Meter, metric: names.Metric, read: Callable[[], float], *, counts: bool
+        self,
+        meter: Meter,
+        metric: names.Metric,
+        read: Callable[[], Sequence[tuple[float, Mapping[str, AttributeValue]]]],
+        *,
+        counts: bool,
     ) -> None:
-        """Show a number beside these.
+        """Show numbers beside these.
 
         Args:
             meter: Makes the instrument.
             metric: What it is of.
-            read: Returns the number.
-            counts: Whether it only grows.
+            read: Returns the numbers, each with its attributes.
+            counts: Whether they only grow.
         """
         create = meter.create_observable_counter if counts else meter.create_observable_gauge
-        observe(create, metric, self._unless_silent(lambda: [Observation(read())]))
+        shown = self._unless_silent(lambda: [Observation(*number) for number in read()])
+        observe(create, metric, shown)
 
     def _unless_silent(self, read: Callable[[], list[Any]]) -> Callable[[], list[Any]]:
         return lambda: [] if self.silent else read()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from opentelemetry._logs import LoggerProvider
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider, set_span_in_context
+from opentelemetry.util.types import AttributeValue
 
 from .. import names
 from ..calls.call import ModelCall
@@ -94,6 +95,16 @@ class Telemetry:
 
     def show(self, metric: names.Metric, read: Callable[[], float], *, counts: bool) -> None:
         """Show a number of somebody else's as a metric: a counter, if it only grows."""
+        self.show_each(metric, lambda: [(read(), {})], counts=counts)
+
+    def show_each(
+        self,
+        metric: names.Metric,
+        read: Callable[[], Sequence[tuple[float, Mapping[str, AttributeValue]]]],
+        *,
+        counts: bool,
+    ) -> None:
+        """Show numbers of somebody else's as a metric, each with its attributes."""
         self._state.show(self._sdk.meter(), metric, read, counts=counts)
 
     # The beginning
