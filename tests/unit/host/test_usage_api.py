@@ -118,14 +118,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return store
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ledger(store: Store) -> Ledger:
     return Ledger(store)
 
 
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[FastAPI]:
-    """Open WebUI, as far as it matters here: its sign-in, its users, and a page for all else."""
+@contextlib.contextmanager
+def open_webui(folder: Path) -> Iterator[FastAPI]:
+    """As far as it matters here: its sign-in, its users, and a page for all else."""
     app = FastAPI()
 
     @app.get("/api/v1/users/usage")
@@ -134,34 +134,48 @@ def app(tmp_path: Path) -> Iterator[FastAPI]:
     async def other() -> str:
         return "theirs"
 
-    (tmp_path / "index.html").write_text("the app")
-    app.mount("/", StaticFiles(directory=tmp_path, html=True))
+    (folder / "index.html").write_text("the app")
+    app.mount("/", StaticFiles(directory=folder, html=True))
     main, auth = ModuleType(MAIN), ModuleType("open_webui.utils.auth")
     users = ModuleType("open_webui.models.users")
     main.app, auth.get_verified_user = app, get_verified_user  # type: ignore[attr-defined]
     users.Users = Users()  # type: ignore[attr-defined]
     made = {module.__name__: module for module in (ModuleType("open_webui"), main, auth, users)}
+    before = {name: sys.modules.pop(name, None) for name in made}
     sys.modules.update(made)
     yield app
-    for name in made:
+    for name, module in before.items():
         sys.modules.pop(name, None)
+        if module is not None:
+            sys.modules[name] = module
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[FastAPI]:
+    with open_webui(tmp_path) as app:
+        yield app
 
 
 def install(ledger: Any, leaderboard: str = "off") -> Patcher:
     runtime = SimpleNamespace(
-        active=True, ledger=ledger, settings=Settings(leaderboard=leaderboard)
+        active=True, ledger=ledger, settings=Settings(leaderboard=leaderboard), limits=None
     )
     patcher = Patcher(usage.TARGETS, lambda: runtime)  # type: ignore[arg-type,return-value]
     patcher.install()
     return patcher
 
 
-@pytest.fixture
-def client(app: FastAPI, ledger: Ledger) -> Iterator[TestClient]:
+@pytest.fixture(autouse=True)
+def nothing_was_reported() -> None:
     guard._reported.clear()
-    patcher = install(ledger)
-    yield TestClient(app, raise_server_exceptions=False)
-    patcher.remove()
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory, ledger: Ledger) -> Iterator[TestClient]:
+    with open_webui(tmp_path_factory.mktemp("app")) as app:
+        patcher = install(ledger)
+        yield TestClient(app, raise_server_exceptions=False)
+        patcher.remove()
 
 
 @pytest.fixture(params=["anonymous", "named"])
@@ -469,9 +483,10 @@ def test_without_a_ledger_to_read_it_says_so(
     ledger: Ledger,
     error: Exception,
     logged: int,
+    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    ledger.error = error
+    monkeypatch.setattr(ledger, "error", error)
     for path in (*MINE, *OF_ALL):
         found = client.get(f"{API}/{path}", headers=by("admin"))
         assert (found.status_code, found.json()["detail"]) == (
