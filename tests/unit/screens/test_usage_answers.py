@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 import re
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -15,14 +16,23 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from opentelemetry.instrumentation.open_webui.ledger.database import of_file
-from opentelemetry.instrumentation.open_webui.ledger.reading import Only, Sums
+from opentelemetry.instrumentation.open_webui.ledger.keeping import forget
+from opentelemetry.instrumentation.open_webui.ledger.periods import Period
+from opentelemetry.instrumentation.open_webui.ledger.reading import (
+    EVERYTHING,
+    Only,
+    Sums,
+    Where,
+    sums,
+)
 from opentelemetry.instrumentation.open_webui.ledger.store import Store
 from opentelemetry.instrumentation.open_webui.screens import loader, usage
 from opentelemetry.instrumentation.open_webui.screens.usage import history
 from opentelemetry.instrumentation.open_webui.screens.usage.amounts import amounts, usd
 from opentelemetry.instrumentation.open_webui.screens.usage.asking import Asked, Listed
+from opentelemetry.instrumentation.open_webui.screens.usage.past import Past
 from opentelemetry.instrumentation.open_webui.screens.usage.spans import Span, Wrong, span, zone_of
-from unit.ledger.books import many
+from unit.ledger.books import booking, many
 
 BERLIN, UTC_ZONE = ZoneInfo("Europe/Berlin"), ZoneInfo("UTC")
 NOW = datetime(2026, 3, 1, 0, 30, tzinfo=BERLIN).timestamp()
@@ -221,3 +231,37 @@ def test_the_page_needs_nothing_from_elsewhere_and_makes_no_markup() -> None:
             assert (PAGE / module).exists()
     assert b"usageLedger" in loader.script()
     assert loader.script().count(b'"use strict"') == 2
+
+
+# What is remembered
+
+
+def test_what_is_remembered_of_closed_months_is_right(tmp_path: Path) -> None:
+    store, now = Store(of_file(tmp_path / "usage.db"), str), [1000.0]
+    store.open()
+    day, today = 86_400, time.time()
+    store.write(many(200, seed=6, start=int(today) - 100 * day, days=99))
+    past, period = Past(lambda: now[0]), Period(int(today) - 80 * day, int(today) + day)
+
+    def both(where: Where = EVERYTHING) -> tuple[dict[str, Sums], dict[str, Sums]]:
+        with store.database.reading() as connection:
+            right = sums(connection, period, where, ("user",))
+            found = past.by_user(connection, period, where)
+        return found, {user: used for (user,), used in right.items()}
+
+    for where in (EVERYTHING, Where(source="api"), EVERYTHING):
+        found, right = both(where)
+        assert found == right
+    store.write([booking(today, user_id="u-1"), booking(today - 70 * day, user_id="u-late")])
+    found, right = both()
+    assert found["u-1"] == right["u-1"]
+    assert "u-late" not in found
+    now[0] += 61
+    assert both()[0] == right
+    forget(store.database, "u-1")
+    found, right = both()
+    assert "u-1" not in found
+    assert found == right
+    for number in range(50):
+        both(Where(picked=str(number)))
+    assert len(past._kept) <= 16

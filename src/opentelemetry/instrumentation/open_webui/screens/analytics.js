@@ -169,7 +169,8 @@
     made.href = "/usage?view=all";
     made.dataset.usageLedger = "page";
     made.dataset.sveltekitReload = "";
-    made.className = "text-xs underline";
+    // Where there is little room, the user menu has it, too.
+    made.className = "hidden sm:block text-xs underline";
     made.textContent = "/usage";
     return made;
   };

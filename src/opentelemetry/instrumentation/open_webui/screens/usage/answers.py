@@ -21,11 +21,13 @@ from ...ledger.reading import Call, Sums, Where
 from . import shapes
 from .amounts import amounts, rank, usd
 from .asking import SORTS, Asked, Paged
+from .past import Past
 from .spans import Span
 
 SPLIT, FIRST = "split", "first"
 CHARGES: Final = (SPLIT, FIRST)
 """How calls of users in several groups are charged."""
+_PAST: Final = Past()
 
 
 def overview(connection: Connection, asked: Asked, every: str | None) -> shapes.Overview:
@@ -80,7 +82,7 @@ def users(
         paged: Which of them.
         only: The ids of those who may be among them; everybody, if not given.
     """
-    found = _by(connection, asked, "user")
+    found = _PAST.by_user(connection, asked.span.period, asked.where)
     if only is not None:
         found = {user: found[user] for user in only if user in found}
     page = _page(found, paged)
@@ -117,7 +119,7 @@ def models(connection: Connection, asked: Asked, paged: Paged) -> shapes.Models:
 
 def leaders(connection: Connection, asked: Asked, sort: str, most: int) -> list[tuple[str, Sums]]:
     """Return users who used anything, who used the most first."""
-    found = _by(connection, asked, "user")
+    found = _PAST.by_user(connection, asked.span.period, asked.where)
     return [(user, found[user]) for user in _ranked(found, sort)[:most] if rank(found[user], sort)]
 
 
