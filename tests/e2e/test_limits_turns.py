@@ -170,7 +170,7 @@ def test_what_was_held_back_is_let_go_at_every_end(limited: LimitedServer) -> No
     for number in range(3):
         server.abandon("POST", CHAT, chunks=1, user=user, json={**body, "stream": True})
         assert number < 10
-    chat = server.turn(user, "gpt-slow", "case=stop", tasks=(), wait=False)
+    chat = limited.turn(user, "gpt-slow", "case=stop", tasks=(), wait=False)
     time.sleep(0.5)
     for task in server.ask("GET", f"/api/tasks/chat/{chat}", user=user, auth="session")["task_ids"]:
         server.request("POST", f"/api/tasks/stop/{task}", user="admin", auth="session")
