@@ -213,5 +213,5 @@ def test_limits_need_the_ledger(caplog: pytest.LogCaptureFixture) -> None:
     assert "Going on with limits=false: nobody is limited." in caplog.text
     assert Settings.load({}, {PREFIX + "LIMITS": "true", PREFIX + "LEDGER": "true"}).limits
     assert Settings.load({"limits": True, "ledger": "true"}, {}).limits_fail == "open"
-    with pytest.raises(SettingError, match="limits_fail='shut' .* one of open, closed"):
+    with pytest.raises(SettingError, match=r"limits_fail='shut' .* one of open, closed"):
         Settings.load({"limits_fail": "shut"}, {})

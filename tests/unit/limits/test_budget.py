@@ -470,7 +470,7 @@ def test_limits_that_were_never_read_let_in_at_once(
     budget = made()
     for _ in range(3):
         assert admit(budget) is FREE
-    assert "limits.yaml cannot be read" in budget.problem
+    wait_for(lambda: "limits.yaml cannot be read" in budget.problem)
     assert caplog.text.count("Usage limits cannot be checked") == 1
     (tmp_path / "limits.yaml").write_text(json.dumps({"limits": [{**REQUESTS, "amount": 0}]}))
     wait_for(lambda: isinstance(admit(budget), Refusal))
