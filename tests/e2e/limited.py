@@ -83,9 +83,9 @@ class LimitedServer:
         if VERSION >= (0, 9):
             return self.server.turn(user, model, text, wait=wait, **fields)
         # The app made the chat, with both messages in it, before it asked for the answer.
-        tasks = fields.pop("tasks", TURN_TASKS)
-        body = turn_body(model, text, chat_id="", tasks=tasks, **fields)
-        chat = fields.get("chat_id") or self._new_chat(user, body)
+        tasks, chat = fields.pop("tasks", TURN_TASKS), fields.pop("chat_id", "")
+        body = turn_body(model, text, chat_id=chat, tasks=tasks, **fields)
+        chat = chat or self._new_chat(user, body)
         sent = {**body, "parent_message": body["user_message"]}
         headers = self.server.browser_headers()
         options = {"user": user, "auth": "session", "headers": headers}
