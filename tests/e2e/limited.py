@@ -78,19 +78,20 @@ class LimitedServer:
         add_person(self.server, person)
         return person.key
 
-    def turn(self, user: str, model: str, text: str, **fields: Any) -> str:
+    def turn(self, user: str, model: str, text: str, *, wait: bool = True, **fields: Any) -> str:
         """Send a message as the app does, and wait for all of its answer; returns the chat."""
         if VERSION >= (0, 9):
-            return self.server.turn(user, model, text, **fields)
+            return self.server.turn(user, model, text, wait=wait, **fields)
         # The app made the chat, with both messages in it, before it asked for the answer.
-        tasks = fields.pop("tasks", TURN_TASKS)
-        body = turn_body(model, text, chat_id="", tasks=tasks, **fields)
-        chat = fields.get("chat_id") or self._new_chat(user, body)
-        sent = {key: value for key, value in body.items() if key != "user_message"}
+        tasks, chat = fields.pop("tasks", TURN_TASKS), fields.pop("chat_id", "")
+        body = turn_body(model, text, chat_id=chat, tasks=tasks, **fields)
+        chat = chat or self._new_chat(user, body)
+        sent = {**body, "parent_message": body["user_message"]}
         headers = self.server.browser_headers()
         options = {"user": user, "auth": "session", "headers": headers}
         self.server.ask("POST", "/api/chat/completions", json={**sent, "chat_id": chat}, **options)
-        self.server.finish_turn(user, chat)
+        if wait:
+            self.server.finish_turn(user, chat)
         return chat
 
     def _new_chat(self, user: str, body: dict[str, Any]) -> str:

@@ -73,7 +73,9 @@ class Runtime:
         self.calls = Calls(accountant, [telemetry, self.limits, self.ledger])
         self.habits = Habits()
         self.presence = Presence()
-        self.admission = Admission(self.limits, groups, accountant.tokens, lambda: self.active)
+        self.admission = Admission(
+            self.limits, groups, lambda form: accountant.tokens(form), lambda: self.active
+        )
         self._warned: set[tuple[str | None, str]] = set()
         forking.follow(self)
 

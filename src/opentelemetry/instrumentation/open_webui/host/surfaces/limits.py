@@ -17,11 +17,13 @@ from ...calls.caller import Caller
 from ...calls.scene import present
 from ...calls.transport import Announced, announced
 from ...guard import guarded
+from ...limits.gate import Refusal
 from ...names import CHAT_TASK, LIMIT_EXCEEDED
 from ...wrapping import Wrapper, bound
 from .. import compat
 from ..admission import (
     CHAT,
+    Admission,
     Asking,
     Denied,
     Leave,
@@ -99,25 +101,36 @@ def turn(runtime: Runtime) -> Wrapper:
         several = _of_turn(runtime, wrapped, args, kwargs) if admission.asks else None
         if not several:
             return await wrapped(*args, **kwargs)
-        direct, leave = _is_own_affair(several[0].form), present_leave()
-        # A sub-agent's turn is within another's, but one of its own.
-        if leave is None or leave.of is not several[0].scope:
-            try:
-                leave = await admission.enter(*several, direct=direct)
-            except Exception as error:
-                refusal = refusal_of(error)
-                if refusal is None or not several[0].in_chat:
-                    raise
-                # Open WebUI keeps the message with its error, so that the chat goes on from there.
-                _without_tasks(several[0].form)
-                with denied(refusal):
-                    return await wrapped(*args, **kwargs)
+        direct = _is_own_affair(several[0].form)
+        leave = await _let_in(admission, several, direct=direct)
+        if isinstance(leave, Refusal):
+            # Open WebUI keeps the message with its error, so that the chat goes on from there.
+            _without_tasks(several[0].form)
+            with denied(leave):
+                return await wrapped(*args, **kwargs)
         _last_as_long_as_the_turn(leave)
         # What the browser asks by itself lets nothing in that our providers are asked beside it.
         with holding(leave) if direct else under(leave):
             return await wrapped(*args, **kwargs)
 
     return wrapper
+
+
+async def _let_in(
+    admission: Admission, several: Sequence[Asking], *, direct: bool
+) -> Leave | Refusal:
+    """Return leave for a turn, or what is to be told in its chat."""
+    leave = present_leave()
+    # A sub-agent's turn is within another's, but one of its own.
+    if leave is not None and leave.of is several[0].scope:
+        return leave
+    try:
+        return await admission.enter(*several, direct=direct)
+    except Exception as error:
+        refusal = refusal_of(error)
+        if refusal is None or not several[0].in_chat:
+            raise
+        return refusal
 
 
 def answer(runtime: Runtime) -> Wrapper:
