@@ -13,7 +13,7 @@ TWINE := twine==7.0.0
 VERSIONS ?= 0.12.4 0.11.4 0.10.2 0.9.6 0.8.12 0.7.2 0.6.43
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-matrix lint types unit e2e pipeline fuzz hostile scale soak demo dist dashboards pictures tools stack bench bench-ledger bench-dashboards clean
+.PHONY: help setup test test-matrix lint types unit e2e pipeline fuzz hostile scale crowds soak demo dist dashboards pictures tools stack bench bench-ledger bench-dashboards clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -60,6 +60,9 @@ hostile: setup ## What users and providers may write to hurt others, a thousand 
 
 scale: setup tools ## 10,000 users (USERS=) through a collector with its default limits, all exact: 10 minutes
 	SCALE_USERS=$(or $(USERS),10000) $(PINS)/python -m pytest -s -q tests/stack/test_scale.py
+
+crowds: setup ## 50 callers in each of 2 and 4 processes use a limit up, on both databases, and stay within it
+	CROWDS=1 $(PINS)/python -m pytest -s -q tests/unit/limits/test_crowds.py
 
 soak: setup ## 50,000 calls (CALLS=) with the OTLP exporters on: memory has to stay flat
 	@PYTHONPATH=tests:. $(PINS)/python -m bench.soak $(if $(CALLS),--calls $(CALLS))

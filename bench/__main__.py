@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
-from bench import estimates, library, server
+from bench import estimates, library, limits, server
 
 # What the project aims for on Open WebUI's pins; told beside the figures, never asserted.
 CALL_AIM, CHUNK_AIM = 150, 1.2
+LIMITS_AIM, LIMITS_WAIT_AIM = 60, 1000
 
 
 def main() -> None:
@@ -23,6 +24,9 @@ def main() -> None:
         print(f"  one export, 1,000 active and {idle:,} idle series: {cost:.1f} ms", flush=True)
     first, last = library.memory()
     print(f"  memory after 10,000 calls {first:.0f} MB, after 110,000 {last:.0f} MB", flush=True)
+    print("Limits, beside the ledger:", flush=True)
+    for line in limits.table():
+        print(f"{line}   (aim {LIMITS_AIM}, and {LIMITS_WAIT_AIM:,})", flush=True)
     print("Estimated tokens against those of the tokenizer cl100k_base:", flush=True)
     for line in estimates.table():
         print(line, flush=True)

@@ -9,7 +9,7 @@ from opentelemetry.instrumentation.open_webui import names
 from . import panels
 from .frame import MONTHS, board, group_links, model_links
 from .panels import COUNT, SHARE, USD, Board, Column, Grid, Levels
-from .promql import GROUP, LIMIT, LIMIT_MEASURE, MODEL, STEP, Month, Window
+from .promql import GROUP, LIMIT, LIMIT_MEASURE, MODEL, STEP, Month, Recorded, Window
 from .queries import ALL, INPUT, OUTPUT, TOP, Queries
 
 _NOTE = (
@@ -106,6 +106,9 @@ def _bill(q: Queries, name: str, month: Month) -> Grid:
 
 
 def _limits(q: Queries) -> Grid:
+    # Of refusals, nothing is recorded.
+    is_recorded = isinstance(q.reading, Recorded)
+    refused = [] if is_recorded else [Column("Refused", q.limit_refused(), width=90)]
     return Grid(
         title="Limits",
         description=(
@@ -117,7 +120,7 @@ def _limits(q: Queries) -> Grid:
             Column("Share", q.limit_used(), SHARE, decimals=1, width=80),
             Column("Used", q.limit(names.LIMIT_USED), decimals=2, width=110),
             Column("Allowed", q.limit(names.LIMIT_ALLOWED), decimals=2, width=110),
-            Column("Refused", q.limit_refused(), width=90),
+            *refused,
         ],
         sort="Share",
         levels={"Share": Levels(_NEAR, _SPENT)},

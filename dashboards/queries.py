@@ -41,12 +41,10 @@ from .promql import (
     TOKEN_TYPE,
     USER_ID,
     USER_NAME,
-    Beside,
     Level,
     Matchers,
     Month,
     Reading,
-    Recorded,
     Window,
     chosen,
     either,
@@ -360,9 +358,7 @@ class Queries:
 
     def limit_refused(self) -> str:
         """How many requests did each limit refuse?"""
-        # Of this, nothing is recorded.
-        reading = Beside() if isinstance(self.reading, Recorded) else self.reading
-        grown = reading.total(names.USAGE_REFUSED, [IN_FORCE], ALL)
+        grown = self.reading.total(names.USAGE_REFUSED, [IN_FORCE], ALL)
         return summed(grown, [LIMIT, LIMIT_MEASURE])
 
     def age(self) -> str:

@@ -273,7 +273,7 @@ def _of_limits(reading: Reading) -> Iterator[Alert]:
         f"{_grown(reading, names.USAGE_REFUSED, '15m', [IN_FORCE], by=[LIMIT])} {threshold('refused_requests')}",
         "0s", "info", "groups",
         "{{ $labels.open_webui_limit_name }} refuses requests",
-        "{{ $value | humanize }} in the last 15 minutes. Whom, the ledger says: calls with the error usage_limit_exceeded.",
+        "{{ $value | humanize }} in the last 15 minutes. Whom, the ledger says: calls that ended with usage_limit_exceeded.",
     )  # fmt: skip
     yield Alert(
         "OpenWebUILimitsUnchecked",

@@ -12,7 +12,8 @@ from opentelemetry.instrumentation.open_webui.settings import PREFIX, Settings
 
 SETTINGS = {
     "announce_seconds", "ask_usage", "estimate_usage", "groups_cache_seconds", "idle_seconds",
-    "inherited_groups", "leaderboard", "ledger", "ledger_days", "load_others", "price_file", "screens",
+    "inherited_groups", "leaderboard", "ledger", "ledger_days", "limits", "limits_fail", "limits_file",
+    "load_others", "price_file", "screens",
     "semconv_stability_opt_in", "series_limit", "shutdown_seconds", "user_hash_salt",
     "user_identity",
 }  # fmt: skip

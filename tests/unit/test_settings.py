@@ -204,3 +204,14 @@ def test_the_password_of_a_wrong_database_is_not_told(caplog: pytest.LogCaptureF
     for told in (caplog.text, str(raised.value)):
         assert "mysql://***@db/x" in told
         assert "word" not in told
+
+
+def test_limits_need_the_ledger(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(SettingError, match="limits=true needs the ledger: set ledger"):
+        Settings.load({"limits": True}, {})
+    assert Settings.load({}, {PREFIX + "LIMITS": "true"}).limits is False
+    assert "Going on with limits=false: nobody is limited." in caplog.text
+    assert Settings.load({}, {PREFIX + "LIMITS": "true", PREFIX + "LEDGER": "true"}).limits
+    assert Settings.load({"limits": True, "ledger": "true"}, {}).limits_fail == "open"
+    with pytest.raises(SettingError, match=r"limits_fail='shut' .* one of open, closed"):
+        Settings.load({"limits_fail": "shut"}, {})

@@ -456,8 +456,24 @@ def test_the_policy_holds_before_the_ledger_is_open(
 ) -> None:
     ledger.away = Unavailable("the ledger is being opened")
     budget = made(REQUESTS, is_closed=is_closed)
-    assert isinstance(admit(budget), Refusal) is is_closed
-    assert budget.problem == ""
+    for _ in range(2):
+        assert isinstance(admit(budget), Refusal) is is_closed
+    assert budget.problem == "the ledger is being opened"
+    ledger.away = None
+    wait_for(lambda: not budget.problem)
+    assert do(budget, ledger) is None
+
+
+def test_limits_that_were_never_read_let_in_at_once(
+    made: Make, ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    budget = made()
+    for _ in range(3):
+        assert admit(budget) is FREE
+    wait_for(lambda: "limits.yaml cannot be read" in budget.problem)
+    assert caplog.text.count("Usage limits cannot be checked") == 1
+    (tmp_path / "limits.yaml").write_text(json.dumps({"limits": [{**REQUESTS, "amount": 0}]}))
+    wait_for(lambda: isinstance(admit(budget), Refusal))
 
 
 # On the event loop

@@ -114,13 +114,14 @@ def test_it_is_read_again_and_the_last_good_one_holds(
     assert anew[1] == since
 
 
-def test_one_that_was_never_good_limits_nobody_and_says_so(
-    tmp_path: Path, database: Database, caplog: pytest.LogCaptureFixture
-) -> None:
-    file = LimitsFile(str(tmp_path / "limits.yaml"))
-    assert file.refresh(lambda: database) is None
-    assert file.refresh(lambda: database) is None
-    assert caplog.text.count("Until it is mended, nobody's limits are known.") == 1
+def test_one_that_was_never_good_says_so_until_it_is(tmp_path: Path, database: Database) -> None:
+    path = tmp_path / "limits.yaml"
+    file = LimitsFile(str(path))
+    for _ in range(2):
+        with pytest.raises(LimitsFileError, match="cannot be read"):
+            file.refresh(lambda: database)
+    write(path, GOOD)
+    assert file.refresh(lambda: database) is not None
 
 
 def test_it_holds_before_the_ledger_is_open(tmp_path: Path) -> None:

@@ -22,8 +22,6 @@ SHARED_FROM: Final = 80
 """Percent of a limit from which on nothing is held ahead: each call is asked for by itself."""
 # What is held ahead is one of so many parts of what is left until then.
 _PARTS: Final = 4
-# Calls of an account that are remembered one by one: so many come up where the ledger is away.
-_MOST_PENDING: Final = 5000
 
 
 class Verdict(Enum):
@@ -155,13 +153,13 @@ class Account:
 
     def settle(self, call_id: str, amount: int) -> None:
         """Take it that a call of ours has ended."""
-        if len(self.pending) >= _MOST_PENDING:
-            self.written(next(iter(self.pending)))
         self.pending[call_id] = (amount, self.looks)
         self.ended += amount
 
     def written(self, call_id: str) -> None:
         """Take it that a call of ours is in the ledger."""
+        if call_id not in self.pending:
+            return
         amount, looks = self._no_longer_pending(call_id)
         if looks == self.looks:
             self.base += amount

@@ -28,6 +28,8 @@ from .windows import Span, Window
 # Beyond it all are looked up anew: memory must not follow every user there ever was.
 _MOST_BINDINGS: Final = 20_000
 _MOST_ACCOUNTS: Final = 50_000
+# Calls that are remembered one by one; so many come up where the ledger is away.
+_MOST_UNWRITTEN: Final = 50_000
 # Seconds after which nobody believes that a call is still in flight.
 _LONGEST_CALL: Final = 900.0
 _MILLI: Final = 1000
@@ -107,6 +109,8 @@ class Books:
         self._spans: dict[Window, Span] = {}
         self._accounts: dict[tuple[str, Who, int], Account] = {}
         self._in_flight: dict[Kind, deque[Reservation]] = {}
+        self._unwritten: dict[str, list[Account]] = {}
+        """Where calls count that are not known to be in the ledger."""
         self._ended_early: Counter[Kind] = Counter()
         """Calls that have ended, and whose tickets are not released yet."""
 
@@ -330,10 +334,16 @@ class Books:
         is_direct = asked.provider == DIRECT
         names = (picked, asked.model)
         at = ids.milliseconds_of(bytes.fromhex(call.id[:12])) / _MILLI
+        counts_in = []
         for bound in self._bound(caller.user_id, call.groups, names, caller.source, is_direct):
             account = self._account(bound, at)
             if at >= account.start:
                 account.settle(call.id, used[MEASURES.index(bound.limit.measure)])
+                counts_in.append(account)
+        if counts_in:
+            self._unwritten[call.id] = counts_in
+            if len(self._unwritten) > _MOST_UNWRITTEN:
+                self._written(next(iter(self._unwritten)))
         kind = (caller.user_id, picked, caller.source)
         if caller.task == CHAT_TASK and self._end_first(kind):
             self._ended_early[kind] += 1
@@ -381,14 +391,17 @@ class Books:
     def pending(self) -> set[str]:
         """Return the ids of calls that are not known to be in the ledger."""
         with self._lock:
-            return {call_id for one in self._accounts.values() for call_id in one.pending}
+            return set(self._unwritten)
 
     def written(self, call_ids: set[str]) -> None:
         """Take it that calls are in the ledger."""
         with self._lock:
-            for account in self._accounts.values():
-                for call_id in call_ids.intersection(account.pending):
-                    account.written(call_id)
+            for call_id in call_ids:
+                self._written(call_id)
+
+    def _written(self, call_id: str) -> None:
+        for account in self._unwritten.pop(call_id, ()):
+            account.written(call_id)
 
     def by_key(self, keys: set[str]) -> list[Account]:
         """Return the accounts of some keys."""

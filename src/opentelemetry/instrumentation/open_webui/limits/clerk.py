@@ -189,17 +189,18 @@ class Clerk:
             return
         if found is not None:
             self._books.take_rules(*found)
+            self._recovered()
 
     def _serve(self, batch: Sequence[Asking]) -> None:
         if self._books.rules is None:
-            self._wait_for_opening(batch)
+            self._wait_for_opening(batch, Unavailable("the limits are being read"))
             return
         answers: dict[Asking, Answer] = {}
         try:
             self._look_up_for(batch, answers)
-        except Unavailable:
+        except Unavailable as error:
             self._undo(answers)
-            self._wait_for_opening(batch)
+            self._wait_for_opening(batch, error)
         except Exception as error:
             self._failed(error)
             self._undo(answers)
@@ -263,9 +264,12 @@ class Clerk:
 
     # When the database cannot be asked
 
-    def _wait_for_opening(self, batch: Sequence[Asking]) -> None:
+    def _wait_for_opening(self, batch: Sequence[Asking], error: Unavailable) -> None:
+        """Wait for what is there in a moment when the server starts; from then on, wait no more."""
         now = time.monotonic()
-        late = [one for one in batch if one.deadline <= now + _OPENING]
+        late = [one for one in batch if self.problem or one.deadline <= now + 2 * _OPENING]
+        if late:
+            self._complain(str(error))
         self._give_up(late)
         for asking in batch:
             if asking not in late:
@@ -288,15 +292,17 @@ class Clerk:
         self._failed(TimeoutError("its database does not answer in time"))
 
     def _failed(self, error: Exception) -> None:
-        if isinstance(error, Unavailable):
-            return
+        if not isinstance(error, Unavailable):
+            self._complain(told(error))
+
+    def _complain(self, problem: str) -> None:
         if not self.problem:
             _logger.error(
                 "Usage limits cannot be checked: %s. Until they can, calls are %s (LIMITS_FAIL).",
-                told(error),
+                problem,
                 "refused" if self._is_closed else "let in",
             )
-        self.problem = told(error)
+        self.problem = problem
 
     def _recovered(self) -> None:
         if self.problem:
@@ -316,7 +322,7 @@ class Clerk:
 
     def _keep_up_with_database(self) -> None:
         books = self._books
-        if self.problem and self._is_due("probe", 1.0):
+        if self.problem and books.rules is not None and self._is_due("probe", 1.0):
             self._beat()
             self._recovered()
         if self._holds_any and self._is_due("beat", _BEAT_EVERY):

@@ -15,6 +15,7 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Connection,
+    Row,
     Select,
     Table,
     Text,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     cast,
     delete,
     func,
+    literal,
     select,
     text,
     update,
@@ -33,19 +35,21 @@ from sqlalchemy.exc import OperationalError
 from ..ledger.database import Database
 from ..ledger.periods import Period
 from ..ledger.reading import Where, sums
-from ..ledger.schema import EVERYONE as EVERYBODY
 from ..ledger.schema import (
+    EPOCH,
     HOUR,
     calls,
     group_sums,
     groups,
     holds,
+    kinds,
     lines,
     processes,
     standings,
     user_sums,
     users,
 )
+from ..ledger.schema import EVERYONE as EVERYBODY
 from ..ledger.sums import HOUR_SECONDS
 from ..names import NO_PROVIDER
 from ..providers import DIRECT
@@ -124,14 +128,24 @@ def used(connection: Connection, account: Account, now: float) -> int:
     """
     end = account.span.end or int(now) + _AHEAD
     fresh = (int(now) // HOUR_SECONDS - 1) * HOUR_SECONDS
-    if account.start > fresh and account.start % HOUR_SECONDS:
-        return _summed(connection, account, Period(account.start, end), now)
     since = max(account.start, fresh)
     settled = account.settled
     if settled is None or settled.before != since or settled.good_until < now:
         before = _summed(connection, account, Period(account.start, since), now)
         settled = account.settled = Settled(before, since, now + _SETTLED_SECONDS)
-    return settled.amount + _fresh(connection, account, since, end)
+    full = -(-since // HOUR_SECONDS) * HOUR_SECONDS
+    begun = _begun(connection, account, Period(since, min(full, end)), now)
+    return settled.amount + begun + _of_hours(connection, account, full, end)
+
+
+def _begun(connection: Connection, account: Account, period: Period, now: float) -> int:
+    """Return what was used in a part of an hour."""
+    if period.start >= period.end:
+        return 0
+    if account.who.kind == USER:
+        return _of_rows(connection, account, period)
+    # Only where a zone's days begin at half past.
+    return _summed(connection, account, period, now)
 
 
 def _summed(connection: Connection, account: Account, period: Period, now: float) -> int:
@@ -149,14 +163,23 @@ def _summed(connection: Connection, account: Account, period: Period, now: float
     )
 
 
-def _fresh(connection: Connection, account: Account, since: int, end: int) -> int:
+def _of_rows(connection: Connection, account: Account, period: Period) -> int:
+    who, first, end = account.who.name, period.start - EPOCH, period.end - EPOCH
+    values = {"who": who, "first": first, "end": end}
+    return _added(account.limit, connection.execute(_ROWS, values))
+
+
+def _of_hours(connection: Connection, account: Account, since: int, end: int) -> int:
     kind, name = account.who
     values = {"who": name, "first": since // HOUR_SECONDS, "end": -(-end // HOUR_SECONDS)}
-    source = account.limit.source
+    return _added(account.limit, connection.execute(_HOURS[kind], values))
+
+
+def _added(limit: Limit, rows: Iterable[Row[Any]]) -> int:
     return sum(
-        _amount(account.limit, (row.provider, row.picked, row.model), row[4:])
-        for row in connection.execute(_FRESH[kind], values)
-        if source is None or row.source == source
+        _amount(limit, (row.provider, row.picked, row.model), row[4:])
+        for row in rows
+        if limit.source is None or row.source == limit.source
     )
 
 
@@ -176,29 +199,27 @@ _OF_MEASURE: Final[Mapping[str, Callable[[int, int, int, int], int]]] = {
 }
 
 
-def _fresh_of(table: Table, *conditions: ColumnElement[bool]) -> Select[Any]:
-    """Return the query for sums of hours by line. It is made once, which takes longer than it."""
+def _by_line(amounts: Sequence[ColumnElement[Any]]) -> Select[Any]:
+    """Return the beginning of a query by line. It is made once, which takes longer than it."""
+    # PostgreSQL's sums are of a type that Python takes for decimals.
+    sums = (cast(func.coalesce(func.sum(amount), 0), BigInteger) for amount in amounts)
+    texts = (lines.c.source, lines.c.provider, lines.c.picked, lines.c.model)
+    return select(*texts, *sums).where(~lines.c.imported).group_by(lines.c.no, *texts)
+
+
+def _hours_of(table: Table, *conditions: ColumnElement[bool]) -> Select[Any]:
     of = table.c
-    amounts = (of.calls, of.input, of.output, of.cost)
     return (
-        select(
-            lines.c.source,
-            lines.c.provider,
-            lines.c.picked,
-            lines.c.model,
-            # PostgreSQL's sums are of a type that Python takes for decimals.
-            *(cast(func.sum(amount), BigInteger) for amount in amounts),
-        )
-        .join(lines, lines.c.no == of.line_no)
+        _by_line((of.calls, of.input, of.output, of.cost))
+        .join_from(table, lines, lines.c.no == of.line_no)
         .where(of.grain == HOUR, of.bucket >= bindparam("first"), of.bucket < bindparam("end"))
-        .where(~lines.c.imported, *conditions)
-        .group_by(lines.c.no, lines.c.source, lines.c.provider, lines.c.picked, lines.c.model)
+        .where(*conditions)
     )
 
 
 _WHO: Final[BindParameter[str]] = bindparam("who", type_=Text)
-_FRESH: Final = {
-    USER: _fresh_of(
+_HOURS: Final = {
+    USER: _hours_of(
         user_sums,
         user_sums.c.standing_no.in_(
             select(standings.c.no)
@@ -206,11 +227,19 @@ _FRESH: Final = {
             .where(users.c.user_id == _WHO)
         ),
     ),
-    GROUP: _fresh_of(
+    GROUP: _hours_of(
         group_sums, group_sums.c.group_no.in_(select(groups.c.no).where(groups.c.name == _WHO))
     ),
-    EVERYONE: _fresh_of(group_sums, group_sums.c.group_no == EVERYBODY),
+    EVERYONE: _hours_of(group_sums, group_sums.c.group_no == EVERYBODY),
 }
+_ROWS: Final = (
+    _by_line((literal(1), calls.c.input, calls.c.output, calls.c.cost))
+    .join_from(calls, kinds, kinds.c.no == calls.c.kind_no)
+    .join(lines, lines.c.no == kinds.c.line_no)
+    .join(users, users.c.no == calls.c.user_no)
+    .where(users.c.user_id == _WHO)
+    .where(calls.c.at >= bindparam("first"), calls.c.at < bindparam("end"))
+)
 
 
 def found(connection: Connection, call_ids: Iterable[str]) -> set[str]:

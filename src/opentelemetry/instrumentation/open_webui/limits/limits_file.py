@@ -55,6 +55,7 @@ class LimitsFile:
         self._seen: object = None
         self._rules: Rules | None = None
         self._is_told = False
+        self._problem = ""
 
     def load(self) -> Rules:
         """Read the file now.
@@ -71,10 +72,15 @@ class LimitsFile:
         """Return the limits, and since when each is known, if they have changed.
 
         While the file is bad, those that were read last stay in force.
+
+        Raises:
+            LimitsFileError: It was never good.
         """
         if self._rules is None or self._state() != self._seen:
             self._read_anew()
-        if self._is_told or self._rules is None:
+        if self._rules is None:
+            raise LimitsFileError(self._problem)
+        if self._is_told:
             return None
         try:
             since = table.first_seen(database(), self._rules.limits)
@@ -91,15 +97,16 @@ class LimitsFile:
         try:
             self.load()
         except LimitsFileError as error:
-            _logger.error("Open WebUI instrumentation: %s. %s", error, self._without())
+            self._problem = str(error)
+            if self._rules is not None:
+                _logger.error(
+                    "Open WebUI instrumentation: %s. The limits that were read before stay in"
+                    " force.",
+                    error,
+                )
             return
         if not is_first:
             _logger.info("Open WebUI instrumentation: read the limits in %s anew.", self._path)
-
-    def _without(self) -> str:
-        if self._rules is not None:
-            return "The limits that were read before stay in force."
-        return "Until it is mended, nobody's limits are known."
 
     def _state(self) -> tuple[int, int, int]:
         try:
