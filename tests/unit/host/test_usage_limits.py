@@ -19,6 +19,7 @@ from opentelemetry.instrumentation.open_webui.ledger.store import Store
 from opentelemetry.instrumentation.open_webui.limits.budget import Budget
 from opentelemetry.instrumentation.open_webui.limits.off import Off
 from opentelemetry.instrumentation.open_webui.names import NO_PROVIDER
+from opentelemetry.instrumentation.open_webui.providers import DIRECT
 from opentelemetry.instrumentation.open_webui.settings import Settings
 from unit.host.test_usage_api import API, Ledger, app, by
 from unit.ledger.books import booking
@@ -59,11 +60,13 @@ class Place:
         self.wait()
 
     def book(self) -> None:
-        """Bob used 720 tokens, Alice 240; the model that was never asked counts for nothing."""
+        """Two used 720 and 240 tokens, beside what was not asked, and what was by a key of their own."""
         now = time.time()
         calls = [booking(now, user_id="u-2", groups=("staff",)) for _ in range(6)]
         calls += [booking(now, user_id="u-1", picked="desk", groups=()) for _ in range(2)]
         calls += [booking(now, user_id="u-1", provider=NO_PROVIDER, input=10**6, groups=())]
+        direct = {"provider": DIRECT, "input": 1000, "output": 0}
+        calls += [booking(now, user_id="u-2", groups=("staff",), **direct)]
         self.store.write(calls)
 
     def wait(self) -> None:
@@ -180,6 +183,7 @@ def test_everybody_sees_what_is_left_to_them(place: Place) -> None:
         ({"models": "desk", "amount": 100}, {"u-1": 240}),
         ({"measure": "requests", "amount": 2}, {"u-2": 6, "u-1": 2}),
         ({"source": "ui"}, {}),
+        ({"direct": True}, {"u-2": 1720}),
         ({"everyone": None, "group": "staff", "amount": 1}, {"u-2": 720}),
         ({"everyone": None, "user": "u-1", "amount": 1}, {"u-1": 240}),
         ({"share": "shared", "amount": 960}, {None: 960}),

@@ -406,7 +406,8 @@ class _Query:
             line_no = kinds.c.line_no if self._from_rows else self._sums.c.line_no
             tables = tables.join(lines, lines.c.no == line_no)
         if "group" in self._by:
-            tables = tables.join(groups, groups.c.no == self._group_no())
+            # As with standings: SQLite is to go through the groups, and not through all their sums.
+            tables = tables.join(groups, self._group_no() == groups.c.no + 0)
         return tables
 
     def _owners(self) -> Any:

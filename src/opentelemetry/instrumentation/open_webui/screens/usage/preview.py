@@ -20,6 +20,7 @@ from ...limits.rules import COST, GROUP, USER, Limit, Rules, limit_of
 from ...limits.standing import last_groups
 from ...limits.words import resets
 from ...names import NO_PROVIDER
+from ...providers import DIRECT
 
 MOST_SHOWN: Final = 20
 # Of more than these it is not looked up whether another limit holds for them instead.
@@ -92,9 +93,13 @@ def _used(connection: Connection, limit: Limit, now: float) -> dict[str | None, 
     for (provider, picked, model, *user), sums in reading.sums(
         connection, period, where, by, now=now
     ).items():
-        if provider != NO_PROVIDER and limit.is_of((picked, model)):
+        if _counts(limit, provider) and limit.is_of((picked, model)):
             found[user[0] if user else None] += _amount(sums, limit.measure)
     return dict(found)
+
+
+def _counts(limit: Limit, provider: str) -> bool:
+    return provider != NO_PROVIDER and (limit.direct or provider != DIRECT)
 
 
 def _amount(sums: Sums, measure: str) -> int:
