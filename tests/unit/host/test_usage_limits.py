@@ -18,7 +18,7 @@ from opentelemetry.instrumentation.open_webui.ledger.database import of_file
 from opentelemetry.instrumentation.open_webui.ledger.store import Store
 from opentelemetry.instrumentation.open_webui.limits.budget import Budget
 from opentelemetry.instrumentation.open_webui.limits.off import Off
-from opentelemetry.instrumentation.open_webui.names import NO_PROVIDER
+from opentelemetry.instrumentation.open_webui.names import NO_PROVIDER, REFUSED_TASK
 from opentelemetry.instrumentation.open_webui.providers import DIRECT
 from opentelemetry.instrumentation.open_webui.settings import Settings
 from unit.host.test_usage_api import API, Ledger, app, by
@@ -64,7 +64,8 @@ class Place:
         now = time.time()
         calls = [booking(now, user_id="u-2", groups=("staff",)) for _ in range(6)]
         calls += [booking(now, user_id="u-1", picked="desk", groups=()) for _ in range(2)]
-        calls += [booking(now, user_id="u-1", provider=NO_PROVIDER, input=10**6, groups=())]
+        refused = {"provider": NO_PROVIDER, "task": REFUSED_TASK, "input": 10**6}
+        calls += [booking(now, user_id="u-1", groups=(), **refused)]
         direct = {"provider": DIRECT, "input": 1000, "output": 0}
         calls += [booking(now, user_id="u-2", groups=("staff",), **direct)]
         self.store.write(calls)

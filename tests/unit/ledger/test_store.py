@@ -10,10 +10,11 @@ from sqlalchemy.exc import DatabaseError as Refused
 from opentelemetry.instrumentation.open_webui.ledger import migrating
 from opentelemetry.instrumentation.open_webui.ledger.checking import check
 from opentelemetry.instrumentation.open_webui.ledger.database import Database, of_file
-from opentelemetry.instrumentation.open_webui.ledger.periods import ALWAYS
+from opentelemetry.instrumentation.open_webui.ledger.periods import ALWAYS, Period
 from opentelemetry.instrumentation.open_webui.ledger.reading import latest, one, total
 from opentelemetry.instrumentation.open_webui.ledger.schema import VERSION_TABLE, metadata
 from opentelemetry.instrumentation.open_webui.ledger.store import Store
+from opentelemetry.instrumentation.open_webui.names import NO_PROVIDER, REFUSED_TASK
 from unit.ledger.books import NOON, booking, many, summed
 
 
@@ -58,6 +59,21 @@ def test_what_is_written_twice_counts_once(store: Store) -> None:
     assert Store(store.database).write(bookings) == 0
     with store.database.reading() as connection:
         assert total(connection, ALWAYS) == summed(bookings)
+    assert not check(store.database).problems
+
+
+def test_what_was_refused_is_a_row_and_in_no_sum(store: Store) -> None:
+    made, refused = booking(NOON + 1), booking(NOON, task=REFUSED_TASK, provider=NO_PROVIDER)
+    store.write([refused, made])
+    with store.database.reading() as connection:
+        assert len(latest(connection)) == 2
+        for period in (
+            ALWAYS,
+            Period(int(NOON) - 1, int(NOON) + 7),
+            Period(int(NOON), int(NOON) + 1),
+        ):
+            expected = summed([one for one in [made] if period.start <= NOON + 1 < period.end])
+            assert total(connection, period) == expected
     assert not check(store.database).problems
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Connection, Table, cast, func, select, text
 
 from .. import ids
+from ..names import REFUSED_TASK
 from . import facts
 from .database import Database
 from .migrating import current, newest
@@ -108,6 +109,7 @@ def _of_rows(connection: Connection, start: int, end: int) -> _Found:
         select(*keys, *(_sum(AMOUNTS[name]) for name in MEASURES))
         .join(kinds, kinds.c.no == calls.c.kind_no)
         .where(calls.c.id >= ids.first_of(start * 1000), calls.c.id < ids.first_of(end * 1000))
+        .where(kinds.c.task != REFUSED_TASK)
         .group_by(*keys)
     )
     return {(row[0], HOUR, row[1], row[2]): tuple(row[3:]) for row in connection.execute(query)}

@@ -34,7 +34,7 @@ from sqlalchemy import (
 )
 
 from .. import ids
-from ..names import CHAT_TASK
+from ..names import CHAT_TASK, REFUSED_TASK
 from .booking import unpacked_chat
 from .periods import ALWAYS, MOST_EDGES, Period, Piece, Run, pieces, runs, seconds_of
 from .schema import (
@@ -437,6 +437,8 @@ class _Query:
         return bool(self._where.of_line()) or not set(_OF_LINE).isdisjoint(self._by)
 
     def _conditions(self) -> Iterator[ColumnElement[bool]]:
+        if self._from_rows:  # What was refused is in no sum.
+            yield kinds.c.task != REFUSED_TASK
         yield from self._where.of_line()
         yield from self._of_user()
         yield from self._of_group()

@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
+from ..names import REFUSED_TASK
 from . import facts
 from .booking import Booking, milliseconds_of, packed_chat
 from .bulk import insert_many
@@ -111,8 +112,9 @@ class Store:
             standing = self.numbers.standing(connection, booking)
             kind = self.numbers.kind(connection, booking)
             rows.append(row_of(booking, seconds, standing.user_no, standing.no, kind.no))
-            amounts = amounts_of(booking)
-            sums.add(seconds, standing.no, standing.group_nos, kind.line_no, amounts)
+            if booking.task != REFUSED_TASK:
+                amounts = amounts_of(booking)
+                sums.add(seconds, standing.no, standing.group_nos, kind.line_no, amounts)
         insert_many(connection, calls, rows)
         sums.write(connection)
 

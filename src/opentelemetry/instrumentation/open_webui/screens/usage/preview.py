@@ -19,7 +19,6 @@ from ...limits.binding import decide
 from ...limits.rules import COST, GROUP, USER, Limit, Rules, limit_of
 from ...limits.standing import last_groups
 from ...limits.words import resets
-from ...names import NO_PROVIDER
 from ...providers import DIRECT
 
 MOST_SHOWN: Final = 20
@@ -99,7 +98,7 @@ def _used(connection: Connection, limit: Limit, now: float) -> dict[str | None, 
 
 
 def _counts(limit: Limit, provider: str) -> bool:
-    return provider != NO_PROVIDER and (limit.direct or provider != DIRECT)
+    return limit.direct or provider != DIRECT
 
 
 def _amount(sums: Sums, measure: str) -> int:
