@@ -15,8 +15,17 @@ from opentelemetry.instrumentation.open_webui.limits.rules import MEASURES, Who,
 from unit.ledger.books import NOON, booking, many
 
 NOW = NOON + 1800
+AFTER_MIDNIGHT = NOON + 6 * 3600 + 2700
+"""A quarter of an hour after midnight in Kolkata, which is at half past."""
+WHOSE: list[dict[str, Any]] = [
+    {"user_id": "u-1", "groups": ("a",), "model": "gpt-mini", "source": "ui"},
+    {"user_id": "u-1", "groups": ("a", "b")},
+    {"user_id": "u-2", "groups": ("a",), "input": None},
+    {"user_id": "u-3", "groups": ("b",), "cost": None},
+]
 LATE = [
-    *many(60, seed=5, start=NOW // 3600 * 3600 - 7200, days=1),
+    *(booking(NOW - 90 * place, **WHOSE[place % 4]) for place in range(80)),
+    *(booking(AFTER_MIDNIGHT - 100 * place, **WHOSE[place % 4]) for place in range(20)),
     booking(NOW - 60, provider="(none)", task="refused", user_id="u-1", groups=("a",)),
     booking(NOW - 50, provider="open_webui.direct", user_id="u-1", groups=("a",)),
     booking(NOW - 40, user_id="u-1", groups=("a",), imported=True),
@@ -41,12 +50,6 @@ def added(bookings: Sequence[Booking], limit: Any, who: Who, start: int, end: in
     return total
 
 
-@pytest.fixture
-def filled(store: Store) -> Store:
-    store.write(BOOKINGS)
-    return store
-
-
 WHO = [{"user": "u-1"}, {"group": "a"}, {"everyone": True}]
 SAID: list[dict[str, Any]] = [
     {}, {"measure": "requests"}, {"measure": "cost"}, {"measure": "output_tokens"},
@@ -65,10 +68,12 @@ SPANS = [
 ]
 
 
-@pytest.mark.parametrize("now", [NOW, NOW + 3 * 3600])
-def test_what_was_used_is_what_calls_add_up_to(filled: Store, now: int) -> None:
+@pytest.mark.parametrize("now", [NOW, AFTER_MIDNIGHT])
+def test_what_was_used_is_what_calls_add_up_to(store: Store, now: int) -> None:
+    bookings = [one for one in BOOKINGS if milliseconds_of(one) <= now * 1000]
+    store.write(bookings)
     zone = {"zone": "Asia/Kolkata"}
-    with filled.database.reading() as connection:
+    with store.database.reading() as connection:
         for said in SAID:
             for whom in WHO:
                 for per, since in SPANS:
@@ -77,7 +82,7 @@ def test_what_was_used_is_what_calls_add_up_to(filled: Store, now: int) -> None:
                     span = limit.window.span(now)
                     account = opened(limit, limit.who, span, now, since)
                     end = span.end or now + 86_400
-                    wanted = added(BOOKINGS, limit, limit.who, account.start, end)
+                    wanted = added(bookings, limit, limit.who, account.start, end)
                     told = (said, whom, per, since)
                     assert holding.used(connection, account, now) == wanted, told
                     # Once what is settled is known.

@@ -133,10 +133,19 @@ def used(connection: Connection, account: Account, now: float) -> int:
     if settled is None or settled.before != since or settled.good_until < now:
         before = _summed(connection, account, Period(account.start, since), now)
         settled = account.settled = Settled(before, since, now + _SETTLED_SECONDS)
-    # Only of a user's own, calls count from another moment than a full hour.
     full = -(-since // HOUR_SECONDS) * HOUR_SECONDS
-    begun = _of_rows(connection, account, since, min(full, end)) if since < full else 0
+    begun = _begun(connection, account, Period(since, min(full, end)), now)
     return settled.amount + begun + _of_hours(connection, account, full, end)
+
+
+def _begun(connection: Connection, account: Account, period: Period, now: float) -> int:
+    """Return what was used in a part of an hour."""
+    if period.start >= period.end:
+        return 0
+    if account.who.kind == USER:
+        return _of_rows(connection, account, period)
+    # Only where a zone's days begin at half past.
+    return _summed(connection, account, period, now)
 
 
 def _summed(connection: Connection, account: Account, period: Period, now: float) -> int:
@@ -154,8 +163,9 @@ def _summed(connection: Connection, account: Account, period: Period, now: float
     )
 
 
-def _of_rows(connection: Connection, account: Account, since: int, end: int) -> int:
-    values = {"who": account.who.name, "first": since - EPOCH, "end": end - EPOCH}
+def _of_rows(connection: Connection, account: Account, period: Period) -> int:
+    who, first, end = account.who.name, period.start - EPOCH, period.end - EPOCH
+    values = {"who": who, "first": first, "end": end}
     return _added(account.limit, connection.execute(_ROWS, values))
 
 

@@ -102,8 +102,8 @@ def amount(value: int, measure: str) -> str:
     """Return an amount as people read it: ``100,000 tokens``, ``5.00 USD``."""
     units = in_units(value, measure)
     if measure == COST:
-        cents = units.quantize(Decimal("0.01"))
-        return f"{cents if cents == units else units:,f} USD"
+        digits = 2 if units >= 1 or units == round(units, 2) else 4
+        return f"{units:,.{digits}f} USD"
     noun = measure.replace("_", " ")
     return f"{units:,f} {noun[:-1] if value == 1 else noun}"
 
