@@ -49,7 +49,8 @@ def messages_of(limited: LimitedServer, user: str, chat: str) -> list[dict[str, 
     route = f"/api/v1/chats/{chat}"
     stored = limited.server.ask("GET", route, user=user, auth="session")["chat"]
     messages = stored["history"]["messages"].values()
-    return [message for message in messages if message["role"] == "assistant"]
+    # Where the app keeps the chat, Open WebUI writes of an answer only what became of it.
+    return [message for message in messages if message.get("role", "assistant") == "assistant"]
 
 
 def error_of(message: dict[str, Any]) -> str:
