@@ -246,7 +246,7 @@ def test_what_is_remembered_of_closed_months_is_right(tmp_path: Path) -> None:
     def both(where: Where = EVERYTHING) -> tuple[dict[str, Sums], dict[str, Sums]]:
         with store.database.reading() as connection:
             right = sums(connection, period, where, ("user",))
-            found = past.by_user(connection, period, where)
+            found = past.by(connection, "user", period, where)
         return found, {user: used for (user,), used in right.items()}
 
     for where in (EVERYTHING, Where(source="api"), EVERYTHING):

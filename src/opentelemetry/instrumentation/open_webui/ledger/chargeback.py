@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import Connection
 
@@ -50,8 +50,14 @@ def charges(
         rule: Who is charged.
         where: Which calls.
     """
+    found = sums(connection, period, where, ("groups",))
+    return shared({told: used for (told,), used in found.items()}, rule)
+
+
+def shared(used_by: Mapping[str, Sums], rule: Rule) -> dict[str, Sums]:
+    """Return the same of what was used by users of some groups, each a JSON array of names."""
     found: dict[str, Sums] = defaultdict(Sums)
-    for (told,), used in sums(connection, period, where, ("groups",)).items():
+    for told, used in used_by.items():
         groups = sorted(set(json.loads(told))) or [NO_GROUP]
         for name, share in rule(groups, used).items():
             found[name] += share

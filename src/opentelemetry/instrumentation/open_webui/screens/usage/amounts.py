@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Final
+
 from typing_extensions import TypedDict
 
 from ...ledger.booking import NANO
@@ -25,7 +28,8 @@ class Amounts(TypedDict):
     estimated_requests: int
 
 
-COLUMNS = tuple(Amounts.__annotations__)
+COLUMNS: Final = tuple(Amounts.__annotations__)
+"""Their names."""
 
 
 def amounts(sums: Sums) -> Amounts:
@@ -58,13 +62,16 @@ def usd(nano: int | None) -> str | None:
 
 def rank(sums: Sums, sort: str) -> int:
     """Return what sums are sorted by: see :data:`~.asking.SORTS`."""
-    return {
-        "cost": sums.cost,
-        "tokens": sums.input + sums.output,
-        "input": sums.input,
-        "output": sums.output,
-        "requests": sums.calls,
-        "messages": sums.answers,
-        "failed": sums.errors,
-        "unpriced": sums.unpriced,
-    }[sort]
+    return _RANKS[sort](sums)
+
+
+_RANKS: Final[Mapping[str, Callable[[Sums], int]]] = {
+    "cost": lambda sums: sums.cost,
+    "tokens": lambda sums: sums.input + sums.output,
+    "input": lambda sums: sums.input,
+    "output": lambda sums: sums.output,
+    "requests": lambda sums: sums.calls,
+    "messages": lambda sums: sums.answers,
+    "failed": lambda sums: sums.errors,
+    "unpriced": lambda sums: sums.unpriced,
+}

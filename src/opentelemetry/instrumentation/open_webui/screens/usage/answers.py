@@ -82,7 +82,7 @@ def users(
         paged: Which of them.
         only: The ids of those who may be among them; everybody, if not given.
     """
-    found = _PAST.by_user(connection, asked.span.period, asked.where)
+    found = _PAST.by(connection, "user", asked.span.period, asked.where)
     if only is not None:
         found = {user: found[user] for user in only if user in found}
     page = _page(found, paged)
@@ -119,7 +119,7 @@ def models(connection: Connection, asked: Asked, paged: Paged) -> shapes.Models:
 
 def leaders(connection: Connection, asked: Asked, sort: str, most: int) -> list[tuple[str, Sums]]:
     """Return users who used anything, who used the most first."""
-    found = _PAST.by_user(connection, asked.span.period, asked.where)
+    found = _PAST.by(connection, "user", asked.span.period, asked.where)
     return [(user, found[user]) for user in _ranked(found, sort)[:most] if rank(found[user], sort)]
 
 
@@ -135,7 +135,8 @@ def chargeback(
         priority: The order of groups for ``first``.
     """
     rule = charging.split if charge == SPLIT else charging.first(priority)
-    charged = charging.charges(connection, asked.span.period, rule, asked.where)
+    used = _PAST.by(connection, "groups", asked.span.period, asked.where)
+    charged = charging.shared(used, rule)
     missing = charging.unpriced(connection, asked.span.period, asked.where)
     return {
         **_of(asked),

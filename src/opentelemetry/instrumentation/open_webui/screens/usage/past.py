@@ -1,4 +1,4 @@
-"""Sums by user, of which those of closed months are remembered for a minute.
+"""Sums of which those of closed months are remembered for a minute.
 
 They are what takes long where there are thousands of users and years of calls, and a page that
 stays open asks for them again and again. What is booked late for a month that is over, after an
@@ -26,12 +26,13 @@ _MOST: Final = 16
 class _Key(NamedTuple):
     database: str
     epoch: str | None
+    name: str
     period: Period
     where: Where
 
 
 class Past:
-    """What closed months add up to, by user. For many threads.
+    """What closed months add up to. For many threads.
 
     Args:
         clock: Seconds, monotonic.
@@ -42,23 +43,27 @@ class Past:
         self._lock = threading.Lock()
         self._kept: dict[_Key, tuple[float, dict[str, Sums]]] = {}
 
-    def by_user(self, connection: Connection, period: Period, where: Where) -> dict[str, Sums]:
-        """Return what each user used, by id."""
+    def by(
+        self, connection: Connection, name: str, period: Period, where: Where
+    ) -> dict[str, Sums]:
+        """Return sums by one of the dimensions of :mod:`~...ledger.reading` that is a text."""
         closed, rest = _split(period)
         if closed is None:
-            return _by_user(connection, period, where)
-        found = dict(self._closed(connection, closed, where))
-        for user, used in _by_user(connection, rest, where).items():
-            found[user] = found.get(user, Sums()) + used
+            return _sums(connection, name, period, where)
+        found = dict(self._closed(connection, name, closed, where))
+        for key, used in _sums(connection, name, rest, where).items():
+            found[key] = found.get(key, Sums()) + used
         return found
 
-    def _closed(self, connection: Connection, period: Period, where: Where) -> dict[str, Sums]:
+    def _closed(
+        self, connection: Connection, name: str, period: Period, where: Where
+    ) -> dict[str, Sums]:
         epoch = facts.read(connection, facts.EPOCH)
-        key = _Key(str(connection.engine.url), epoch, period, where)
+        key = _Key(str(connection.engine.url), epoch, name, period, where)
         with self._lock:
             at, found = self._kept.get(key, (0.0, None))
         if found is None or self._clock() - at > _SECONDS:
-            found = _by_user(connection, period, where)
+            found = _sums(connection, name, period, where)
             with self._lock:
                 self._kept.pop(key, None)
                 self._kept[key] = (self._clock(), found)
@@ -75,6 +80,6 @@ def _split(period: Period) -> tuple[Period | None, Period]:
     return Period(period.start, edge), Period(edge, period.end)
 
 
-def _by_user(connection: Connection, period: Period, where: Where) -> dict[str, Sums]:
-    found = reading.sums(connection, period, where, ("user",))
-    return {user: sums for (user,), sums in found.items()}
+def _sums(connection: Connection, name: str, period: Period, where: Where) -> dict[str, Sums]:
+    found = reading.sums(connection, period, where, (name,))
+    return {key: sums for (key,), sums in found.items()}
