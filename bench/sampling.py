@@ -1,7 +1,8 @@
 """Whose frames a server's event loop is in: a sampling profile by py-spy.
 
 A sample is ours if the innermost frame of ours has nothing but the SDK, the list of prices and
-Python's own library inside it: what we call is our cost, what we wrap is not.
+Python's own library inside it: what we call is our cost, what we wrap is not, nor the executors and
+threads of Python's that we wrap for pipes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from pathlib import Path
 
 RATE = 250
 OURS = "/opentelemetry/instrumentation/open_webui/"
+# Frames of ours that only pass on to Python's own library.
+PASSING = "host/surfaces/threads.py"
 CALLED = ("/opentelemetry/", "/genai_prices/", "/orjson/", "/wrapt/")
 TOP = 10
 
@@ -91,8 +94,10 @@ def read(stacks: str) -> Profile:
 
 def _ours(frames: list[str]) -> str | None:
     """The innermost frame of ours, if whoever runs inside it works for us."""
-    for frame in reversed(frames):
+    for depth, frame in enumerate(reversed(frames)):
         if OURS in frame:
+            if depth and PASSING in frame:
+                return None
             name, _, place = frame.partition(" (")
             return f"{place.rpartition(OURS)[2].partition(':')[0]} {name}"
         if "site-packages" in frame and not any(called in frame for called in CALLED):
