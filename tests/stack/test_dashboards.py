@@ -56,6 +56,7 @@ EMPTY = {
     "Who uses how much?",  # its change, likewise
     "Cost of each day by group, USD",  # there was no whole day
     "Over time: ${rank:text} by model", "Over time: ${rank:text} by group",  # few enough: no others
+    "Limits",  # there are none
     "Failed calls by error", "Failed calls by model and error", "Errors",  # not with every choice
 }  # fmt: skip
 BEFORE = ("${month_1:text}", "${month_2:text}", "${month_3:text}")
