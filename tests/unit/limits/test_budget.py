@@ -21,7 +21,7 @@ from opentelemetry.instrumentation.open_webui.ledger.booking import Booking, of_
 from opentelemetry.instrumentation.open_webui.ledger.database import Database
 from opentelemetry.instrumentation.open_webui.ledger.ledger import Unavailable
 from opentelemetry.instrumentation.open_webui.ledger.periods import ALWAYS
-from opentelemetry.instrumentation.open_webui.ledger.reading import sums
+from opentelemetry.instrumentation.open_webui.ledger.reading import latest, sums
 from opentelemetry.instrumentation.open_webui.ledger.schema import holds, processes
 from opentelemetry.instrumentation.open_webui.ledger.store import Store
 from opentelemetry.instrumentation.open_webui.limits import books, clerk, holding
@@ -273,10 +273,9 @@ def test_a_refusal_is_a_row_that_uses_nothing(made: Make, ledger: Ledger) -> Non
         budget.book(refusal, wanted(), caller_of(wanted()))
     assert budget.books.refused["R", "requests", False] == 3
     with ledger.store.database.reading() as connection:
-        found = sums(connection, ALWAYS, by=("provider", "picked"))
-    assert found.keys() == {("(none)", "gpt-std")}
-    [row] = found.values()
-    assert (row.calls, row.errors, row.answers, row.input) == (3, 3, 0, 0)
+        told = [(call.provider, call.picked, call.error) for call in latest(connection)]
+        assert told == 3 * [("(none)", "gpt-std", "usage_limit_exceeded")]
+        assert sums(connection, ALWAYS) == {}
     assert do(budget, ledger) is None
 
 
