@@ -245,8 +245,11 @@ def test_looking_again_takes_the_turns_ticket_along() -> None:
 
 
 @pytest.mark.parametrize("in_thread", [False, True])
-def test_limits_that_fail_cost_nobody_the_chat(in_thread: bool) -> None:
-    doors = admission(Broken())
+@pytest.mark.parametrize("broken", ["limits", "groups"])
+def test_limits_that_fail_cost_nobody_the_chat(in_thread: bool, broken: str) -> None:
+    doors = admission(Broken() if broken == "limits" else Gate("m1"))
+    if broken == "groups":
+        doors._groups = None  # type: ignore[assignment]
     asked = asking()
     leave = doors.enter_in_thread(asked) if in_thread else asyncio.run(doors.enter(asked))
     leave.release()

@@ -130,6 +130,36 @@ def test_a_function_in_a_thread_is_looked_at_too(refused_model: str) -> None:
     assert [wanted.model for wanted, _ in gate.asked] == ["m1"]
 
 
+async def answers(request: Any = None, form_data: Any = None) -> str:
+    return "answered"
+
+
+@pytest.mark.parametrize("breaks", ["bound", "find_caller"])
+@pytest.mark.parametrize(
+    "door", [limits.turn, limits.messages, limits.answer, limits.leaf, limits.chat]
+)
+def test_a_door_that_breaks_lets_pass(
+    door: Any, breaks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise KeyError(breaks)
+
+    monkeypatch.setattr(limits, breaks, broken)
+    wrapped = wrapt.FunctionWrapper(answers, door(runtime(Gate("m1"))))
+    turn, form = Turn(SimpleNamespace(), frozenset({"m1"}), None, lambda: None), {"model": "m1"}  # type: ignore[arg-type]
+    token = scene.set(Scene(None, turn=turn, ticket=Leave(Ticket(), "m2")))
+    try:
+        if door is not limits.answer:  # It looks only at what was let in.
+            scene.set(None)
+        assert asyncio.run(wrapped(SimpleNamespace(scope={}), form)) == "answered"
+    finally:
+        scene.reset(token)
+
+
+def test_a_body_that_is_not_as_it_should_be_is_no_browsers_own() -> None:
+    assert not limits._is_own_affair({"model_item": {"direct": True, "info": "odd"}})
+
+
 def test_a_thread_finds_the_visit_of_its_request() -> None:
     opened = Visit({"path": "/api/v1/audio/transcriptions"})
     request = SimpleNamespace(scope={limits._VISIT: opened})

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMappi
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..calls.call import Asked
 from ..calls.caller import Caller
@@ -199,6 +199,14 @@ def present_leave() -> Leave | None:
     return None if around is None else around.leave
 
 
+class _Refused(NamedTuple):
+    """A refusal, and of what."""
+
+    refusal: Refusal
+    wanted: Wanted
+    asked: Asking
+
+
 class Admission:
     """Asks the limits, and turns what they refuse into exceptions.
 
@@ -239,20 +247,17 @@ class Admission:
         await self._know_groups(several[0].caller)
         refusals = []
         for asked in several:
-            wanted = self._wanted(asked, direct=direct)
-            answer = await self._ask(wanted)
-            if not isinstance(answer, Refusal):
+            answer = await self._ask(asked, direct=direct)
+            if not isinstance(answer, _Refused):
                 return Leave(answer, asked.model, asked.scope)
-            refusals.append((answer, wanted, asked))
-        raise self._refused(*refusals[0])
+            refusals.append(answer)
+        raise self._refused(refusals[0])
 
     def enter_in_thread(self, asked: Asking) -> Leave:
         """Do the same as :meth:`enter` where it may block for a moment."""
-        self._groups.wait_in_thread(asked.caller.user_id)
-        wanted = self._wanted(asked)
-        answer = self._ask_in_thread(wanted)
-        if isinstance(answer, Refusal):
-            raise self._refused(answer, wanted, asked)
+        answer = self._ask_in_thread(asked)
+        if isinstance(answer, _Refused):
+            raise self._refused(answer)
         return Leave(answer, asked.model, asked.scope)
 
     async def again(self, leave: Leave, asked: Asking) -> None:
@@ -261,10 +266,9 @@ class Admission:
         Raises:
             HTTPException: By now the limits refuse it.
         """
-        wanted = self._wanted(asked)
-        answer = await self._ask(wanted, leave.ticket)
-        if isinstance(answer, Refusal):
-            raise self._refused(answer, wanted, asked)
+        answer = await self._ask(asked, leave.ticket)
+        if isinstance(answer, _Refused):
+            raise self._refused(answer)
         leave.renew(answer)
 
     async def permit(self, caller: Caller, asked: Asked) -> None:
@@ -299,32 +303,41 @@ class Admission:
         except Exception:
             report("the wait for a user's groups")
 
-    async def _ask(self, wanted: Wanted, ticket: Ticket | None = None) -> Ticket | Refusal:
+    async def _ask(
+        self, asked: Asking, ticket: Ticket | None = None, *, direct: bool = False
+    ) -> Ticket | _Refused:
         try:
-            return await self._gate.admit(wanted, ticket)
+            wanted = self._wanted(asked, direct=direct)
+            return _told(await self._gate.admit(wanted, ticket), wanted, asked)
         except Exception:
             report("the limits")
             return FREE
 
-    def _ask_in_thread(self, wanted: Wanted) -> Ticket | Refusal:
+    def _ask_in_thread(self, asked: Asking) -> Ticket | _Refused:
         try:
-            return self._gate.admit_in_thread(wanted)
+            self._groups.wait_in_thread(asked.caller.user_id)
+            wanted = self._wanted(asked)
+            return _told(self._gate.admit_in_thread(wanted), wanted, asked)
         except Exception:
             report("the limits")
             return FREE
 
-    def _refused(self, refusal: Refusal, wanted: Wanted, asked: Asking) -> Exception:
-        self._book(refusal, wanted, asked)
-        around = visit.get()
+    def _refused(self, told: _Refused) -> Exception:
+        self._book(told)
+        around, asked = visit.get(), told.asked
         # What Open WebUI does by itself meanwhile has requests of its own.
         theirs = asked.scope is not None and around is not None and asked.scope is not around.scope
         if around is not None and not theirs and not asked.in_chat:
-            around.refused(refusal)
-        return refused(refusal)
+            around.refused(told.refusal)
+        return refused(told.refusal)
 
     @guarded
-    def _book(self, refusal: Refusal, wanted: Wanted, asked: Asking) -> None:
-        self._gate.book(refusal, wanted, asked.caller, asked.operation)
+    def _book(self, told: _Refused) -> None:
+        self._gate.book(told.refusal, told.wanted, told.asked.caller, told.asked.operation)
+
+
+def _told(answer: Ticket | Refusal, wanted: Wanted, asked: Asking) -> Ticket | _Refused:
+    return _Refused(answer, wanted, asked) if isinstance(answer, Refusal) else answer
 
 
 def _keep(leave: Leave) -> None:

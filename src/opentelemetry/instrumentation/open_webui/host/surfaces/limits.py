@@ -7,7 +7,6 @@ before, as a call that is not made is not to be told as one.
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from ...calls.transport import Announced, announced
 from ...guard import guarded
 from ...limits.gate import Refusal
 from ...names import CHAT_TASK, LIMIT_EXCEEDED
-from ...wrapping import Wrapper, bound
+from ...wrapping import Wrapper, bound, is_async
 from .. import compat
 from ..admission import (
     CHAT,
@@ -101,7 +100,7 @@ def turn(runtime: Runtime) -> Wrapper:
         several = _of_turn(runtime, wrapped, args, kwargs) if admission.asks else None
         if not several:
             return await wrapped(*args, **kwargs)
-        direct = _is_own_affair(several[0].form)
+        direct = bool(_is_own_affair(several[0].form))
         leave = await _let_in(admission, several, direct=direct)
         if isinstance(leave, Refusal):
             # Open WebUI keeps the message with its error, so that the chat goes on from there.
@@ -144,15 +143,19 @@ def answer(runtime: Runtime) -> Wrapper:
         _raise_if_denied()
         leave = present_leave()
         if admission.asks and leave is not None:
-            given = bound(wrapped, args, kwargs)
-            further = _further(runtime, leave, given)
+            further = _further(runtime, leave, wrapped, args, kwargs)
             if further is not None:
                 await admission.again(leave, further)
                 leave.admits(further.model)
-            notices.warn(leave.ticket.warnings, given.get("metadata"))
+            _warn(leave, wrapped, args, kwargs)
         return await wrapped(*args, **kwargs)
 
     return wrapper
+
+
+@guarded
+def _warn(leave: Leave, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
+    notices.warn(leave.ticket.warnings, bound(function, args, kwargs).get("metadata"))
 
 
 def _raise_if_denied() -> None:
@@ -182,16 +185,18 @@ def leaf(runtime: Runtime) -> Wrapper:
     """Wrap a function that calls a provider, asynchronous or not, and may be a request's all."""
     admission = runtime.admission
 
-    async def enter(wrapped: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        with under(await admission.enter(_asked(runtime, wrapped, args, kwargs))):
+    async def enter(asked: Asking, wrapped: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        with under(await admission.enter(asked)):
             return await wrapped(*args, **kwargs)
 
     def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
-        if not admission.asks or present_leave() is not None:
+        asks = admission.asks and present_leave() is None
+        asked = _asked(runtime, wrapped, args, kwargs) if asks else None
+        if asked is None:
             return wrapped(*args, **kwargs)
-        if inspect.iscoroutinefunction(wrapped):
-            return enter(wrapped, args, kwargs)
-        with under(admission.enter_in_thread(_asked(runtime, wrapped, args, kwargs))):
+        if is_async(wrapped):
+            return enter(asked, wrapped, args, kwargs)
+        with under(admission.enter_in_thread(asked)):
             return wrapped(*args, **kwargs)
 
     return wrapper
@@ -202,9 +207,10 @@ def chat(runtime: Runtime) -> Wrapper:
     admission = runtime.admission
 
     async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
-        if not admission.asks:
+        asked = _asked(runtime, wrapped, args, kwargs) if admission.asks else None
+        if asked is None:
             return await wrapped(*args, **kwargs)
-        asked, leave = _asked(runtime, wrapped, args, kwargs), present_leave()
+        leave = present_leave()
         if leave is None:
             leave = await admission.enter(asked)
             leave.begins_with(asked.called)
@@ -224,12 +230,17 @@ def last_round(_runtime: Runtime) -> Wrapper:
         try:
             return await wrapped(*args, **kwargs)
         except Exception as error:
-            streams = bound(wrapped, args, kwargs)["form_data"].get("stream")
-            if not (streams and refusal_of(error) and _is_in_answer()):
+            is_last = refusal_of(error) and _is_in_answer()
+            if not (is_last and _streams(wrapped, args, kwargs)):
                 raise
             return _said(str(error))
 
     return _as_it_is if compat.version() >= _TELLS_ERRORS else wrapper
+
+
+@guarded
+def _streams(function: Callable[..., Any], args: Any, kwargs: Any) -> bool:
+    return bool(bound(function, args, kwargs)["form_data"].get("stream"))
 
 
 def _said(sentence: str) -> Any:
@@ -266,7 +277,8 @@ def voice(runtime: Runtime) -> Wrapper:
     return wrapper
 
 
-def _asked(runtime: Runtime, function: Callable[..., Any], args: Any, kwargs: Any) -> Asking:
+@guarded
+def _asked(runtime: Runtime, function: Callable[..., Any], args: Any, kwargs: Any) -> Asking | None:
     """Return what a function that calls a model asks of it."""
     given, coming = bound(function, args, kwargs), announced.get()
     form = form_of(given.get("form_data"))
@@ -316,9 +328,12 @@ def _without_tasks(form: Form) -> None:
 
 
 @guarded
-def _further(runtime: Runtime, leave: Leave, given: Form) -> Asking | None:
+def _further(
+    runtime: Runtime, leave: Leave, function: Callable[..., Any], args: Any, kwargs: Any
+) -> Asking | None:
     """Return what is asked of a model of a turn that was not looked at when the turn began."""
-    form, here = given["form_data"], present()
+    given, here = bound(function, args, kwargs), present()
+    form = given["form_data"]
     model = form.get("model")
     if here is None or here.turn is None or model not in here.turn.models - leave.admitted:
         return None
@@ -359,6 +374,7 @@ def _is_in_answer() -> bool:
     return here is not None and here.turn is not None and leave is not None and leave.has_begun
 
 
+@guarded
 def _is_own_affair(form: Form) -> bool:
     """Whether the user's browser asks a provider of the user's own, and needs none of ours.
 
