@@ -201,6 +201,11 @@ def test_whom_a_limit_would_refuse_is_shown_before_it_is_made(
     assert place.ask("GET", "limits").json()["limits"] == []
 
 
+def test_the_preview_counts_only_users_of_what_the_limit_is_for(place: Place) -> None:
+    found = place.ask("POST", "limits/preview", {**LIMIT, "models": ["desk"]}).json()
+    assert (found["users"], found["refused"]) == (1, 0)
+
+
 def test_who_has_a_limit_of_their_own_is_not_refused_by_everybodys(place: Place) -> None:
     own = {**LIMIT, "name": "Own", "everyone": None, "user": "u-2", "amount": 10_000}
     made = place.ask("POST", "limits", {k: v for k, v in own.items() if v is not None})

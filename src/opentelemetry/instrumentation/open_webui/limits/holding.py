@@ -6,6 +6,7 @@ All of it happens in transactions in which no other process does the same.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final, NamedTuple
@@ -34,7 +35,7 @@ from sqlalchemy.exc import OperationalError
 
 from ..ledger.database import Database
 from ..ledger.periods import Period
-from ..ledger.reading import Where, sums
+from ..ledger.reading import Key, Where, sums
 from ..ledger.schema import (
     EPOCH,
     HOUR,
@@ -50,11 +51,12 @@ from ..ledger.schema import (
     users,
 )
 from ..ledger.schema import EVERYONE as EVERYBODY
-from ..ledger.sums import HOUR_SECONDS
-from ..names import NO_PROVIDER
+from ..ledger.sums import DAY_SECONDS, HOUR_SECONDS
+from ..names import REFUSED_TASK
 from ..providers import DIRECT
 from .accounts import Account, Settled
-from .rules import COST, EVERYONE, GROUP, USER, Limit
+from .rules import COST, EVERYONE, GROUP, USER, Limit, Who
+from .windows import Span
 
 ALIVE_SECONDS: Final = 20
 """What a process holds counts so long after it was last seen."""
@@ -62,8 +64,6 @@ _AT_ONCE: Final = 500
 _SPIN: Final = 0.002
 # Any number: who tells others in PostgreSQL holds it.
 _LOCK: Final = 0x6C_69_6D_69_74_73
-# What is dated later than now is the work of a clock that is wrong, and counts as well.
-_AHEAD: Final = 86_400
 # How long it is believed what was used before the last hour: calls may last longer than that.
 _SETTLED_SECONDS: Final = 60.0
 
@@ -126,7 +126,7 @@ def used(connection: Connection, account: Account, now: float) -> int:
 
     What was used before the last hour hardly changes, so it is looked up rarely.
     """
-    end = account.span.end or int(now) + _AHEAD
+    end = end_of(account.span, now)
     fresh = (int(now) // HOUR_SECONDS - 1) * HOUR_SECONDS
     since = max(account.start, fresh)
     settled = account.settled
@@ -136,6 +136,11 @@ def used(connection: Connection, account: Account, now: float) -> int:
     full = -(-since // HOUR_SECONDS) * HOUR_SECONDS
     begun = _begun(connection, account, Period(since, min(full, end)), now)
     return settled.amount + begun + _of_hours(connection, account, full, end)
+
+
+def end_of(span: Span, now: float) -> int:
+    """Return until when calls count: what a wrong clock has dated later than now does, too."""
+    return span.end or int(now) + DAY_SECONDS
 
 
 def _begun(connection: Connection, account: Account, period: Period, now: float) -> int:
@@ -149,18 +154,43 @@ def _begun(connection: Connection, account: Account, period: Period, now: float)
 
 
 def _summed(connection: Connection, account: Account, period: Period, now: float) -> int:
-    kind, name = account.who
+    return sum(used_by(connection, account.limit, account.who, period, now).values())
+
+
+def used_by(
+    connection: Connection,
+    limit: Limit,
+    who: Who,
+    period: Period,
+    now: float,
+    by: Sequence[str] = (),
+) -> dict[Key, int]:
+    """Return what was used of a limit, in its measure, in a period.
+
+    Args:
+        connection: Of the ledger's database.
+        limit: What counts.
+        who: By whom.
+        period: When.
+        now: Unix time.
+        by: Of :data:`~..ledger.reading.DIMENSIONS`: what the keys of the result tell.
+    """
+    kind, name = who
     where = Where(
         user_id=name if kind == USER else None,
         group=name if kind == GROUP else None,
-        source=account.limit.source,
+        source=limit.source,
         imported=False,
     )
-    by = ("provider", "picked", "model")
-    return sum(
-        _amount(account.limit, key, (more.calls, more.input, more.output, more.cost))
-        for key, more in sums(connection, period, where, by, now=now).items()
-    )
+    found: dict[Key, int] = defaultdict(int)
+    for key, more in sums(connection, period, where, (*_LINE, *by), now=now).items():
+        if _counts(limit, *key[: len(_LINE)]):
+            used = (more.calls, more.input, more.output, more.cost)
+            found[key[len(_LINE) :]] += _OF_MEASURE[limit.measure](*used)
+    return dict(found)
+
+
+_LINE: Final = ("provider", "picked", "model")
 
 
 def _of_rows(connection: Connection, account: Account, period: Period) -> int:
@@ -177,17 +207,16 @@ def _of_hours(connection: Connection, account: Account, since: int, end: int) ->
 
 def _added(limit: Limit, rows: Iterable[Row[Any]]) -> int:
     return sum(
-        _amount(limit, (row.provider, row.picked, row.model), row[4:])
+        _OF_MEASURE[limit.measure](*row[4:])
         for row in rows
         if limit.source is None or row.source == limit.source
+        if _counts(limit, row.provider, row.picked, row.model)
     )
 
 
-def _amount(limit: Limit, line: tuple[str, str, str], used: Sequence[int]) -> int:
-    provider, *names = line
-    if provider == NO_PROVIDER or (provider == DIRECT and not limit.direct):
-        return 0
-    return _OF_MEASURE[limit.measure](*used) if limit.is_of(names) else 0
+def _counts(limit: Limit, provider: str, *names: str) -> bool:
+    """Whether calls of a provider, by the names of a model, count in a limit."""
+    return (limit.direct or provider != DIRECT) and limit.is_of(names)
 
 
 _OF_MEASURE: Final[Mapping[str, Callable[[int, int, int, int], int]]] = {
@@ -237,7 +266,7 @@ _ROWS: Final = (
     .join_from(calls, kinds, kinds.c.no == calls.c.kind_no)
     .join(lines, lines.c.no == kinds.c.line_no)
     .join(users, users.c.no == calls.c.user_no)
-    .where(users.c.user_id == _WHO)
+    .where(users.c.user_id == _WHO, kinds.c.task != REFUSED_TASK)
     .where(calls.c.at >= bindparam("first"), calls.c.at < bindparam("end"))
 )
 

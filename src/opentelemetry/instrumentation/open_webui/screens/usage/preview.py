@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from sqlalchemy import Connection
 from typing_extensions import TypedDict
 
-from ...ledger import reading
 from ...ledger.periods import Period
-from ...ledger.reading import Sums, Where
-from ...ledger.sums import DAY_SECONDS
+from ...limits import holding
 from ...limits.admin import number
 from ...limits.binding import decide
-from ...limits.rules import COST, GROUP, USER, Limit, Rules, limit_of
+from ...limits.rules import USER, Limit, Rules, limit_of
 from ...limits.standing import last_groups
 from ...limits.words import resets
-from ...providers import DIRECT
 
 MOST_SHOWN: Final = 20
 # Of more than these it is not looked up whether another limit holds for them instead.
@@ -78,37 +74,11 @@ def preview(connection: Connection, rules: Rules, spec: Mapping[str, Any]) -> Pr
 
 def _used(connection: Connection, limit: Limit, now: float) -> dict[str | None, int]:
     """Return what was used in the limit's window: by each, or of all together by nobody."""
-    span, kind, name = limit.window.span(now), *limit.who
-    where = Where(
-        user_id=name if kind == USER else None,
-        group=name if kind == GROUP else None,
-        source=limit.source,
-        imported=False,
-    )
-    by = ("provider", "picked", "model", *(() if limit.shared else ("user",)))
-    # What a wrong clock has dated later than now counts, too.
-    period = Period(span.start, span.end or int(now) + DAY_SECONDS)
-    found: dict[str | None, int] = defaultdict(int)
-    for (provider, picked, model, *user), sums in reading.sums(
-        connection, period, where, by, now=now
-    ).items():
-        if _counts(limit, provider) and limit.is_of((picked, model)):
-            found[user[0] if user else None] += _amount(sums, limit.measure)
-    return dict(found)
-
-
-def _counts(limit: Limit, provider: str) -> bool:
-    return limit.direct or provider != DIRECT
-
-
-def _amount(sums: Sums, measure: str) -> int:
-    return {
-        "requests": sums.calls,
-        "tokens": sums.input + sums.output,
-        "input_tokens": sums.input,
-        "output_tokens": sums.output,
-        COST: sums.cost,
-    }[measure]
+    span = limit.window.span(now)
+    period = Period(span.start, holding.end_of(span, now))
+    by = () if limit.shared else ("user",)
+    found = holding.used_by(connection, limit, limit.who, period, now, by)
+    return {next(iter(key), None): amount for key, amount in found.items()}
 
 
 def _held(
