@@ -30,7 +30,8 @@ def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "limits.yaml"
-    more = "    counts_from: start\n  - {name: S, group: staff, measure: cost, amount: 5, per: month}\n"
+    staff = "{name: S, group: staff, measure: cost, amount: 5, per: month, counts_from: start}"
+    more = f"    counts_from: start\n  - {staff}\n"
     path.write_text(GOOD.replace("grants:\n", f"{more}grants:\n"))
     return path
 
