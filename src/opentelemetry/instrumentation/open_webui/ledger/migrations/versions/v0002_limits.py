@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic.operations import Operations
 
-revision = "0003"
+revision = "0002"
 down_revision = "0001"
 
 
