@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from functools import partial
+from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.openapi.utils import get_openapi
 from sqlalchemy import Connection
 
 from ...screens.usage import answers, board, history, shapes
-from ...screens.usage.asking import Asked
+from ...screens.usage.asking import Asked, Paged
 from ...screens.usage.spans import Wrong, zone_of
 from ...version import __version__
 from .. import compat
@@ -29,6 +30,8 @@ from .parameters import (
     Sorted,
 )
 from .signing import Signed, by_header, signed
+
+T = TypeVar("T")
 
 PREFIX: Final = "/api/v1/usage"
 _OFF: Final = "There is no leaderboard here."
@@ -108,12 +111,7 @@ def _add_sums(to: APIRouter, runtime: Runtime, signed: Signed) -> None:
     ) -> Response:
         """What each user used; names and addresses are those of today."""
         only = await compat.found_people(given.search) if given.search else None
-        found = await read(
-            runtime,
-            lambda connection: answers.users(
-                connection, _asked(connection, given, user), given.paged, only
-            ),
-        )
+        found = await _paged(runtime, given, user, partial(answers.users, only=only))
         people = await compat.people([row["user_id"] for row in found["data"]])
         for row in found["data"]:
             row["user"], row["email"] = people.get(row["user_id"], (row["user"], None))
@@ -126,12 +124,7 @@ def _add_sums(to: APIRouter, runtime: Runtime, signed: Signed) -> None:
         user: Any = Depends(signed.admin),
     ) -> Response:
         """What each group used. A call counts in each group of its user."""
-        found = await read(
-            runtime,
-            lambda connection: answers.groups(
-                connection, _asked(connection, given, user), given.paged
-            ),
-        )
+        found = await _paged(runtime, given, user, answers.groups)
         return _page(request, "groups", found, given)
 
     @to.get("/models", response_model=shapes.Models)
@@ -141,12 +134,7 @@ def _add_sums(to: APIRouter, runtime: Runtime, signed: Signed) -> None:
         user: Any = Depends(signed.admin),
     ) -> Response:
         """What was used of each model that can be picked in Open WebUI."""
-        found = await read(
-            runtime,
-            lambda connection: answers.models(
-                connection, _asked(connection, given, user), given.paged
-            ),
-        )
+        found = await _paged(runtime, given, user, answers.models)
         return _page(request, "models", found, given)
 
     @to.get("/chargeback", response_model=shapes.Chargeback)
@@ -242,6 +230,15 @@ def _calls(
         }
 
     return reading
+
+
+async def _paged(
+    runtime: Runtime, given: Sorted, user: Any, page: Callable[[Connection, Asked, Paged], T]
+) -> T:
+    return await read(
+        runtime,
+        lambda connection: page(connection, _asked(connection, given, user), given.paged),
+    )
 
 
 def _asked(connection: Connection, given: ChartedOfAll | Sorted, user: Any) -> Asked:
