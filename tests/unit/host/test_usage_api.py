@@ -30,7 +30,7 @@ from opentelemetry.instrumentation.open_webui.ledger.database import of_file
 from opentelemetry.instrumentation.open_webui.ledger.ledger import Off, Unavailable
 from opentelemetry.instrumentation.open_webui.ledger.store import Store
 from opentelemetry.instrumentation.open_webui.settings import Settings
-from unit.ledger.books import NOON, booking, many
+from unit.ledger.books import NOON, Readable, booking, many
 
 API = "/api/v1/usage"
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -93,21 +93,6 @@ class Users:
         self.settings.setdefault(user_id, {}).update(updated)
 
 
-class Ledger:
-    is_on = True
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.error: Exception | None = None
-
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[Any]:
-        if self.error is not None:
-            raise self.error
-        with self._store.database.reading() as connection:
-            yield connection
-
-
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     store = Store(
@@ -119,8 +104,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture(scope="module")
-def ledger(store: Store) -> Ledger:
-    return Ledger(store)
+def ledger(store: Store) -> Readable:
+    return Readable(store)
 
 
 @contextlib.contextmanager
@@ -171,7 +156,7 @@ def nothing_was_reported() -> None:
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory, ledger: Ledger) -> Iterator[TestClient]:
+def client(tmp_path_factory: pytest.TempPathFactory, ledger: Readable) -> Iterator[TestClient]:
     with open_webui(tmp_path_factory.mktemp("app")) as app:
         patcher = install(ledger)
         yield TestClient(app, raise_server_exceptions=False)
@@ -179,7 +164,7 @@ def client(tmp_path_factory: pytest.TempPathFactory, ledger: Ledger) -> Iterator
 
 
 @pytest.fixture(params=["anonymous", "named"])
-def board(app: FastAPI, ledger: Ledger, request: pytest.FixtureRequest) -> Iterator[TestClient]:
+def board(app: FastAPI, ledger: Readable, request: pytest.FixtureRequest) -> Iterator[TestClient]:
     patcher = install(ledger, request.param)
     yield TestClient(app)
     patcher.remove()
@@ -480,7 +465,7 @@ def test_the_leaderboard_names_nobody_against_their_wish(board: TestClient) -> N
 )
 def test_without_a_ledger_to_read_it_says_so(
     client: TestClient,
-    ledger: Ledger,
+    ledger: Readable,
     error: Exception,
     logged: int,
     monkeypatch: pytest.MonkeyPatch,
@@ -526,7 +511,7 @@ def test_the_api_is_described(client: TestClient) -> None:
     assert set(get(client, "calls?period=all")["data"][0]) == set(shape)
 
 
-def test_afterwards_nothing_of_it_is_there(app: FastAPI, ledger: Ledger) -> None:
+def test_afterwards_nothing_of_it_is_there(app: FastAPI, ledger: Readable) -> None:
     client = TestClient(app)
     for made in (lambda: install(ledger), lambda: install(Off())):
         patcher = made()

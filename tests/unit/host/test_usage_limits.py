@@ -21,8 +21,8 @@ from opentelemetry.instrumentation.open_webui.limits.off import Off
 from opentelemetry.instrumentation.open_webui.names import NO_PROVIDER, REFUSED_TASK
 from opentelemetry.instrumentation.open_webui.providers import DIRECT
 from opentelemetry.instrumentation.open_webui.settings import Settings
-from unit.host.test_usage_api import API, Ledger, app, by
-from unit.ledger.books import booking
+from unit.host.test_usage_api import API, app, by
+from unit.ledger.books import Readable, booking
 
 __all__ = ["app"]
 
@@ -56,7 +56,7 @@ class Place:
         self.budget = Budget(books, file=str(path) if file is not None else "")
         self.budget.begin()
         self.client = TestClient(app)
-        self.patcher = install(Ledger(self.store), self.budget)
+        self.patcher = install(Readable(self.store), self.budget)
         self.wait()
 
     def book(self) -> None:
@@ -229,7 +229,7 @@ def test_those_of_a_file_are_changed_there(app: FastAPI, tmp_path: Path) -> None
 def test_without_limits_there_are_none(app: FastAPI, tmp_path: Path) -> None:
     place = Place(app, tmp_path)
     place.patcher.remove()
-    place.patcher = install(Ledger(place.store), Off())
+    place.patcher = install(Readable(place.store), Off())
     assert place.ask("GET", "mine/limits", user="u-1").json() == {"limits": []}
     assert place.ask("GET", "limits").json()["source"] == "off"
     assert place.ask("POST", "limits", LIMIT).status_code == 409

@@ -1,15 +1,17 @@
-"""Calls to book."""
+"""Calls to book, and a ledger to read."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from opentelemetry.instrumentation.open_webui import ids
 from opentelemetry.instrumentation.open_webui.ledger.booking import Booking
 from opentelemetry.instrumentation.open_webui.ledger.reading import Sums
+from opentelemetry.instrumentation.open_webui.ledger.store import Store
 
 NOON = 1_790_000_000 // 86_400 * 86_400 + 43_200
 """A day's noon in 2026, UTC."""
@@ -99,3 +101,20 @@ def summed(bookings: Iterable[Booking]) -> Sums:
             one.cost or 0,
         )
     return total
+
+
+class Readable:
+    """A ledger that is read, or fails as it is told."""
+
+    is_on = True
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.error: Exception | None = None
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Any]:
+        if self.error is not None:
+            raise self.error
+        with self._store.database.reading() as connection:
+            yield connection

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from opentelemetry.instrumentation.open_webui.ledger.ledger import Off, Unavaila
 from opentelemetry.instrumentation.open_webui.ledger.store import Store
 from opentelemetry.instrumentation.open_webui.screens import loader
 from opentelemetry.instrumentation.open_webui.settings import Settings
-from unit.ledger.books import NOON, booking
+from unit.ledger.books import NOON, Readable, booking
 
 ANALYTICS, USERS = "open_webui.routers.analytics", "open_webui.routers.users"
 VERSIONS = ("0.8.12", "0.9.6", "0.10.2", "0.11.4", "0.12.4")
@@ -241,29 +240,12 @@ class AsyncPeople:
         return People.get_users_by_user_ids(user_ids)
 
 
-class Ledger:
-    """A ledger that is read, or fails as it is told."""
-
-    is_on = True
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.error: Exception | None = None
-
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[Any]:
-        if self.error is not None:
-            raise self.error
-        with self._store.database.reading() as connection:
-            yield connection
-
-
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
+def ledger(tmp_path: Path) -> Readable:
     store = Store(of_file(tmp_path / "usage.db"), lambda name: f"id-{name}")
     store.open()
     store.write(BOOKINGS)
-    return Ledger(store)
+    return Readable(store)
 
 
 @pytest.fixture(params=VERSIONS)
@@ -315,7 +297,7 @@ def install(ledger: Any) -> Patcher:
 
 
 @pytest.fixture
-def client(app: FastAPI, ledger: Ledger) -> Iterator[TestClient]:
+def client(app: FastAPI, ledger: Readable) -> Iterator[TestClient]:
     guard._reported.clear()
     patcher = install(ledger)
     yield TestClient(app)
@@ -399,7 +381,7 @@ def test_settings_usage_is_of_who_asks(client: TestClient) -> None:
 )
 def test_open_webuis_own_answer_is_given_where_ours_fails(
     client: TestClient,
-    ledger: Ledger,
+    ledger: Readable,
     error: Exception,
     reports: int,
     caplog: pytest.LogCaptureFixture,
@@ -445,7 +427,7 @@ def test_a_chart_of_too_many_parts_is_open_webuis(
 
 @pytest.mark.parametrize("path", ["analytics/summary", "analytics/models", "users/usage"])
 def test_what_fails_in_open_webui_is_not_told_as_ours(
-    app: FastAPI, ledger: Ledger, path: str, monkeypatch: pytest.MonkeyPatch,
+    app: FastAPI, ledger: Readable, path: str, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     def fail(*_args: Any, **_kwargs: Any) -> Any:
@@ -475,7 +457,7 @@ def test_the_pages_script_is_ours_and_then_the_operators(client: TestClient, fol
     assert client.head(loader.PATH).status_code == 404
 
 
-def test_all_is_as_it_was_afterwards(app: FastAPI, ledger: Ledger) -> None:
+def test_all_is_as_it_was_afterwards(app: FastAPI, ledger: Readable) -> None:
     patcher = install(ledger)
     patcher.remove()
     client = TestClient(app)
