@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError as Refused
 
+from harness.disks import remount, small_disk
 from opentelemetry.instrumentation.open_webui.ledger import migrating
 from opentelemetry.instrumentation.open_webui.ledger.checking import check
 from opentelemetry.instrumentation.open_webui.ledger.database import Database, of_file
@@ -16,6 +19,15 @@ from opentelemetry.instrumentation.open_webui.ledger.schema import VERSION_TABLE
 from opentelemetry.instrumentation.open_webui.ledger.store import Store
 from opentelemetry.instrumentation.open_webui.names import NO_PROVIDER, REFUSED_TASK
 from unit.ledger.books import NOON, booking, many, summed
+
+_MAKE_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+from opentelemetry.instrumentation.open_webui.ledger.database import of_file
+from opentelemetry.instrumentation.open_webui.ledger.store import Store
+Store(of_file(Path(sys.argv[1]))).open()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def test_a_call_comes_back_as_it_was_booked(store: Store) -> None:
@@ -157,6 +169,24 @@ def test_the_view_shows_calls_with_their_texts(store: Store) -> None:
     )
     assert float(row.usd) == pytest.approx(0.000012345)
     assert str(row.time).startswith("2026-09")
+
+
+def test_a_disk_that_could_not_be_written_can_be_again(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 4 << 20) as disk:
+        file = disk / "usage.db"
+        subprocess.run([sys.executable, "-c", _MAKE_AND_DIE, str(file)], check=False)
+        assert file.with_name("usage.db-wal").exists()
+        remount(disk, "ro")
+        # Each is kept, as they may be until the garbage is collected.
+        stores = [Store(of_file(file)) for _ in range(3)]
+        for store in stores[:2]:
+            with pytest.raises(Refused, match="readonly"):
+                store.open()
+        remount(disk, "rw")
+        for store in stores[1:]:
+            store.open()
+            store.write([booking()])
+            store.database.disconnect()
 
 
 def test_a_file_that_is_taken_away_is_made_anew(tmp_path: Path) -> None:

@@ -114,6 +114,15 @@ class Database:
             return (found.st_dev, found.st_ino)
         return (0, 0)
 
+    def let_go_of_file(self) -> None:
+        """Let go of all connections to a file that cannot be written now.
+
+        SQLite opens it to be read only then, and as long as one connection is left, so is every
+        later one of this process: https://www.sqlite.org/wal.html#read_only_databases
+        """
+        if self.is_sqlite:
+            self.disconnect()
+
     def disconnect(self, *, close: bool = True) -> None:
         """Let go of all connections; without closing them where they are another process's."""
         self.engine.dispose(close=close)

@@ -63,10 +63,17 @@ class Spool:
 
     def _open_own(self) -> IO[bytes]:
         if self._own is None:
-            path = self.folder / f"{self._prefix}{uuid.uuid4().hex}{_SUFFIX}"
-            self._own = path.open("ab", buffering=0)
-            _locked(self._own)
+            self._own = self._made()
         return self._own
+
+    def _made(self) -> IO[bytes]:
+        while True:
+            path = self.folder / f"{self._prefix}{uuid.uuid4().hex}{_SUFFIX}"
+            made = path.open("ab", buffering=0)
+            # Before it is held, somebody may have found it, and have removed it as empty.
+            if _locked(made) and os.fstat(made.fileno()).st_nlink:
+                return made
+            made.close()
 
     def _cut(self, own: IO[bytes], size: int) -> None:
         """Take back half a write; if that fails too, the next one goes to another file."""
@@ -85,7 +92,9 @@ class Spool:
         return self._own is not None
 
     def parts(self, at_once: int) -> Iterator[list[Booking]]:
-        """Yield the calls of one file that nobody holds, and remove it when all were taken.
+        """Yield the calls of the first file that nobody holds and that has some.
+
+        A file is removed when all of it was taken.
 
         Args:
             at_once: How many in each part.
@@ -94,9 +103,11 @@ class Spool:
         for path in self.waiting():
             with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
                 if _locked(file):
+                    size = os.fstat(file.fileno()).st_size
                     yield from self._parts(file, at_once)
                     path.unlink()
-                    return
+                    if size:
+                        return
 
     def _parts(self, file: IO[bytes], at_once: int) -> Iterator[list[Booking]]:
         lines = iter(file)

@@ -63,12 +63,19 @@ class Store:
         if self.database.is_moved():
             # What is connected still has the file that was there.
             self.database.disconnect()
+        try:
+            self._make()
+        except BaseException:
+            self.database.let_go_of_file()
+            raise
+        self.numbers.forget()
+        self.database.remember_file()
+
+    def _make(self) -> None:
         with self.database.writing() as connection:
             migrate(connection)
             facts.write(connection, facts.CREATED, time.time_ns() // 1_000_000, keep=True)
             facts.write(connection, facts.EPOCH, 0, keep=True)
-        self.numbers.forget()
-        self.database.remember_file()
 
     def write(self, bookings: Sequence[Booking]) -> int:
         """Write calls, each once; return how many were not there before.
