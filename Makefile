@@ -13,7 +13,7 @@ TWINE := twine==7.0.0
 VERSIONS ?= 0.12.4 0.11.4 0.10.2 0.9.6 0.8.12 0.7.2 0.6.43
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-matrix lint types unit e2e pipeline fuzz hostile kills scale crowds soak demo dist dashboards pictures tools stack bench bench-others bench-ledger bench-dashboards clean
+.PHONY: help setup test test-matrix lint types unit parts e2e pipeline fuzz hostile kills scale crowds soak demo dist dashboards pictures tools stack bench bench-others bench-ledger bench-dashboards clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -21,7 +21,7 @@ help: ## Show this list
 setup: ## Make both environments, and install a browser for the tests where allowed
 	@$(PYTHON) dev/setup.py chromium pins newest
 
-test: lint types unit ## All of the below: what CI runs. The last two wait a lot, so they go at once
+test: lint types unit parts ## All of the below: what CI runs. The last two wait a lot, so they go at once
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line e2e pipeline
 
 lint: setup ## Style and format, by ruff; and whether dashboards and rules are as they are made
@@ -34,8 +34,11 @@ types: setup ## Types, by mypy --strict
 	$(PINS)/mypy
 
 unit: setup ## Fast tests of the parts, on Open WebUI's OpenTelemetry pins and on the newest
-	$(PINS)/python -m pytest -q --numprocesses 3 tests/unit tests/dashboards
-	$(NEWEST)/python -m pytest -q --numprocesses 3 tests/unit
+	$(PINS)/python -m pytest -q --numprocesses 3 -m "not database" tests/unit tests/dashboards
+	$(NEWEST)/python -m pytest -q --numprocesses 3 -m "not database" tests/unit
+
+parts: setup ## Tests of the parts that keep and ask a ledger, in SQLite and PostgreSQL
+	$(PINS)/python -m pytest -q --numprocesses 3 -m database tests/unit
 
 e2e: setup ## The real Open WebUI against a provider that counts, on the pins and in part on the newest
 	$(PINS)/python -m pytest --numprocesses 2 --dist loadfile tests/e2e

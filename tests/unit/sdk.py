@@ -30,6 +30,13 @@ from opentelemetry.instrumentation.open_webui.telemetry.telemetry import Telemet
 OVERFLOW = "otel.metric.overflow"
 
 
+class Patient(InMemoryMetricReader):
+    """Waits for what is slow on a busy machine."""
+
+    def collect(self, timeout_millis: float = 120_000) -> None:
+        super().collect(timeout_millis)
+
+
 class Sdk:
     """Providers that keep what they get."""
 
@@ -40,7 +47,7 @@ class Sdk:
         price_file_of: PriceFile | None = None,
         **settings: Any,
     ) -> None:
-        self.reader = InMemoryMetricReader()
+        self.reader = Patient()
         self.spans, self.logs = InMemorySpanExporter(), InMemoryLogRecordExporter()
         self.tracers, self.loggers = TracerProvider(), LoggerProvider()
         self.tracers.add_span_processor(SimpleSpanProcessor(self.spans))

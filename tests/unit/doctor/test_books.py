@@ -30,6 +30,8 @@ from unit.ledger.books import many
 from unit.ledger.processes import ledger_in
 from unit.ledger.test_ledger import book, eventually
 
+pytestmark = pytest.mark.database
+
 LEDGER = "OTEL_PYTHON_OPEN_WEBUI_LEDGER"
 
 

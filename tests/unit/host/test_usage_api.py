@@ -32,6 +32,8 @@ from opentelemetry.instrumentation.open_webui.ledger.store import Store
 from opentelemetry.instrumentation.open_webui.settings import Settings
 from unit.ledger.books import NOON, Readable, booking, many
 
+pytestmark = pytest.mark.database
+
 API = "/api/v1/usage"
 BERLIN = ZoneInfo("Europe/Berlin")
 FORMULA = "=HYPERLINK(evil)"

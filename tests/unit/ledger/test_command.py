@@ -21,6 +21,8 @@ from opentelemetry.instrumentation.open_webui.ledger.store import Store
 from opentelemetry.instrumentation.open_webui.settings import PREFIX
 from unit.ledger.books import NOON, booking, many, summed
 
+pytestmark = pytest.mark.database
+
 EVIL = '=HYPERLINK("http://evil","x")'
 
 

@@ -19,6 +19,8 @@ from opentelemetry.instrumentation.open_webui.ledger.reading import Where, lates
 from opentelemetry.instrumentation.open_webui.ledger.store import Store
 from unit.ledger.books import booking
 
+pytestmark = pytest.mark.database
+
 MADE = (
     "CREATE TABLE chat_message (id TEXT PRIMARY KEY, chat_id TEXT, user_id TEXT, role TEXT,"
     " model_id TEXT, usage JSON, error JSON, created_at BIGINT)",

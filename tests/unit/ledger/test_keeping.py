@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import time
 
+import pytest
 from sqlalchemy import select, text
 
 from opentelemetry.instrumentation.open_webui.ledger.booking import milliseconds_of
@@ -19,6 +20,8 @@ from opentelemetry.instrumentation.open_webui.ledger.reading import (
 from opentelemetry.instrumentation.open_webui.ledger.schema import audits
 from opentelemetry.instrumentation.open_webui.ledger.store import Store
 from unit.ledger.books import NOON, booking, many, summed
+
+pytestmark = pytest.mark.database
 
 DAY = 86_400
 

@@ -24,6 +24,8 @@ from opentelemetry.instrumentation.open_webui.ledger.reading import Only, Sums, 
 from opentelemetry.instrumentation.open_webui.ledger.store import Store
 from unit.ledger.books import NOON, booking, many, summed
 
+pytestmark = pytest.mark.database
+
 BOOKINGS = many(400)
 LATER = NOON + 365 * 86_400
 PERIODS = {

@@ -20,6 +20,8 @@ from opentelemetry.instrumentation.open_webui.ledger.store import Store
 from opentelemetry.instrumentation.open_webui.names import NO_PROVIDER, REFUSED_TASK
 from unit.ledger.books import NOON, booking, many, summed
 
+pytestmark = pytest.mark.database
+
 _MAKE_AND_DIE = """
 import os, signal, sys
 from pathlib import Path

@@ -31,6 +31,8 @@ from opentelemetry.instrumentation.open_webui.limits.gate import Refusal
 from opentelemetry.instrumentation.open_webui.limits.off import FREE, Off
 from unit.limits.calling import caller_of, ended, wanted
 
+pytestmark = pytest.mark.database
+
 REQUESTS: dict[str, Any] = {
     "name": "R", "everyone": True, "measure": "requests", "amount": 3, "per": "month",
     "counts_from": "start",
@@ -110,7 +112,7 @@ def do(budget: Budget, ledger: Ledger, *groups: str, written: bool = True, **val
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -18,6 +18,8 @@ from opentelemetry.instrumentation.open_webui.limits import holding
 from unit.ledger.conftest import emptied
 from unit.limits.crowds import limits, use_up
 
+pytestmark = pytest.mark.database
+
 LONG = bool(os.environ.get("CROWDS"))
 """Whether to use as many callers as are promised for: `make crowds`."""
 CALLERS = 50 if LONG else 20

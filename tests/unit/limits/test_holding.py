@@ -14,6 +14,8 @@ from opentelemetry.instrumentation.open_webui.limits.accounts import opened
 from opentelemetry.instrumentation.open_webui.limits.rules import MEASURES, Who, limit_of
 from unit.ledger.books import NOON, booking, many
 
+pytestmark = pytest.mark.database
+
 NOW = NOON + 1800
 AFTER_MIDNIGHT = NOON + 6 * 3600 + 2700
 """A quarter of an hour after midnight in Kolkata, which is at half past."""

@@ -16,6 +16,8 @@ from opentelemetry.instrumentation.open_webui.settings import PREFIX
 from unit.ledger.books import booking
 from unit.limits.test_limits_file import GOOD
 
+pytestmark = pytest.mark.database
+
 
 @pytest.fixture(autouse=True)
 def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

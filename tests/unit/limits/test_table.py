@@ -21,6 +21,8 @@ from opentelemetry.instrumentation.open_webui.limits.budget import Budget
 from opentelemetry.instrumentation.open_webui.limits.rules import parse
 from unit.ledger.books import booking
 
+pytestmark = pytest.mark.database
+
 PLAIN: dict[str, Any] = {
     "name": "Tokens", "everyone": True, "measure": "tokens", "amount": 1000, "per": "month",
     "counts_from": "start",

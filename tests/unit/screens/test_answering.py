@@ -27,6 +27,8 @@ from opentelemetry.instrumentation.open_webui.screens import loader
 from opentelemetry.instrumentation.open_webui.settings import Settings
 from unit.ledger.books import NOON, Readable, booking
 
+pytestmark = pytest.mark.database
+
 ANALYTICS, USERS = "open_webui.routers.analytics", "open_webui.routers.users"
 VERSIONS = ("0.8.12", "0.9.6", "0.10.2", "0.11.4", "0.12.4")
 ADMIN, ALICE = {"X-User": "admin"}, {"X-User": "u-alice"}

@@ -18,6 +18,8 @@ from opentelemetry.instrumentation.open_webui.screens import analytics, personal
 from opentelemetry.instrumentation.open_webui.screens.asked import Asked, asked
 from unit.ledger.books import NOON, booking, many
 
+pytestmark = pytest.mark.database
+
 BOOKINGS = [
     one._replace(picked=("helpdesk", "desk", "gpt-mini")[number % 3])
     for number, one in enumerate(many(400))

@@ -34,6 +34,8 @@ from opentelemetry.instrumentation.open_webui.screens.usage.past import Past
 from opentelemetry.instrumentation.open_webui.screens.usage.spans import Span, Wrong, span, zone_of
 from unit.ledger.books import booking, many
 
+pytestmark = pytest.mark.database
+
 BERLIN, UTC_ZONE = ZoneInfo("Europe/Berlin"), ZoneInfo("UTC")
 NOW = datetime(2026, 3, 1, 0, 30, tzinfo=BERLIN).timestamp()
 BEGAN = datetime(2025, 5, 5, tzinfo=UTC).timestamp()
