@@ -321,8 +321,9 @@ def test_every_threshold_is_used_and_explained() -> None:
         recorded = {rule["record"] for group in groups for rule in group["rules"]}
         used = set(re.findall(r"open_webui:threshold:\w+", (rules / "alerts.yml").read_text()))
         assert used == recorded
-        for name in recorded:
-            assert f"`{name.rpartition(':')[2]}`" in DOCS
+        for rule in (rule for group in groups for rule in group["rules"]):
+            name, value = rule["record"].rpartition(":")[2], rule["expr"][len("vector(") : -1]
+            assert f"\n| `{name}` | {value} | " in DOCS
 
 
 @pytest.mark.parametrize("rules", DIRECTORIES, ids=lambda p: p.name)
