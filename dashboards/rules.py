@@ -50,7 +50,7 @@ from .promql import (
     series,
     summed,
 )
-from .queries import BUDGET, DEFAULT_BUDGET, Queries
+from .queries import BUDGET, DEFAULT_BUDGET, LIMITED_BUDGET, Queries
 
 Rule = dict[str, Any]
 
@@ -145,7 +145,9 @@ def month() -> list[Rule]:
 
 def budgets(of: Budgets) -> list[Rule]:
     """What each group may cost, and what it has cost so far."""
-    rules: list[Rule] = [
+    allowed = selector(names.LIMIT_ALLOWED, [f'{GROUP}!=""'])
+    rules: list[Rule] = [{"record": LIMITED_BUDGET, "expr": f"min by ({GROUP}) ({allowed})"}]
+    rules += [
         {"record": BUDGET, "expr": f"vector({amount:.15g})", "labels": {GROUP: name}}
         for name, amount in of.groups.items()
     ]
@@ -206,11 +208,13 @@ def _of_money(reading: Reading) -> Iterator[Alert]:
         "Models cost {{ $value | printf \"%.2f\" }} USD in 24 hours",
         "More than the threshold cost_per_day_usd. Calls without a known price come on top.",
     )  # fmt: skip
+    # Where a limit holds a group to its budget, OpenWebUIPool tells of it; a while after its last call, too.
+    held = f"unless on ({GROUP}) last_over_time({LIMITED_BUDGET}[7d])"
     own = f"max by ({GROUP}) ({BUDGET})"
     default = f"0 * {COST_OF_MONTH} + on () group_left () max({DEFAULT_BUDGET})"
     yield Alert(
         "OpenWebUIBudget",
-        f"{COST_OF_MONTH} / on ({GROUP}) ({own} or on ({GROUP}) {default}) {threshold('budget_share')}",
+        f"{COST_OF_MONTH} / on ({GROUP}) ({own} or on ({GROUP}) {default}) {threshold('budget_share')} {held}",
         "0s", "warning", f"groups?var-group={{{{ $labels.{GROUP} | urlquery }}}}",
         f"{{{{ $labels.{GROUP} }}}} has used {{{{ $value | humanizePercentage }}}} of its budget",
         "In this calendar month (UTC) so far. More than the threshold budget_share of what prometheus/budgets.yaml allows the group.",

@@ -29,6 +29,7 @@ DAYS = 25 * 60
 COST_OF_MONTH = 'open_webui:month:group_cost_usd{open_webui_group_name="R&D"}'
 OWN_BUDGET = 'open_webui:budget:usd_per_month{open_webui_group_name="R&D"}'
 DEFAULT_BUDGET = "open_webui:budget:default_usd_per_month"
+LIMITED_BUDGET = OWN_BUDGET.replace(":usd", ":limit_usd")
 
 
 @dataclass(frozen=True)
@@ -353,6 +354,12 @@ BUDGETS = {
     "the default": ({DEFAULT_BUDGET: "40x60"}, True),
     "enough": ({DEFAULT_BUDGET: "1000x60"}, False),
     "none": ({}, False),
+    "that of a limit, of which another alert tells": ({LIMITED_BUDGET: "40x60"}, False),
+    "that of a limit on another": (
+        {DEFAULT_BUDGET: "40x60", LIMITED_BUDGET.replace("R&D", "other"): "40x60"},
+        True,
+    ),
+    "of a limit and its own": ({OWN_BUDGET: "40x60", LIMITED_BUDGET: "1000x30"}, False),
     "that of another": ({OWN_BUDGET.replace("R&D", "other"): "1x60"}, False),
 }
 
