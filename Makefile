@@ -117,4 +117,4 @@ bench-dashboards: tools ## How quick the dashboards' panels are with 10,000 user
 
 clean: ## Remove all that was made
 	rm -rf .venv .venv-* .tools .stack .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build \
-		pictures/node_modules pictures/dist pictures/out
+		pictures/node_modules pictures/dist pictures/out tests/harness/sdks/node_modules

@@ -9,7 +9,7 @@ from opentelemetry.instrumentation.open_webui import names
 from . import panels
 from .frame import MONTHS, board, group_links, model_links
 from .panels import COUNT, SHARE, USD, Board, Column, Grid, Levels
-from .promql import GROUP, LIMIT, LIMIT_MEASURE, MODEL, STEP, Month, Recorded, Window
+from .promql import GROUP, LIMIT, LIMIT_MEASURE, MODEL, STEP, Month, Window
 from .queries import ALL, INPUT, OUTPUT, TOP, Queries
 
 _NOTE = (
@@ -87,7 +87,10 @@ def _bill(q: Queries, name: str, month: Month) -> Grid:
     cost, *others = _columns(q, GROUP, window=month.window)
     return Grid(
         title=f"{name}, by group",
-        description=f"Used and Left: of the group's budget, which prometheus/budgets.yaml says. {_TWICE}",
+        description=(
+            "Used and Left: of the group's budget, which its limit says (docs/limits.md), else prometheus/budgets.yaml. "
+            f"{_TWICE}"
+        ),
         rows={GROUP: "Group"},
         columns=[
             cost,
@@ -106,9 +109,6 @@ def _bill(q: Queries, name: str, month: Month) -> Grid:
 
 
 def _limits(q: Queries) -> Grid:
-    # Of refusals, nothing is recorded.
-    is_recorded = isinstance(q.reading, Recorded)
-    refused = [] if is_recorded else [Column("Refused", q.limit_refused(), width=90)]
     return Grid(
         title="Limits",
         description=(
@@ -120,7 +120,7 @@ def _limits(q: Queries) -> Grid:
             Column("Share", q.limit_used(), SHARE, decimals=1, width=80),
             Column("Used", q.limit(names.LIMIT_USED), decimals=2, width=110),
             Column("Allowed", q.limit(names.LIMIT_ALLOWED), decimals=2, width=110),
-            *refused,
+            Column("Refused", q.limit_refused(), width=90),
         ],
         sort="Share",
         levels={"Share": Levels(_NEAR, _SPENT)},

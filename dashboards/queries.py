@@ -41,10 +41,12 @@ from .promql import (
     TOKEN_TYPE,
     USER_ID,
     USER_NAME,
+    Beside,
     Level,
     Matchers,
     Month,
     Reading,
+    Recorded,
     Window,
     chosen,
     either,
@@ -73,6 +75,8 @@ BUDGET: Final = "open_webui:budget:usd_per_month"
 """The record with the budgets of groups that have one of their own."""
 DEFAULT_BUDGET: Final = "open_webui:budget:default_usd_per_month"
 """The record with the budget of every other group."""
+LIMITED_BUDGET: Final = "open_webui:budget:limit_usd_per_month"
+"""The record with the budgets of groups that a limit holds to them; these come first."""
 WHO: Final = "who"
 """The label with the name of a user or, where names are not shown, the id."""
 TOP: Final = 10
@@ -234,14 +238,17 @@ class Queries:
         return GROUP, each, whole
 
     def budget(self, month: Month) -> str:
-        """What may each group that cost something cost in a month? Its own budget, or else the default."""
-        own, default = (
+        """What may each group that cost something cost in a month?
+
+        What its limit says, else its own budget, else the default.
+        """
+        limited, own, default = (
             f"last_over_time({record}[{month.window.length}]{month.window.place})"
-            for record in (BUDGET, DEFAULT_BUDGET)
+            for record in (LIMITED_BUDGET, BUDGET, DEFAULT_BUDGET)
         )
         nothing = f"0 * {self.group(names.GROUP_COST, GROUP, window=month.window)}"
         return (
-            f"(max by ({GROUP}) ({own}) and on ({GROUP}) {nothing}"
+            f"((max by ({GROUP}) ({limited}) or max by ({GROUP}) ({own})) and on ({GROUP}) {nothing}"
             f" or {nothing} + on () group_left () max({default}))"
         )
 
@@ -357,8 +364,9 @@ class Queries:
         return f"max by ({LIMIT}, {LIMIT_MEASURE}) ({selector(metric, only)})"
 
     def limit_refused(self) -> str:
-        """How many requests did each limit refuse?"""
-        grown = self.reading.total(names.USAGE_REFUSED, [IN_FORCE], ALL)
+        """How many requests did each limit refuse? Of that, nothing is recorded."""
+        reading = Beside() if isinstance(self.reading, Recorded) else self.reading
+        grown = reading.total(names.USAGE_REFUSED, [IN_FORCE], ALL)
         return summed(grown, [LIMIT, LIMIT_MEASURE])
 
     def age(self) -> str:

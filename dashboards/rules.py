@@ -1,4 +1,4 @@
-"""Prometheus' rules: sums recorded for each hour and day, thresholds, and alerts.
+"""Prometheus' rules: sums recorded for each hour and day, budgets, and alerts.
 
 Made twice, like the dashboards: for Prometheus 3.16 and newer, and for any PromQL.
 """
@@ -50,7 +50,7 @@ from .promql import (
     series,
     summed,
 )
-from .queries import BUDGET, DEFAULT_BUDGET, Queries
+from .queries import BUDGET, DEFAULT_BUDGET, LIMITED_BUDGET, Queries
 
 Rule = dict[str, Any]
 
@@ -71,35 +71,12 @@ MONTH_START: Final = "open_webui:month:start_seconds"
 COST_OF_MONTH: Final = "open_webui:month:group_cost_usd"
 NOT_CANCELLED: Final = f'{ERROR}!~"|{names.CANCELLED}"'
 
-THRESHOLDS: Final[Mapping[str, float]] = {
-    "error_share": 0.1,
-    "error_calls": 10,
-    "duration_p95_seconds": 60,
-    "silence_seconds": 600,
-    "cost_per_day_usd": 100,
-    "times_own_week": 5,
-    "user_tokens_per_day": 500_000,
-    "user_cost_per_day_usd": 10,
-    "budget_share": 0.8,
-    "pool_share": 0.8,
-    "refused_requests": 0,
-    "unchecked_requests": 0,
-    "unknown_calls": 0,
-    "unpriced_share": 0.5,
-    "estimated_share": 0.2,
-    "folded_calls": 0,
-    "failed_exports": 3,
-    "dropped_items": 0,
-    "collector_lost_items": 0,
-    "collector_queue_share": 0.8,
-    "ledger_wait_seconds": 300,
-    "ledger_lost_calls": 0,
-}
-
 
 def threshold(name: str) -> str:
-    """The recorded threshold, ready to be compared with, whatever labels stand on the other side."""
-    assert name in THRESHOLDS
+    """A threshold of ``thresholds.yml``, which nobody makes anew: people change it there.
+
+    Ready to be compared with, whatever labels stand on the other side.
+    """
     return f"> on () group_left () open_webui:threshold:{name}"
 
 
@@ -168,7 +145,9 @@ def month() -> list[Rule]:
 
 def budgets(of: Budgets) -> list[Rule]:
     """What each group may cost, and what it has cost so far."""
-    rules: list[Rule] = [
+    allowed = selector(names.LIMIT_ALLOWED, [f'{GROUP}!=""'])
+    rules: list[Rule] = [{"record": LIMITED_BUDGET, "expr": f"min by ({GROUP}) ({allowed})"}]
+    rules += [
         {"record": BUDGET, "expr": f"vector({amount:.15g})", "labels": {GROUP: name}}
         for name, amount in of.groups.items()
     ]
@@ -178,15 +157,6 @@ def budgets(of: Budgets) -> list[Rule]:
         {"name": "open_webui_budgets", "rules": rules},
         {"name": "open_webui_month", "interval": "4m", "rules": month()},
     ]
-
-
-def thresholds() -> list[Rule]:
-    """The group with all thresholds: the one place to change them."""
-    rules = [
-        {"record": f"open_webui:threshold:{name}", "expr": f"vector({value})"}
-        for name, value in THRESHOLDS.items()
-    ]
-    return [{"name": "open_webui_thresholds", "rules": rules}]
 
 
 def alerts(reading: Reading) -> list[Rule]:
@@ -238,11 +208,13 @@ def _of_money(reading: Reading) -> Iterator[Alert]:
         "Models cost {{ $value | printf \"%.2f\" }} USD in 24 hours",
         "More than the threshold cost_per_day_usd. Calls without a known price come on top.",
     )  # fmt: skip
+    # Where a limit holds a group to its budget, OpenWebUIPool tells of it; a while after its last call, too.
+    held = f"unless on ({GROUP}) last_over_time({LIMITED_BUDGET}[7d])"
     own = f"max by ({GROUP}) ({BUDGET})"
     default = f"0 * {COST_OF_MONTH} + on () group_left () max({DEFAULT_BUDGET})"
     yield Alert(
         "OpenWebUIBudget",
-        f"{COST_OF_MONTH} / on ({GROUP}) ({own} or on ({GROUP}) {default}) {threshold('budget_share')}",
+        f"{COST_OF_MONTH} / on ({GROUP}) ({own} or on ({GROUP}) {default}) {threshold('budget_share')} {held}",
         "0s", "warning", f"groups?var-group={{{{ $labels.{GROUP} | urlquery }}}}",
         f"{{{{ $labels.{GROUP} }}}} has used {{{{ $value | humanizePercentage }}}} of its budget",
         "In this calendar month (UTC) so far. More than the threshold budget_share of what prometheus/budgets.yaml allows the group.",
@@ -385,7 +357,6 @@ def files(of: Budgets) -> Iterator[tuple[str, str]]:
     for directory, reading in (("rules", Exact()), ("rules-portable", Portable())):
         for name, about, groups in (
             ("recording", _ABOUT_RECORDING, recording(reading)),
-            ("thresholds", _ABOUT_THRESHOLDS, thresholds()),
             ("budgets", _ABOUT_BUDGETS, budgets(of)),
             ("alerts", _ABOUT_ALERTS, alerts(reading)),
         ):
@@ -428,9 +399,6 @@ def _grown(
 _MADE: Final = "# Made by `make dashboards` from dashboards/rules.py.\n"
 _ABOUT_RECORDING: Final = """\
 # What each user and group used in each hour and day, for dashboards over months (docs/dashboards.md).
-"""
-_ABOUT_THRESHOLDS: Final = """\
-# From which values on the alerts fire: the one place to change them (docs/alerts.md says what each means).
 """
 _ABOUT_BUDGETS: Final = """\
 # What each group may cost in a calendar month (UTC), in US dollars: made of prometheus/budgets.yaml, which is the

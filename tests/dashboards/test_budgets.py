@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from dashboards.budgets import BudgetError, Budgets, parse
+from dashboards.queries import LIMITED_BUDGET
 
 from dashboards import __main__ as made
 from dashboards import rules
@@ -25,7 +26,7 @@ def test_groups_have_their_own_and_all_others_the_default() -> None:
 def test_there_may_be_none(text: str) -> None:
     assert parse(text, "b.yaml") == Budgets(None, {})
     [budgets, _] = rules.budgets(parse(text, "b.yaml"))
-    assert budgets["rules"] == []
+    assert [rule["record"] for rule in budgets["rules"]] == [LIMITED_BUDGET]
 
 
 BAD = {
@@ -60,7 +61,7 @@ def test_what_it_may_not_hold_is_named_with_its_key(text: str) -> None:
 
 def test_rules_hold_what_the_file_says() -> None:
     [budgets, _] = rules.budgets(Budgets(100, {AWKWARD: 0.25, "big": 1_234_567}))
-    told = yaml.safe_load(yaml.safe_dump(budgets, allow_unicode=True))["rules"]
+    told = yaml.safe_load(yaml.safe_dump(budgets, allow_unicode=True))["rules"][1:]
     assert [(r["expr"], r.get("labels", {}).get("open_webui_group_name")) for r in told] == [
         ("vector(0.25)", AWKWARD), ("vector(1234567)", "big"), ("vector(100)", None),
     ]  # fmt: skip

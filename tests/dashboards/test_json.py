@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from dashboards.budgets import Budgets
-from dashboards.frame import RECORDED_PAGES
 from dashboards.promql import (
     ANYTHING,
     DETAIL,
@@ -28,7 +27,7 @@ from dashboards.promql import (
     label,
 )
 from dashboards.promql import series as series_of
-from dashboards.queries import BUDGET, DEFAULT_BUDGET, WHO, Queries
+from dashboards.queries import BUDGET, DEFAULT_BUDGET, LIMITED_BUDGET, WHO, Queries
 from grafana_foundation_sdk.cog import plugins
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.runtime import Runtime
@@ -41,6 +40,7 @@ from opentelemetry.instrumentation.open_webui.host import ledger_state
 from opentelemetry.instrumentation.open_webui.telemetry import accounts
 
 ROOT = Path(__file__).resolve().parents[2]
+THRESHOLDS = ROOT / "prometheus" / "rules" / "thresholds.yml"
 FILES = sorted((ROOT / "dashboards").glob("*/*.json"))
 SHARED = sorted((ROOT / "dashboards" / "import").glob("*/*.json"))
 EACH = pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
@@ -350,8 +350,8 @@ RECORDED = {
     for group in rules.recording(made.Exact())
     for rule in group["rules"]
     for cut in (True, False)
-} | {f"open_webui:threshold:{name}" for name in rules.THRESHOLDS} | {
-    BUDGET, DEFAULT_BUDGET, rules.MONTH_START, rules.COST_OF_MONTH,
+} | set(re.findall(r"open_webui:threshold:\w+", THRESHOLDS.read_text())) | {
+    BUDGET, DEFAULT_BUDGET, LIMITED_BUDGET, rules.MONTH_START, rules.COST_OF_MONTH,
 }  # fmt: skip
 LABELS = {
     *map(label, (names.USER_ID, names.USER_NAME, names.GROUP_NAME, names.REQUEST_MODEL, names.SOURCE)),
@@ -409,9 +409,8 @@ def test_what_dashboards_of_records_ask_for_is_recorded() -> None:
 
 
 def reads_anywhere(path: Path) -> bool:
-    """Whether a page reads totals in any PromQL, by the value just before a range."""
-    of_records = path.parent.name == "recorded" and path.stem not in RECORDED_PAGES
-    return of_records or path.parent.name == "portable"
+    """Whether a page may read totals in any PromQL, by the value just before a range."""
+    return path.parent.name in ("portable", "recorded")
 
 
 @EACH

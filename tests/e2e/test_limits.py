@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path as FilePath
 from typing import Any
@@ -13,9 +15,11 @@ import openai
 import pytest
 from aiohttp import ClientSession
 
+import harness
 from e2e import functions
 from e2e.limited import LimitedServer, assert_refused
 from e2e.paths import HERE, Path, environment
+from harness import node
 from harness.openwebui import VERSION, Answer
 from harness.postgres import Postgres
 from harness.provider import Provider
@@ -23,6 +27,14 @@ from harness.seed import WorkspaceModel, create_model
 
 # `index` fills what `search` then finds nothing in.
 ROWS = [path for path in HERE if path.name != "search"]
+SDKS = FilePath(harness.__file__).parent / "sdks"
+OF_JAVASCRIPT = {
+    "openai": "RateLimitError", "openai, streamed": "RateLimitError",
+    "openai, embeddings": "RateLimitError", "anthropic": "RateLimitError",
+    "anthropic, streamed": "RateLimitError", "ollama": "ResponseError",
+    "ollama, streamed": "ResponseError",
+}  # fmt: skip
+"""What `ask.mjs` asks by which of them, and the error that it raises where it is refused."""
 ANTHROPIC = ("/api/message", "/api/v1/messages", "/ollama/v1/messages")
 
 
@@ -133,6 +145,21 @@ def test_the_client_of_ollama_raises_its_error_at_once(limited: LimitedServer) -
     assert raised.value.status_code == 429
     assert "0 requests" in raised.value.error
     assert refusals(limited) == before + 1
+
+
+def test_the_sdks_for_javascript_raise_their_errors_at_once(limited: LimitedServer) -> None:
+    node.install(SDKS, "what the SDKs for JavaScript do")
+    before, key = refusals(limited), limited.server.world.user("alice").api_key
+    command = ["node", "ask.mjs", limited.server.base_url, key]
+    done = subprocess.run(command, cwd=SDKS, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    raised = json.loads(done.stdout)
+    asked = [name for name in OF_JAVASCRIPT if VERSION >= (0, 8) or name.startswith("openai")]
+    for name in asked:
+        assert raised[name]["error"] == OF_JAVASCRIPT[name]
+        assert raised[name]["status"] == 429
+        assert "0 requests" in raised[name]["text"]
+    assert refusals(limited) == before + len(asked)
 
 
 def refusals(limited: LimitedServer) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -9,9 +10,11 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -341,7 +344,7 @@ def test_a_collector_that_does_not_answer_costs_nothing(provider: Provider) -> N
 
 
 BY_HAND = """
-import os, sys
+import os, signal, sys, threading
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -366,8 +369,10 @@ if when == "before":
 from open_webui.main import app
 if when != "before":
     instrumentor.instrument(**options)
-if when == "undone":
+def undo(*_):
     instrumentor.uninstrument()
+    print("THREADS", [thread.name for thread in threading.enumerate()], flush=True)
+signal.signal(signal.SIGUSR1, undo)
 uvicorn.run(app, host=os.environ["HOST"], port=int(os.environ["PORT"]))
 """
 
@@ -384,8 +389,10 @@ class ByHand(OpenWebUI):
 
 
 @contextmanager
-def by_hand(provider: Provider, receiver: Receiver, when: str) -> Iterator[OpenWebUI]:
-    server = ByHand(provider, copy_from=seeded_data_dir(), env=otlp(receiver))
+def by_hand(
+    provider: Provider, receiver: Receiver, when: str, env: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[OpenWebUI]:
+    server = ByHand(provider, copy_from=seeded_data_dir(), env={**otlp(receiver), **env})
     server.when = when
     with server:
         yield server
@@ -400,11 +407,36 @@ def test_by_hand(provider: Provider, receiver: Receiver, when: str) -> None:
         assert_equal(receiver, truth)
 
 
-def test_undone_by_hand(provider: Provider, receiver: Receiver) -> None:
-    with by_hand(provider, receiver, "undone") as server:
+def everything(directory: Path) -> dict[str, str]:
+    """The settings of a server in which all is on, and everybody is refused."""
+    limit = {"name": "none", "everyone": True, "measure": "requests", "amount": 0, "per": "day"}
+    file = directory / "limits.yaml"
+    file.write_text(json.dumps({"limits": [limit]}))
+    settings = {"LEDGER": "true", "LIMITS": "true", "LIMITS_FILE": str(file)}
+    return {PREFIX + name: value for name, value in settings.items()}
+
+
+def test_undone_by_hand_while_it_refuses(
+    provider: Provider, receiver: Receiver, tmp_path: Path
+) -> None:
+    with by_hand(provider, receiver, "after", everything(tmp_path)) as server:
+        chat = partial(server.chat, "alice", "gpt-std")
+        assert chat("case=refused").status == 429
+        assert provider.snapshot() == []
+        assert server.request("GET", "/usage").status == 200
+        assert server.process is not None
+        server.process.send_signal(signal.SIGUSR1)
+        deadline = time.monotonic() + 20
+        while "THREADS" not in server.log_text():
+            assert time.monotonic() < deadline, server.log_text()[-3000:]
+            time.sleep(0.1)
+        [threads] = re.findall("THREADS (.*)", server.log_text())
+        assert "usage" not in threads
         truth = use(server, provider)
         assert len(truth.calls) == 6
         assert not [call for call in truth.calls if call.asked_usage]
+        assert "x-usage-limit-warning" not in chat("case=after").headers
+        assert "Open WebUI" in server.request("GET", "/usage").text
     assert receiver.events == receiver.spans == []
 
 
@@ -412,7 +444,9 @@ RESTORED = """
 import sys
 import open_webui.main
 from opentelemetry.instrumentation.open_webui import OpenWebUIInstrumentor
-import aiohttp
+import threading
+from concurrent.futures import ThreadPoolExecutor
+import aiohttp, httpx, requests
 
 def bindings():
     found = {}
@@ -424,8 +458,14 @@ def bindings():
         found["route", number] = getattr(route, "endpoint", None)
         found["call", number] = getattr(getattr(route, "dependant", None), "call", None)
     found |= {("state", key): value for key, value in app.state._state.items()}
-    found["request"] = aiohttp.ClientSession.__dict__["_request"]
+    for holder, names in (
+        (aiohttp.ClientSession, ("_request", "_ws_connect")), (requests.Session, ("send",)),
+        (httpx.Client, ("send",)), (httpx.AsyncClient, ("send",)),
+        (threading.Thread, ("start",)), (ThreadPoolExecutor, ("submit",)),
+    ):
+        found |= {(holder, name): holder.__dict__[name] for name in names}
     found["lifespan"] = app.router.lifespan_context
+    found["stack"] = app.router.middleware_stack
     return found
 
 before = bindings()
@@ -439,8 +479,8 @@ print("CHANGED", len(changed), "LEFT", left)
 """
 
 
-def test_uninstrument_restores_every_binding(provider: Provider) -> None:
-    server = OpenWebUI(provider, copy_from=seeded_data_dir())
+def test_uninstrument_restores_every_binding(provider: Provider, tmp_path: Path) -> None:
+    server = OpenWebUI(provider, copy_from=seeded_data_dir(), env=everything(tmp_path))
     try:
         done = subprocess.run(
             [sys.executable, "-c", RESTORED],

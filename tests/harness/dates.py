@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from harness import node
 from harness.programs import ROOT
 
 PICTURES = ROOT / "pictures"
-DONE = PICTURES / "node_modules" / ".package-lock.json"
-NODE = 20
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ class Told:
 
 def ask(ranges: Sequence[Range]) -> list[Told]:
     """What Grafana makes of each. Skips where Node or its packages cannot be had."""
-    _install()
+    node.install(PICTURES, "Grafana's date arithmetic")
     cases = [{**asdict(r), "from": r.since, "to": r.until} for r in ranges]
     script = Path(__file__).with_suffix(".cjs")
     done = subprocess.run(
@@ -70,22 +66,3 @@ def ask(ranges: Sequence[Range]) -> list[Told]:
 def _told(one: dict[str, Any]) -> Told:
     months = (Span(m["name"], m["start"] / 1000, m["end"] / 1000) for m in one["months"])
     return Told(one["from"] / 1000, one["to"] / 1000, tuple(months))
-
-
-def _install() -> None:
-    """Install what `make pictures` installs, unless it is there."""
-    missing = [name for name in ("node", "npm") if not shutil.which(name)]
-    if missing:
-        pytest.skip(f"Grafana's date arithmetic needs Node {NODE}: no {' and no '.join(missing)}")
-    version = subprocess.run(["node", "--version"], text=True, capture_output=True, check=True)
-    if int(version.stdout.lstrip("v").partition(".")[0]) < NODE:
-        pytest.skip(f"Grafana's date arithmetic needs Node {NODE}, not {version.stdout.strip()}")
-    # npm writes this file last.
-    if DONE.exists() and DONE.stat().st_mtime >= (PICTURES / "package-lock.json").stat().st_mtime:
-        return
-    done = subprocess.run(
-        ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
-        cwd=PICTURES, text=True, capture_output=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        pytest.skip(f"Grafana's packages cannot be installed: {done.stderr.strip()[-500:]}")

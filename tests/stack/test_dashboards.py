@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from e2e.servers import PREFIX
 from harness.grafana import ALL, View
@@ -56,12 +57,19 @@ EMPTY = {
     "Who uses how much?",  # its change, likewise
     "Cost of each day by group, USD",  # there was no whole day
     "Over time: ${rank:text} by model", "Over time: ${rank:text} by group",  # few enough: no others
-    "Limits",  # there are none
     "Failed calls by error", "Failed calls by model and error", "Errors",  # not with every choice
 }  # fmt: skip
 BEFORE = ("${month_1:text}", "${month_2:text}", "${month_3:text}")
 """How titles of what was before this month begin."""
 BUDGET = 100  # of each group: the default
+LIMITED = 40  # what a limit says in its place
+LIMITS = {
+    "limits": [
+        {"name": "Core", "group": AWKWARD, "share": "shared", "measure": "cost", "amount": LIMITED, "per": "month"},
+        {"name": "Slow", "everyone": True, "models": "gpt-slow", "measure": "requests", "amount": 0, "per": "day"},
+    ]
+}  # fmt: skip
+REFUSED = 2
 
 
 @dataclass
@@ -98,7 +106,10 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
     directory = tmp_path_factory.mktemp("dashboards")
     prices = directory / "prices.yaml"
     prices.write_text(PRICES)
-    env = {f"{PREFIX}PRICE_FILE": str(prices), f"{PREFIX}LEDGER": "true"}
+    limits = directory / "limits.yaml"
+    limits.write_text(yaml.safe_dump(LIMITS, allow_unicode=True))
+    named = {"PRICE_FILE": prices, "LEDGER": "true", "LIMITS": "true", "LIMITS_FILE": limits}
+    env = {f"{PREFIX}{name}": str(value) for name, value in named.items()}
     for stack in stack_of(directory, server_env=env):
         stack.server.create_group(AWKWARD)
         stack.server.add_to_group("carol", AWKWARD)
@@ -110,7 +121,13 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
         time.sleep(2)
         middle = time.time() // 1
         later = calls_of(stack, LATER, automation=True)[len(earlier) :]
-        wait_for(partial(stack.prometheus.query, "open_webui:budget:default_usd_per_month"), 90)
+        for _ in range(REFUSED):
+            assert stack.server.chat("bob", "gpt-slow", "case=refused").status == 429
+        for which in ("default", "limit"):
+            budget = f"open_webui:budget:{which}_usd_per_month"
+            wait_for(partial(stack.prometheus.query, budget), 90)
+        refused = f"{in_prometheus('open_webui.usage.refused_requests')} > 0"
+        wait_for(partial(stack.prometheus.query, refused))
         # The range ends after all that is counted, so it begins as long before the middle.
         start = min(start, (2 * middle - time.time() - 5) // 1)
         yield Day(stack, earlier, later, start, middle, prices.stat().st_mtime)
@@ -449,14 +466,28 @@ def test_groups_equal_the_providers_log(day: Day, choice: Choice, which: str) ->
             assert told == summed(counted, of, group, model), (title, heading)
     this_month, by = "${month_0:text}, by group", "open_webui_group_name"
     costs = summed(counted, lambda pair: cost_of(pair[1]), lambda pair: pair[0])
-    assert column(view, this_month, "Budget, USD", by) == dict.fromkeys(costs, BUDGET)
-    shares = {key: pytest.approx(cost.expected / BUDGET) for key, cost in costs.items()}
+    budgets = {key: LIMITED if key == (AWKWARD,) else BUDGET for key in costs}
+    assert column(view, this_month, "Budget, USD", by) == budgets
+    shares = {key: pytest.approx(cost.expected / budgets[key]) for key, cost in costs.items()}
     assert column(view, this_month, "Used", by) == shares
-    left = {key: pytest.approx(BUDGET - cost.expected) for key, cost in costs.items()}
+    left = {key: pytest.approx(budgets[key] - cost.expected) for key, cost in costs.items()}
     assert column(view, this_month, "Left, USD", by) == left
     expected = [pytest.approx(sum(map(AMOUNTS[name], calls)), abs=1e-9) for name in TOTALS]
     for title in ("True total", "${month_0:text}: true total"):
         assert [answer[0][1] for answer in view.answers(title)] == expected
+
+
+@pytest.mark.parametrize("which", [*SETS, "recorded"])
+def test_limits_are_as_they_are_enforced(day: Day, which: str) -> None:
+    view, by = day.view("groups", which), "open_webui_limit_name"
+    costs = [cost_of(call) for call in (*day.earlier, *day.later) if is_of(day, call, AWKWARD)]
+    assert column(view, "Limits", "Allowed", by) == {("Core",): LIMITED}
+    assert column(view, "Limits", "Used", by) == {("Core",): pytest.approx(sum(costs), abs=1e-9)}
+    assert column(view, "Limits", "Refused", by) == {("Slow",): REFUSED}
+
+
+def is_of(day: Day, call: ServedCall, group: str) -> bool:
+    return group in groups_of(day.stack.server.world.user_with_id(call.user_id))
 
 
 @pytest.mark.parametrize("which", SETS)
@@ -561,7 +592,9 @@ def test_the_health_page_says_that_all_is_well(day: Day) -> None:
         assert [number for _, number in answer] == [0], title
     assert value(view, "Folded calls") == 0
     assert value(view, "Lost on the way out") == 0
-    assert value(view, "Calls written to the ledger") == len(day.earlier) + len(day.later)
+    # Those that were refused, too.
+    rows = len(day.earlier) + len(day.later) + REFUSED
+    assert value(view, "Calls written to the ledger") == rows
     for title in ("Calls in memory for the ledger", "Files of calls that wait"):
         assert value(view, title) == 0
     assert value(view, "Waiting for the ledger since") == 0

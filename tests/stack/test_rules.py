@@ -29,6 +29,7 @@ DAYS = 25 * 60
 COST_OF_MONTH = 'open_webui:month:group_cost_usd{open_webui_group_name="R&D"}'
 OWN_BUDGET = 'open_webui:budget:usd_per_month{open_webui_group_name="R&D"}'
 DEFAULT_BUDGET = "open_webui:budget:default_usd_per_month"
+LIMITED_BUDGET = OWN_BUDGET.replace(":usd", ":limit_usd")
 
 
 @dataclass(frozen=True)
@@ -321,8 +322,9 @@ def test_every_threshold_is_used_and_explained() -> None:
         recorded = {rule["record"] for group in groups for rule in group["rules"]}
         used = set(re.findall(r"open_webui:threshold:\w+", (rules / "alerts.yml").read_text()))
         assert used == recorded
-        for name in recorded:
-            assert f"`{name.rpartition(':')[2]}`" in DOCS
+        for rule in (rule for group in groups for rule in group["rules"]):
+            name, value = rule["record"].rpartition(":")[2], rule["expr"][len("vector(") : -1]
+            assert f"\n| `{name}` | {value} | " in DOCS
 
 
 @pytest.mark.parametrize("rules", DIRECTORIES, ids=lambda p: p.name)
@@ -352,6 +354,12 @@ BUDGETS = {
     "the default": ({DEFAULT_BUDGET: "40x60"}, True),
     "enough": ({DEFAULT_BUDGET: "1000x60"}, False),
     "none": ({}, False),
+    "that of a limit, of which another alert tells": ({LIMITED_BUDGET: "40x60"}, False),
+    "that of a limit on another": (
+        {DEFAULT_BUDGET: "40x60", LIMITED_BUDGET.replace("R&D", "other"): "40x60"},
+        True,
+    ),
+    "of a limit and its own": ({OWN_BUDGET: "40x60", LIMITED_BUDGET: "1000x30"}, False),
     "that of another": ({OWN_BUDGET.replace("R&D", "other"): "1x60"}, False),
 }
 

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from opentelemetry.instrumentation.open_webui import names
 from opentelemetry.instrumentation.open_webui.host import limits_state
 from opentelemetry.instrumentation.open_webui.limits.books import Books
@@ -17,6 +19,14 @@ PLAIN: dict[str, Any] = {
     "name": "T", "everyone": True, "measure": "tokens", "amount": 1000, "per": "day",
 }  # fmt: skip
 POOL = {**PLAIN, "name": "P", "measure": "cost", "amount": "2.5", "share": "shared"}
+BUDGET = {
+    "name": "B",
+    "group": "g",
+    "measure": "cost",
+    "amount": 9,
+    "per": "month",
+    "share": "shared",
+}
 
 
 class Shown:
@@ -65,3 +75,28 @@ def test_limits_are_told_by_their_fullest_account() -> None:
     # A limit that is taken away is told no more.
     budget.books.take_rules(parse({"limits": [POOL]}), {})
     assert len(read[names.LIMIT_USED]()) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "group"),
+    [
+        ({}, "g"),
+        ({"observe": True}, "g"),
+        ({"share": "each"}, None),
+        ({"measure": "tokens"}, None),
+        ({"per": "week"}, None),
+        ({"per": "5 hours"}, None),
+        ({"models": ["gpt-*"]}, None),
+        ({"source": "api"}, None),
+    ],
+)
+def test_a_group_is_named_whose_budget_it_is(changed: dict[str, Any], group: str | None) -> None:
+    budget, shown = Budget(None), Shown()  # type: ignore[arg-type]
+    limits_state.tell(budget, shown)  # type: ignore[arg-type]
+    budget.books = Books(time.time)
+    budget.books.take_rules(parse({"limits": [{**BUDGET, **changed}]}), {})
+    for account in budget.books.accounts_of(wanted("ada", groups=("g",))):
+        account.looked_up(0, 0, False, ())
+    for metric in (names.LIMIT_USED, names.LIMIT_ALLOWED):
+        [(_, told)] = shown.reads[metric]()
+        assert told.get(names.GROUP_NAME) == group

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from opentelemetry.instrumentation.open_webui import __version__
+from opentelemetry.instrumentation.open_webui.host.patching import Target
 from opentelemetry.instrumentation.open_webui.host.startup import tell_what_is_on
 from opentelemetry.instrumentation.open_webui.settings import Settings
 from opentelemetry.instrumentation.open_webui.telemetry import telemetry
@@ -74,7 +76,9 @@ def test_it_is_one_line(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.Mo
     caplog.set_level(logging.INFO)
     sdk = Sdk()
     states = ["patched", "patched", "missing", "failed: E", "absent: not in use", "absent in this"]
-    tell_what_is_on(states, sdk.telemetry)
+    path = Target("open_webui.main", "x", lambda _: None, covers="x")
+    beside = [(replace(path, is_path=False), state) for state in states]
+    tell_what_is_on([*((path, state) for state in states), *beside], sdk.telemetry)
     [record] = caplog.records
     assert record.levelno == logging.INFO
     assert record.getMessage() == (

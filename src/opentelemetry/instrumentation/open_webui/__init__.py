@@ -39,6 +39,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -99,7 +100,7 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         from .host.surfaces import TARGETS
 
         within, before = _doors(settings)
-        targets = (*within, *TARGETS, *before, *_screens(settings))
+        targets = (*within, *TARGETS, *before, *_beside(_screens(settings)))
         self._patcher = Patcher(
             targets, functools.cache(lambda: self._start(settings, prices, kwargs))
         )
@@ -162,7 +163,11 @@ def _doors(settings: Settings) -> tuple[tuple[Target, ...], tuple[Target, ...]]:
         return (), ()
     from .host.surfaces import limits
 
-    return limits.WITHIN, limits.BEFORE
+    return _beside(limits.WITHIN), _beside(limits.BEFORE)
+
+
+def _beside(targets: tuple[Target, ...]) -> tuple[Target, ...]:
+    return tuple(replace(target, is_path=False) for target in targets)
 
 
 def _ledger(settings: Settings) -> Ledger | Off:

@@ -259,12 +259,7 @@ def judge_trial(section: Section, result: Result | None, seconds: float) -> None
     (section.note if newer else section.ok)(f"Open WebUI {result.version}{newer}")
     for state, what in result.states:
         _judge_path(section, state, what)
-    covered = sum(state == PATCHED for state, _ in result.states)
-    absent = sum(state.startswith(ABSENT) for state, _ in result.states)
-    section.brief = (
-        f"Open WebUI {result.version}: {covered} of {len(result.states) - absent} paths covered,"
-        f" {absent} not in use here"
-    )
+    section.brief = f"Open WebUI {result.version}: {result.paths}"
 
 
 def _judge_path(section: Section, state: str, what: str) -> None:

@@ -39,7 +39,9 @@ class Result:
     newest: str = ""
     """The newest version that we know, where this one is newer."""
     states: list[tuple[str, str]] = field(default_factory=list)
-    """Of each path: what became of it, and what it is."""
+    """Of each target: what became of it, and what it is."""
+    paths: str = ""
+    """How many are covered, in words."""
     error: str = ""
     said: list[str] = field(default_factory=list)
     """The last lines that Open WebUI has written, where it failed."""
@@ -111,7 +113,7 @@ def main() -> None:
 
 def _result() -> Result:
     from .. import OpenWebUIInstrumentor
-    from ..host import compat
+    from ..host import compat, startup
     from ..host.patching import MAIN, Patcher
 
     instrumentor = OpenWebUIInstrumentor()
@@ -130,6 +132,7 @@ def _result() -> Result:
             (state, f"{target.module}.{target.attribute} ({target.covers})")
             for target, state in patcher.states()
         ],
+        paths=startup.paths(patcher.states()),
     )
 
 

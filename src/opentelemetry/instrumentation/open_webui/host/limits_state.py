@@ -63,4 +63,6 @@ def _number(account: Account, amount: int) -> Number:
         names.LIMIT_MEASURE: limit.measure,
         names.LIMIT_SHARED: limit.shared,
     }
+    if limit.budget_of:
+        told[names.GROUP_NAME] = limit.budget_of
     return float(in_units(amount, limit.measure)), told

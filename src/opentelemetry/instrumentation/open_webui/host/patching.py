@@ -51,6 +51,8 @@ class Target:
     """The first version of Open WebUI that has what it covers."""
     optional: bool = False
     """Whether Open WebUI may do without the module."""
+    is_path: bool = True
+    """Whether it is on the way of calls to models; what is beside them counts as no path."""
 
 
 class Patcher:

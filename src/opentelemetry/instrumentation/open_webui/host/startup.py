@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
@@ -24,18 +24,18 @@ _MOST_LACKING: Final = 50
 
 
 @guarded
-def tell_what_is_on(states: Iterable[str], telemetry: Telemetry) -> None:
+def tell_what_is_on(states: Iterable[tuple[Target, str]], telemetry: Telemetry) -> None:
     """Log the line.
 
     Args:
-        states: What became of each path: see :meth:`~.patching.Patcher.state`.
+        states: What became of each target: see :meth:`~.patching.Patcher.states`.
         telemetry: Where spans, metrics and events are handed over.
     """
     _logger.info(
         "Open WebUI instrumentation %s is on. Open WebUI %s: %s. Telemetry: %s.",
         __version__,
         compat.version_text() or "(no version)",
-        _paths(list(states)),
+        paths(states),
         _destinations(telemetry),
     )
 
@@ -51,7 +51,7 @@ def note(
         open_webui=compat.version_text(),
         opentelemetry=_sdk_version(),
         instance=telemetry.instance_id(),
-        paths=_paths([state for _, state in known]),
+        paths=paths(known),
         missing=[f"{state}: {target.covers}" for target, state in lacking[:_MOST_LACKING]],
         calls=telemetry.recorded,
         destinations=dict(_where(telemetry)),
@@ -78,10 +78,12 @@ def _sdk_version() -> str:
         return ""
 
 
-def _paths(states: Sequence[str]) -> str:
-    covered = states.count(PATCHED)
-    absent = sum(state.startswith(ABSENT) for state in states)
-    return f"{covered} of {len(states) - absent} paths covered, {absent} not in use here"
+def paths(states: Iterable[tuple[Target, str]]) -> str:
+    """Return in words how many of the paths to models are covered."""
+    found = [state for target, state in states if target.is_path]
+    covered = found.count(PATCHED)
+    absent = sum(state.startswith(ABSENT) for state in found)
+    return f"{covered} of {len(found) - absent} paths covered, {absent} not in use here"
 
 
 def _destinations(telemetry: Telemetry) -> str:

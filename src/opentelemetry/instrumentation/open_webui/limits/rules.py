@@ -110,6 +110,13 @@ class Limit:
         """Reckon the id."""
         object.__setattr__(self, "id", _mark(self))
 
+    @property
+    def budget_of(self) -> str:
+        """The group whose budget of a month it is, in USD and for all calls; empty if none's."""
+        is_budget = self.shared and self.measure == COST and self.window.per == "month"
+        is_of_all = not self.models and self.source is None
+        return self.who.name if self.who.kind == GROUP and is_budget and is_of_all else ""
+
     def is_for(self, models: Sequence[str], source: str, *, direct: bool) -> bool:
         """Whether a call counts in it.
 

@@ -97,7 +97,7 @@ def _tell_what_is_on(runtime: Runtime) -> None:
 
     if runtime.active:
         patcher: Patcher = OpenWebUIInstrumentor()._patcher
-        tell_what_is_on((state for _, state in patcher.states()), runtime.telemetry)
+        tell_what_is_on(patcher.states(), runtime.telemetry)
 
 
 async def _finish(runtime: Runtime) -> None:
@@ -183,6 +183,7 @@ TARGETS: Final = (
         "app.router.lifespan_context",
         lifespan,
         covers="the last export when the server stops",
+        is_path=False,
     ),
     Target(
         "open_webui.utils.telemetry.metrics",
@@ -190,5 +191,6 @@ TARGETS: Final = (
         own_metrics,
         covers="telling processes apart in Open WebUI's own metrics",
         optional=True,
+        is_path=False,
     ),
 )
