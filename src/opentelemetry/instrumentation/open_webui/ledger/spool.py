@@ -40,6 +40,7 @@ class Spool:
 
     def __init__(self, folder: Path, ledger: str) -> None:
         self.folder = folder
+        self.ledger = ledger
         digest = hashlib.blake2b(ledger.encode(), digest_size=4).hexdigest()
         self._prefix = f"usage-spool-{digest}-"
         self._own: IO[bytes] | None = None
