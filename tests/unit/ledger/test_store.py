@@ -180,7 +180,10 @@ def test_many_processes_migrate_an_older_ledger_at_once(database: Database) -> N
         assert process.stdout is not None
         process.stdout.readline()
     for process in processes:
-        process.communicate(b"\n")
+        assert process.stdin is not None
+        process.stdin.close()
+    for process in processes:
+        process.wait()
     assert [process.returncode for process in processes] == [0, 0, 0]
     with database.reading() as connection:
         assert migrating.current(connection) == migrating.newest()
