@@ -8,9 +8,15 @@ import random
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+
 from opentelemetry.instrumentation.open_webui import ids
+from opentelemetry.instrumentation.open_webui.ledger import migrating
 from opentelemetry.instrumentation.open_webui.ledger.booking import Booking
+from opentelemetry.instrumentation.open_webui.ledger.database import Database
 from opentelemetry.instrumentation.open_webui.ledger.reading import Sums
+from opentelemetry.instrumentation.open_webui.ledger.schema import VERSION_TABLE
 from opentelemetry.instrumentation.open_webui.ledger.store import Store
 
 NOON = 1_790_000_000 // 86_400 * 86_400 + 43_200
@@ -101,6 +107,20 @@ def summed(bookings: Iterable[Booking]) -> Sums:
             one.cost or 0,
         )
     return total
+
+
+def older(database: Database, version: str) -> None:
+    """Make the tables of a ledger as an older version of this package made them."""
+    steps = migrating._steps()
+    with database.writing() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "version_table": VERSION_TABLE,
+                "fn": lambda found, _context: steps._upgrade_revs(version, found),
+            },
+        )
+        context.run_migrations(op=Operations(context))
 
 
 class Readable:

@@ -159,6 +159,7 @@ def test_keeping_it_in_order(
         (("check", "--database", "/nowhere/usage.db"), 1, "there is no file"),
         (("check", "--database", "mysql://me:secret@h/x"), 1, "mysql is not supported"),
         (("check", "--database", "postgresql://me:secret@127.0.0.1:1/x"), 1, "refused"),
+        (("check", "--database", "postgresql+asyncpg://h/x"), 1, "asyncpg is not supported: use"),
     ],
 )
 def test_what_is_wrong_is_named(

@@ -116,8 +116,28 @@ def test_two_processes_do_not_do_it_at_once(
     monkeypatch.setattr(importing, "_AT_ONCE", 3)
     for number in range(10):
         add(engine, number=number)
-    assert Import(lambda: Host(None, engine)).step(store) is not None
-    assert Import(lambda: Host(None, engine)).step(store) is None
+    first, second = Import(lambda: Host(None, engine)), Import(lambda: Host(None, engine))
+    assert first.step(store) == importing._NEXT
+    assert second.step(store) == importing._LEASE
+    with store.database.reading() as connection:
+        assert total(connection, ALWAYS).calls == 3
+    while first.step(store) is not None:
+        pass
+    assert second.step(store) is None
+
+
+def test_who_began_it_by_a_clock_that_was_ahead_keeps_nobody_out(
+    store: Store, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "_AT_ONCE", 3)
+    for number in range(10):
+        add(engine, number=number)
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time", lambda now=time.time: now() + 1000.0)
+        assert Import(lambda: Host(None, engine)).step(store) == importing._NEXT
+    imported(store, engine)
+    with store.database.reading() as connection:
+        assert total(connection, ALWAYS).calls == 10
 
 
 def test_a_version_without_such_a_table_has_nothing(store: Store, tmp_path: Path) -> None:

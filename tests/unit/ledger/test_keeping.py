@@ -99,6 +99,18 @@ def test_retention_runs_once_an_hour_whoever_asks(store: Store) -> None:
         assert total(connection, ALWAYS).calls == 2
 
 
+def test_a_clock_that_was_ahead_keeps_nothing_longer(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time", lambda now=time.time: now() + 1000 * DAY)
+        Retention(3000).step(store)
+    store.write([booking(time.time() - 40 * DAY)])
+    Retention(30).step(store)
+    with store.database.reading() as connection:
+        assert total(connection, ALWAYS).calls == 0
+
+
 def test_check_finds_sums_that_are_wrong(store: Store) -> None:
     store.write(many(40))
     with store.database.writing() as connection:

@@ -23,14 +23,16 @@ from opentelemetry.instrumentation.open_webui import ids
 from opentelemetry.instrumentation.open_webui.host.connections import Connections
 from opentelemetry.instrumentation.open_webui.host.groups import Groups
 from opentelemetry.instrumentation.open_webui.host.runtime import Runtime
+from opentelemetry.instrumentation.open_webui.ledger import finding
 from opentelemetry.instrumentation.open_webui.ledger import ledger as ledgers
 from opentelemetry.instrumentation.open_webui.ledger.checking import check
 from opentelemetry.instrumentation.open_webui.ledger.database import Database, of_file, of_url
 from opentelemetry.instrumentation.open_webui.ledger.ledger import Ledger, Off, Unavailable
 from opentelemetry.instrumentation.open_webui.ledger.periods import ALWAYS
+from opentelemetry.instrumentation.open_webui.ledger.place import Host, of_setting
 from opentelemetry.instrumentation.open_webui.ledger.reading import latest, oldest_first, total
 from opentelemetry.instrumentation.open_webui.ledger.spool import Spool
-from opentelemetry.instrumentation.open_webui.settings import Settings
+from opentelemetry.instrumentation.open_webui.settings import PREFIX, Settings
 from unit.ledger.books import booking, many
 from unit.ledger.processes import ledger_in
 from unit.sdk import Sdk, accountant, asked, caller_named
@@ -178,7 +180,8 @@ def test_a_damaged_file_is_told_and_a_new_one_gets_all(
     eventually(lambda: ledger.written == 5)
     ledger.close()
     assert count_in(tmp_path) == 5
-    assert caplog.text.count("cannot be written") == 1
+    assert caplog.text.count("usage ledger (test) cannot be written") == 1
+    assert f"{PREFIX}LEDGER says where" in caplog.text
     assert "is written again" in caplog.text
 
 
@@ -239,6 +242,19 @@ def test_what_finds_no_room_is_counted_and_told(
     assert "loses 100 calls" in caplog.text
 
 
+def test_a_disk_that_does_not_answer_fills_no_memory(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ledgers, "_MOST_HELD", 100)
+    # The thread that would empty the queue hangs.
+    monkeypatch.setattr(ledger, "_turn", threading.Event().wait)
+    for one in many(150):
+        ledger.book(one)
+    assert (ledger.queued, ledger.lost) == (100, 50)
+    assert caplog.text.count("loses calls") == 1
+    monkeypatch.setattr(ledger, "_keeper", None)
+
+
 def test_a_full_disk_loses_nothing_that_memory_holds(tmp_path: Path) -> None:
     ledger = ledger_in(tmp_path)
     book(ledger, many(10, 1))
@@ -272,6 +288,32 @@ def test_a_wrong_address_is_told_and_calls_wait(tmp_path: Path) -> None:
     eventually(lambda: ledger.spooled == 5)
     ledger.close()
     assert len(Spool(tmp_path, "test").waiting()) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_the_same"),
+    [
+        (
+            "postgres://me:old@db/usage",
+            "postgresql+psycopg2://you:new@db/usage?sslmode=require",
+            True,
+        ),
+        ("postgresql://me@db/usage", "postgresql://me@db/other", False),
+        ("sqlite:////data/usage.db", "sqlite:////other/usage.db", False),
+    ],
+)
+def test_what_waits_is_found_by_who_signs_in_otherwise(
+    before: str, now: str, is_the_same: bool, tmp_path: Path
+) -> None:
+    host = Host(tmp_path)
+    left = of_setting(before, host)
+    spool = Spool(left.spool, left.name)
+    spool.append(many(1))
+    spool.let_go()
+    found = of_setting(now, host)
+    assert bool(Spool(found.spool, found.name).waiting()) == is_the_same
+    environ = {PREFIX + "LEDGER": now, "DATA_DIR": str(tmp_path)}
+    assert bool(finding.waiting(environ)) == is_the_same
 
 
 def test_what_a_dead_process_left_is_taken_up(tmp_path: Path) -> None:

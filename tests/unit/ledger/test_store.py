@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from opentelemetry.instrumentation.open_webui.ledger.reading import latest, one,
 from opentelemetry.instrumentation.open_webui.ledger.schema import VERSION_TABLE, metadata
 from opentelemetry.instrumentation.open_webui.ledger.store import Store
 from opentelemetry.instrumentation.open_webui.names import NO_PROVIDER, REFUSED_TASK
-from unit.ledger.books import NOON, booking, many, summed
+from unit.ledger.books import NOON, booking, many, older, summed
 
 pytestmark = pytest.mark.database
 
@@ -29,6 +30,18 @@ from opentelemetry.instrumentation.open_webui.ledger.database import of_file
 from opentelemetry.instrumentation.open_webui.ledger.store import Store
 Store(of_file(Path(sys.argv[1]))).open()
 os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+_OPEN_AND_WRITE = """
+import sys
+from opentelemetry.instrumentation.open_webui.ledger.database import of_url
+from opentelemetry.instrumentation.open_webui.ledger.store import Store
+from unit.ledger.books import many
+store = Store(of_url(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+store.open()
+store.write(many(50, int(sys.argv[2])))
 """
 
 
@@ -150,6 +163,35 @@ def test_the_tables_are_as_the_migrations_make_them(store: Store) -> None:
             connection, opts={"include_object": ours, "compare_type": True}
         )
         assert compare_metadata(context, metadata) == []
+
+
+def test_many_processes_migrate_an_older_ledger_at_once(database: Database) -> None:
+    older(database, "0001")
+    Store(database).write(many(300))
+    url = database.engine.url.render_as_string(hide_password=False)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _OPEN_AND_WRITE, url, str(seed)],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for seed in range(2, 5)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.close()
+    for process in processes:
+        process.wait()
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    with database.reading() as connection:
+        assert migrating.current(connection) == migrating.newest()
+        expected = [*many(300), *(one for seed in range(2, 5) for one in many(50, seed))]
+        assert total(connection, ALWAYS) == summed(expected)
+    assert not check(database).problems
 
 
 def test_a_ledger_of_a_newer_version_is_left_alone(store: Store) -> None:

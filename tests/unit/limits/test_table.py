@@ -200,3 +200,20 @@ def test_a_limit_that_is_made_again_counts_anew(budget: Budget) -> None:
     assert table.first_seen(budget.database(), limits) == {limits[0].id: 5}
     admin.delete(budget, "limit", number, "admin")
     assert table.first_seen(budget.database(), limits)[limits[0].id] > 5
+
+
+def test_a_limit_that_was_first_seen_by_a_clock_that_is_ahead_counts_from_now_on(
+    budget: Budget,
+) -> None:
+    admin.create(budget, "limit", PLAIN, "admin")
+    other = table.Table()
+    assert other.refresh(budget.database) is not None
+    limits = rules_of(budget).limits
+    with budget.database().writing() as connection:
+        connection.exec_driver_sql("UPDATE usage_ledger_limit_since SET at = at + 3600")
+    known = table.first_seen(budget.database(), limits)
+    assert known[limits[0].id] <= time.time()
+    told = other.refresh(budget.database)
+    assert told is not None
+    assert told[1] == known
+    assert other.refresh(budget.database) is None

@@ -25,7 +25,10 @@ _MARK: Final = b"\0"
 
 
 class Booking(NamedTuple):
-    """One row of the ledger, before its texts have numbers."""
+    """One row of the ledger, before its texts have numbers.
+
+    It may wait in a file for another version of this package: what is added has a default.
+    """
 
     id: str
     """32 hexadecimal digits of a UUIDv7: when the call began."""
@@ -149,15 +152,15 @@ def unpacked_chat(kept: bytes | None) -> str | None:
 
 def dumped(booking: Booking) -> str:
     """Return a booking as one line of JSON."""
-    return json.dumps(booking, separators=(",", ":"))
+    return json.dumps(booking._asdict(), separators=(",", ":"))
 
 
 def loaded(line: str) -> Booking | None:
     """Return the booking of such a line; ``None`` if it is none, as the half of one."""
     try:
-        values: list[Any] = json.loads(line)
-        booking = Booking(*values)
+        told: dict[str, Any] = json.loads(line)
+        booking = Booking(**{name: told[name] for name in Booking._fields if name in told})
         milliseconds_of(booking)
+        return booking._replace(groups=tuple(booking.groups))
     except (ValueError, TypeError):
         return None
-    return booking._replace(groups=tuple(booking.groups))

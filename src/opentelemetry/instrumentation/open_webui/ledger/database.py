@@ -27,6 +27,7 @@ _POSTGRES_OPTIONS: Final = {
     "tcp_user_timeout": 15_000,
     "application_name": "open-webui-usage-ledger",
 }
+_NO_ADDRESS: Final = "at no address"
 _DRIVERS: Final = ("psycopg2", "psycopg")
 
 
@@ -134,11 +135,7 @@ def of_url(url: str) -> Database:
     Raises:
         DatabaseError: The address is none, or of another database.
     """
-    try:
-        parsed = make_url(url.replace("postgres://", "postgresql://", 1))
-        backend = parsed.get_backend_name()
-    except (ArgumentError, ValueError, SQLAlchemyError):
-        raise DatabaseError("this is no database URL") from None
+    parsed, backend = _parsed(url)
     if backend not in _BACKENDS:
         raise DatabaseError(f"{backend} is not supported: use sqlite:///… or postgresql://…")
     if backend == SQLITE:
@@ -146,6 +143,27 @@ def of_url(url: str) -> Database:
             raise DatabaseError("a ledger in SQLite needs a file: sqlite:////folder/usage.db")
         return of_file(Path(parsed.database))
     return Database(create_engine(_with_driver(parsed), **_postgres_arguments()))
+
+
+def name_of(url: str) -> str:
+    """Return what stays the same of an address while it is that of the same database.
+
+    Who signs in, and with which password, may change, and is not told.
+    """
+    try:
+        parsed, backend = _parsed(url)
+    except DatabaseError:
+        return _NO_ADDRESS
+    where = URL.create(backend, host=parsed.host, port=parsed.port, database=parsed.database)
+    return where.render_as_string()
+
+
+def _parsed(url: str) -> tuple[URL, str]:
+    try:
+        parsed = make_url(url.replace("postgres://", "postgresql://", 1))
+        return parsed, parsed.get_backend_name()
+    except (ArgumentError, ValueError, SQLAlchemyError):
+        raise DatabaseError("this is no database URL") from None
 
 
 def of_engine(engine: Engine, schema: str | None) -> Database:
@@ -187,6 +205,9 @@ def _begin(connection: Connection) -> None:
 
 def _with_driver(url: URL) -> URL:
     if "+" in url.drivername:
+        driver = url.get_driver_name()
+        if driver not in _DRIVERS:
+            raise DatabaseError(f"the driver {driver} is not supported: use postgresql://…")
         return url
     found = [name for name in _DRIVERS if importlib.util.find_spec(name) is not None]
     if not found:

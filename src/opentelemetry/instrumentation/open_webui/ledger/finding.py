@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from ..settings import PREFIX
-from .database import POSTGRES, Database, DatabaseError, of_file, of_url
+from .database import POSTGRES, Database, DatabaseError, name_of, of_file, of_url
 from .migrating import NewerLedger, current, newest
 from .place import FILE_NAME
 from .spool import Spool
@@ -54,8 +54,10 @@ def found(given: str | None, environ: Mapping[str, str]) -> Database:
 
 def waiting(environ: Mapping[str, str]) -> list[Path]:
     """Return the files of calls that wait for the ledger of a server with these variables."""
-    name = environ.get(_SETTING, "")
-    if "://" not in name:
+    setting = environ.get(_SETTING, "")
+    if "://" in setting:
+        name = name_of(setting)
+    else:
         name = POSTGRES if _own_url(environ).startswith(POSTGRES) else FILE_NAME
     return [file for folder in _folders(environ) for file in Spool(folder, name).waiting()]
 

@@ -12,7 +12,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, inspect, text
 
@@ -49,6 +49,15 @@ _INPUT: Final = ("input_tokens", "prompt_tokens", "prompt_eval_count")
 _OUTPUT: Final = ("output_tokens", "completion_tokens", "eval_count")
 
 
+class Claim(NamedTuple):
+    """What is left for who has claimed it."""
+
+    after: str
+    """The last message that was taken over."""
+    made: int
+    """When the ledger was made: Unix time in milliseconds."""
+
+
 class Import:
     """The import, as one process does its part of it.
 
@@ -66,8 +75,8 @@ class Import:
         if engine is None:
             return None
         claimed = self._claim(store)
-        if claimed is None:
-            return None
+        if not isinstance(claimed, Claim):
+            return claimed
         after, made = claimed
         with engine.connect() as connection:
             if not _has_messages(connection):
@@ -82,8 +91,8 @@ class Import:
         self._went_on(store, rows[-1].id if rows else after, is_done=len(rows) < _AT_ONCE)
         return _NEXT if len(rows) == _AT_ONCE else None
 
-    def _claim(self, store: Store) -> tuple[str, int] | None:
-        """Return the last message that was taken over and when the ledger was made, if it is ours.
+    def _claim(self, store: Store) -> Claim | float | None:
+        """Return where to go on; the seconds for which somebody else does it; ``None`` if done.
 
         Nothing is lost if two should do it at once: a message has the same id each time.
         """
@@ -92,11 +101,13 @@ class Import:
                 return None
             state = json.loads(facts.read(connection, facts.IMPORTING) or "{}")
             now = time.time()
-            if state.get("by", self._me) != self._me and state.get("until", 0) > now:
-                return None
+            # A clock that was wrong may have left a time that is too far off.
+            is_held = now < state.get("until", 0) <= now + _LEASE
+            if is_held and state.get("by") != self._me:
+                return _LEASE
             after = str(state.get("after", ""))
             self._note(connection, after)
-            return after, int(facts.read(connection, facts.CREATED) or 0)
+            return Claim(after, int(facts.read(connection, facts.CREATED) or 0))
 
     def _went_on(self, store: Store, after: str, *, is_done: bool) -> None:
         with store.database.writing() as connection:

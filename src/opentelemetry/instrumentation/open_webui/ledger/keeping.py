@@ -202,7 +202,8 @@ class Retention:
         now = int(time.time())
         with store.database.writing() as connection:
             last = int(facts.read(connection, facts.PRUNED) or 0)
-            is_due = now - last >= _EVERY
+            # A clock that was wrong may have left a time that is yet to come.
+            is_due = not 0 <= now - last < _EVERY
             if is_due:
                 facts.write(connection, facts.PRUNED, now)
         if is_due:

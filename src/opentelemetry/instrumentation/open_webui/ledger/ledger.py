@@ -125,7 +125,11 @@ class Ledger:
     @guarded
     def book(self, booking: Booking) -> None:
         """Book what is told of a call."""
-        self._queue.append(booking)
+        if len(self._queue) < _MOST_HELD:
+            self._queue.append(booking)
+        else:
+            # The thread that empties it waits for a disk, as it may for one of the network.
+            self._lose(1, "it does not answer")
         if self._keeper is None:
             self.begin()
 
@@ -310,16 +314,19 @@ class Ledger:
     def _hold(self, bookings: Sequence[Booking], error: Exception) -> None:
         room = max(0, _MOST_HELD - len(self._held))
         self._held.extend(islice(bookings, room))
-        lost = max(0, len(bookings) - room)
-        if lost and not self.lost:
+        if len(bookings) > room:
+            self._lose(len(bookings) - room, getattr(error, "strerror", None) or error)
+
+    def _lose(self, count: int, why: object) -> None:
+        if not self.lost:
             _logger.error(
                 "The usage ledger loses calls: its database is away, there is no room in %s (%s),"
                 " and %s calls are in memory. Make room, or bring the database back.",
                 None if self._spool is None else self._spool.folder,
-                getattr(error, "strerror", None) or error,
+                why,
                 f"{_MOST_HELD:,}",
             )
-        self.lost += lost
+        self.lost += count
 
     def _tell_age(self) -> None:
         in_hand = self._writer is not None and self._writer.in_hand

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from .database import POSTGRES, Database, DatabaseError, of_engine, of_file, of_url
+from .database import POSTGRES, Database, DatabaseError, name_of, of_engine, of_file, of_url
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -47,7 +47,7 @@ def of_setting(setting: str, host: Host) -> Place:
     """
     spool = host.data_dir or Path(tempfile.gettempdir())
     if setting != ON:
-        return Place(setting, spool, lambda: of_url(setting))
+        return Place(name_of(setting), spool, lambda: of_url(setting))
     if host.engine is not None and host.engine.dialect.name == POSTGRES:
         return Place(POSTGRES, spool, lambda: of_engine(host.engine, host.schema))
     return Place(FILE_NAME, spool, lambda: _of_folder(host.data_dir))

@@ -7,8 +7,8 @@ removed only after all of it is there.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import logging
 import os
 import threading
 import uuid
@@ -24,7 +24,10 @@ try:
 except ImportError:  # pragma: no cover - Windows, where an open file cannot be removed anyway
     fcntl = None  # type: ignore[assignment]
 
+_logger = logging.getLogger(__name__)
+
 _SUFFIX: Final = ".jsonl"
+_ASIDE: Final = ".unreadable"
 
 
 class Spool:
@@ -37,12 +40,12 @@ class Spool:
 
     def __init__(self, folder: Path, ledger: str) -> None:
         self.folder = folder
+        self.ledger = ledger
         digest = hashlib.blake2b(ledger.encode(), digest_size=4).hexdigest()
         self._prefix = f"usage-spool-{digest}-"
         self._own: IO[bytes] | None = None
         self._lock = threading.Lock()
-        self.damaged = 0
-        """Lines that could not be read: a process was killed while it wrote them."""
+        self._left: set[Path] = set()
 
     def append(self, bookings: Sequence[Booking]) -> None:
         """Keep calls.
@@ -55,8 +58,7 @@ class Spool:
             own = self._open_own()
             start = own.seek(0, os.SEEK_END)
             try:
-                own.write(data)
-                own.flush()
+                _write(own, data)
             except OSError:
                 self._cut(own, start)
                 raise
@@ -94,28 +96,38 @@ class Spool:
     def parts(self, at_once: int) -> Iterator[list[Booking]]:
         """Yield the calls of the first file that nobody holds and that has some.
 
-        A file is removed when all of it was taken.
+        A file is removed when all of it was taken, and left alone if it cannot be read.
 
         Args:
             at_once: How many in each part.
         """
         self.let_go()
         for path in self.waiting():
-            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-                if _locked(file):
-                    size = os.fstat(file.fileno()).st_size
-                    yield from self._parts(file, at_once)
-                    path.unlink()
-                    if size:
-                        return
+            if path in self._left:
+                continue
+            try:
+                with path.open("rb") as file:
+                    if _locked(file):
+                        yield from self._parts(path, file, at_once)
+                        if file.tell():
+                            return
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                self._left.add(path)
+                _logger.error("The usage ledger leaves %s alone: %s", path, error.strerror)
 
-    def _parts(self, file: IO[bytes], at_once: int) -> Iterator[list[Booking]]:
-        lines = iter(file)
-        while some := list(islice(lines, at_once)):
+    def _parts(self, path: Path, file: IO[bytes], at_once: int) -> Iterator[list[Booking]]:
+        is_whole = True
+        while some := list(islice(file, at_once)):
             read = [loaded(line.decode("utf-8", "replace")) for line in some]
-            known = [booking for booking in read if booking is not None]
-            self.damaged += len(read) - len(known)
-            yield known
+            is_whole = is_whole and all(map(_is_known_or_cut, read, some))
+            yield [booking for booking in read if booking is not None]
+        if is_whole:
+            path.unlink()
+        else:
+            aside = path.rename(path.with_suffix(_ASIDE))
+            _logger.error("The usage ledger cannot read some lines of %s, and keeps it.", aside)
 
     def let_go(self) -> None:
         """Append no more to the file that is ours, so that it can be taken up."""
@@ -129,6 +141,18 @@ class Spool:
         own, self._own = self._own, None
         if own is not None:
             own.close()
+
+
+def _write(file: IO[bytes], data: bytes) -> None:
+    """Write all of it: a disk that is nearly full takes a part, and says nothing."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
+
+
+def _is_known_or_cut(booking: Booking | None, line: bytes) -> bool:
+    """Whether nothing is amiss with a line: the last one of a process that was killed is cut."""
+    return booking is not None or not line.endswith(b"\n")
 
 
 def _locked(file: IO[bytes]) -> bool:

@@ -13,6 +13,7 @@ from typing import Final
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from ..guard import report
+from ..settings import PREFIX
 from .booking import Booking
 from .database import DatabaseError
 from .migrating import NewerLedger
@@ -21,6 +22,7 @@ from .store import Store
 
 _logger = logging.getLogger(__name__)
 
+_SETTING: Final = PREFIX + "LEDGER"
 # Rows of one transaction.
 _MOST_ROWS: Final = 500
 # Seconds between two tries to reach a database that is away, and between two jobs.
@@ -236,10 +238,12 @@ class Writer:
     def _failed(self, problem: str) -> None:
         if problem != self.problem:
             _logger.error(
-                "The usage ledger cannot be written: %s. Open WebUI is not affected; calls wait in"
-                " %s until it can be.",
+                "The usage ledger (%s) cannot be written: %s. Open WebUI is not affected; calls"
+                " wait in %s until it can be. %s says where it is.",
+                self._spool.ledger,
                 problem,
                 self._spool.folder,
+                _SETTING,
             )
         with self._change:
             self.problem, self._is_blocked = problem, True

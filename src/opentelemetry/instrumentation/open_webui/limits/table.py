@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple
@@ -69,19 +70,30 @@ class Table:
 
 
 def first_seen(database: Database, limits: Iterable[Limit]) -> dict[str, int]:
-    """Return since when each limit is known (Unix time), by id; a new one is from now on."""
+    """Return since when each limit is known (Unix time), by id; a new one is from now on.
+
+    So is one that a clock ahead of ours has seen first: until then, our calls would not count.
+    """
     limit_ids = [limit.id for limit in limits]
     if not limit_ids:
         return {}
+    now = int(time.time())
     with database.reading() as connection:
         known = known_since(connection, limit_ids)
-    new = [limit_id for limit_id in limit_ids if limit_id not in known]
+    new = [limit_id for limit_id in limit_ids if known.get(limit_id, math.inf) > now]
     if not new:
         return known
     with database.writing() as connection:
-        rows = [{"limit_id": limit_id, "at": int(time.time())} for limit_id in sorted(new)]
-        added = insert_of(connection.dialect.name)(since).on_conflict_do_nothing()
-        connection.execute(added, rows)
+        rows = [{"limit_id": limit_id, "at": now} for limit_id in sorted(new)]
+        added = insert_of(connection.dialect.name)(since)
+        earlier = added.on_conflict_do_update(
+            index_elements=["limit_id"],
+            set_={"at": added.excluded.at},
+            where=since.c.at > added.excluded.at,
+        )
+        connection.execute(earlier, rows)
+        if not known.keys().isdisjoint(new):
+            _have_read_anew(connection)
         return known_since(connection, limit_ids)
 
 
@@ -242,5 +254,9 @@ def _note(connection: Connection, action: str, by: str, detail: Mapping[str, Any
     """Leave a line in the audit, and have all processes read the rules anew."""
     said = json.dumps({"by": by, **detail}, ensure_ascii=False)
     connection.execute(insert(audits).values(at=int(time.time()), action=action, detail=said))
+    _have_read_anew(connection)
+
+
+def _have_read_anew(connection: Connection) -> None:
     version = int(facts.read(connection, facts.LIMITS, hold=True) or 0)
     facts.write(connection, facts.LIMITS, version + 1)
