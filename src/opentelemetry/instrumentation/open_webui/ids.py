@@ -9,6 +9,7 @@ from typing import Final
 _VERSION: Final = 0x7 << 76
 _VARIANT: Final = 0x2 << 62
 _NANOSECONDS: Final = 1_000_000
+_MILLISECONDS: Final = 1_000
 _RANDOM_BITS: Final = 74
 _LATEST: Final = (1 << 48) - 1
 
@@ -37,6 +38,11 @@ def first_of(milliseconds: int) -> bytes:
 def milliseconds_of(value: bytes) -> int:
     """Return the Unix time that an id was made at."""
     return int.from_bytes(value[:6], "big")
+
+
+def moment_of(value: str) -> float:
+    """Return the Unix time that an id of hexadecimal digits was made at."""
+    return int(value[:12], 16) / _MILLISECONDS
 
 
 def _put(milliseconds: int, bits: int) -> int:

@@ -58,19 +58,23 @@ class Account:
         who: Whose use counts.
         start: From when on calls count (Unix time).
         span: The span of time, which may have begun before that.
+        begins: From when on it is this account (Unix time).
         ends: When there is another account instead (Unix time).
     """
 
     __slots__ = (
-        "allowed", "base", "ended", "ends", "in_flight", "is_known", "is_owed", "key", "limit",
-        "looks", "others", "pending", "published", "settled", "span", "start", "who",
+        "allowed", "base", "begins", "ended", "ends", "in_flight", "is_known", "is_owed", "key",
+        "limit", "looks", "others", "pending", "published", "settled", "span", "start", "who",
     )  # fmt: skip
 
-    def __init__(self, limit: Limit, who: Who, start: int, span: Span, ends: float) -> None:
+    def __init__(
+        self, limit: Limit, who: Who, start: int, span: Span, begins: float, ends: float
+    ) -> None:
         self.limit = limit
         self.who = who
         self.start = start
         self.span = span
+        self.begins = begins
         self.ends = ends
         self.key = key_of(limit, who, start)
         self.allowed = 0
@@ -191,8 +195,11 @@ def opened(limit: Limit, who: Who, span: Span, at: float, since: int) -> Account
         at: The moment (Unix time).
         since: When the limit was first seen.
     """
-    ends = span.end if span.end is not None else (int(at) // HOUR_SECONDS + 1) * HOUR_SECONDS
-    return Account(limit, who, start_of(limit, who, span, since), span, ends)
+    begins, ends = span
+    if ends is None:
+        begins = int(at) // HOUR_SECONDS * HOUR_SECONDS
+        ends = begins + HOUR_SECONDS
+    return Account(limit, who, start_of(limit, who, span, since), span, begins, ends)
 
 
 def start_of(limit: Limit, who: Who, span: Span, since: int) -> int:

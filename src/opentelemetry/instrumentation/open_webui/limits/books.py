@@ -9,8 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from .. import ids
 from ..calls.call import ModelCall
@@ -18,33 +18,24 @@ from ..names import CHAT_TASK
 from ..providers import DIRECT
 from . import words
 from .accounts import Account, Need, Verdict, opened, start_of
-from .binding import binding, pools
+from .binding import pools
 from .gate import NearlyUsed, Refusal, Ticket, Wanted
 from .off import FREE
-from .rules import MEASURES, USER, Limit, Rules, Who
+from .people import Bound, Call, People
+from .rules import MEASURES, Limit, Rules, Who
 from .sizes import Sizes, used_by
 from .windows import Span, Window
 
 # Beyond it all are looked up anew: memory must not follow every user there ever was.
-_MOST_BINDINGS: Final = 20_000
 _MOST_ACCOUNTS: Final = 50_000
 # Calls that are remembered one by one; so many come up where the ledger is away.
 _MOST_UNWRITTEN: Final = 50_000
 # Seconds after which nobody believes that a call is still in flight.
 _LONGEST_CALL: Final = 900.0
-_MILLI: Final = 1000
 
 Answer = Ticket | Refusal
 Kind = tuple[str, str, str]
 """User, model and source: what a call is known by."""
-
-
-class Bound(NamedTuple):
-    """A limit that holds for a call."""
-
-    limit: Limit
-    who: Who
-    allowed: int
 
 
 class Reservation:
@@ -61,10 +52,9 @@ class Reservation:
 class Held:
     """Leave to call models, for which something is held back."""
 
-    __slots__ = ("_let_go", "id", "reservations", "warnings")
+    __slots__ = ("_let_go", "reservations", "warnings")
 
     def __init__(self, let_go: Callable[[list[Reservation]], None]) -> None:
-        self.id = ids.new()
         self.reservations: list[Reservation] = []
         self.warnings: tuple[NearlyUsed, ...] = ()
         self._let_go = let_go
@@ -104,14 +94,13 @@ class Books:
         self._began = int(clock())
         self._sizes = Sizes()
         self._events: deque[ModelCall | list[Reservation]] = deque()
-        self._bindings: dict[tuple[object, ...], tuple[Bound, ...]] = {}
-        self._good_until = 0.0
+        self._known = People(Rules(), 0.0)
         self._spans: dict[Window, Span] = {}
         self._accounts: dict[tuple[str, Who, int], Account] = {}
         self._in_flight: dict[Kind, deque[Reservation]] = {}
         self._unwritten: dict[str, list[Account]] = {}
         """Where calls count that are not known to be in the ledger."""
-        self._ended_early: Counter[Kind] = Counter()
+        self._ended_early: dict[Kind, int] = {}
         """Calls that have ended, and whose tickets are not released yet."""
 
     # The rules
@@ -125,47 +114,35 @@ class Books:
         """
         with self._lock:
             self.rules, self._since = rules, {**self._since, **since}
-            self._bindings.clear()
             for limit in rules.limits:
                 # Shown at 0 before it moves.
                 self.refused[limit.name, limit.measure, limit.observe] += 0
 
-    def _bound(
-        self, user_id: str, groups: tuple[str, ...], models: tuple[str, ...], source: str,
-        direct: bool,
-    ) -> tuple[Bound, ...]:  # fmt: skip
-        now = self._clock()
-        if now >= self._good_until and self.rules is not None:
-            self._bindings.clear()
-            self._good_until = self.rules.next_end(now)
-        key = (user_id, groups, models, source, direct)
-        known = self._bindings.get(key)
-        if known is None:
-            known = self._find(user_id, groups, models, source, direct, now)
-            if len(self._bindings) >= _MOST_BINDINGS:
-                self._bindings.clear()
-            self._bindings[key] = known
-        return known
+    def binds(self, user_id: str, groups: tuple[str, ...]) -> bool:
+        """Whether any limit is for a user, whatever they call; also while that is not known."""
+        return self.rules is None or bool(self._people().of(user_id, groups))
 
-    def _find(
-        self, user_id: str, groups: Sequence[str], models: Sequence[str], source: str,
-        direct: bool, now: float,
-    ) -> tuple[Bound, ...]:  # fmt: skip
-        own = Who(USER, user_id)
-        return tuple(
-            Bound(one.limit, one.subject or own, one.allowed or 0)
-            for one in binding(self.rules or Rules(), user_id, groups, now)
-            if one.limit.is_for(models, source, direct=direct)
-        )
+    def _people(self) -> People:
+        known, rules, now = self._known, self.rules, self._clock()
+        if known.rules is not rules or now >= known.good_until:
+            known = self._known = People(rules or known.rules, now)
+        return known
 
     def _bound_to(self, wanted: Wanted) -> tuple[Bound, ...]:
         models = (wanted.model, *wanted.other_models)
-        return self._bound(wanted.user_id, wanted.groups, models, wanted.source, wanted.direct)
+        call = (wanted.user_id, wanted.groups, models, wanted.source, wanted.direct)
+        return self._people().of_call(call)
 
     # Accounts
 
     def _account(self, bound: Bound, at: float) -> Account:
-        limit, who, allowed = bound
+        account = bound.account
+        if account is None or not account.begins <= at < account.ends:
+            account = bound.account = self._open(bound.limit, bound.who, at)
+        account.allowed = bound.allowed
+        return account
+
+    def _open(self, limit: Limit, who: Who, at: float) -> Account:
         span = self._spans.get(limit.window)
         if span is None or not _is_in(span, at):
             span = limit.window.span(at)
@@ -175,7 +152,6 @@ class Books:
         account = self._accounts.get(key)
         if account is None:
             account = self._accounts[key] = opened(limit, who, span, at, since)
-        account.allowed = allowed
         return account
 
     # Deciding
@@ -239,11 +215,11 @@ class Books:
         ticket: Ticket | None,
         verdict_of: Callable[[Account, Need], Verdict],
     ) -> Answer | None:
-        now, needs, asks = self._clock(), self._sizes.needs(wanted), False
+        now, asks = self._clock(), False
         parts: list[tuple[Account, int]] = []
         observed: list[Account] = []
         for one in bound:
-            account, need = self._account(one, now), needs[one.limit.measure]
+            account, need = self._account(one, now), self._sizes.need(wanted, one.limit.measure)
             verdict = verdict_of(account, need)
             if one.limit.observe:
                 if verdict is Verdict.ASK:
@@ -297,7 +273,8 @@ class Books:
 
     def ended(self, call: ModelCall) -> None:
         """Take it that a call has ended."""
-        self._note(call)
+        if self.binds(call.caller.user_id, call.groups):
+            self._note(call)
 
     def _let_go(self, reservations: list[Reservation]) -> None:
         self._note(reservations)
@@ -333,9 +310,10 @@ class Books:
         self._sizes.learn(picked, used)
         is_direct = asked.provider == DIRECT
         names = (picked, asked.model)
-        at = ids.milliseconds_of(bytes.fromhex(call.id[:12])) / _MILLI
+        at = ids.moment_of(call.id)
         counts_in = []
-        for bound in self._bound(caller.user_id, call.groups, names, caller.source, is_direct):
+        key: Call = (caller.user_id, call.groups, names, caller.source, is_direct)
+        for bound in self._people().of_call(key):
             account = self._account(bound, at)
             if at >= account.start:
                 account.settle(call.id, used[MEASURES.index(bound.limit.measure)])
@@ -346,7 +324,7 @@ class Books:
                 self._written(next(iter(self._unwritten)))
         kind = (caller.user_id, picked, caller.source)
         if caller.task == CHAT_TASK and self._end_first(kind):
-            self._ended_early[kind] += 1
+            self._ended_early[kind] = self._ended_early.get(kind, 0) + 1
 
     def _end_first(self, kind: Kind) -> bool:
         waiting = self._in_flight.get(kind)
@@ -357,14 +335,15 @@ class Books:
     def _release(self, reservation: Reservation) -> None:
         """End a reservation, unless its call has ended one: those of a kind are all the same."""
         kind = reservation.kind
-        if self._ended_early[kind]:
-            self._ended_early[kind] -= 1
-        elif reservation.parts:
+        early = self._ended_early.pop(kind, 0)
+        if early > 1:
+            self._ended_early[kind] = early - 1
+        if early:
+            return
+        if reservation.parts:
             self._end(reservation)
         else:
             self._end_first(kind)
-        if not self._ended_early[kind]:
-            del self._ended_early[kind]
 
     def _end(self, reservation: Reservation) -> None:
         for account, amount in reservation.parts:
@@ -443,6 +422,9 @@ class Books:
                 if (one.ends <= now or crowded) and not one.in_flight and not one.pending
             ]
             gone = [self._accounts.pop(key) for key in over]
+            for one in gone:
+                # Whoever still knows it is to open another.
+                one.ends = 0.0
             return [one.key for one in gone if one.published]
 
 

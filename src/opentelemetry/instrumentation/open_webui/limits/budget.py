@@ -116,6 +116,10 @@ class Budget:
 
     # On the way of calls
 
+    def binds(self, user_id: str, groups: tuple[str, ...]) -> bool:
+        """Whether any limit is for a user, whatever they call; also while that is not known."""
+        return self.books.binds(user_id, groups)
+
     async def admit(self, wanted: Wanted, ticket: Ticket | None = None) -> Answer:
         """Let in or refuse; on the event loop, which it never blocks."""
         answer = self.books.admit(wanted, ticket)

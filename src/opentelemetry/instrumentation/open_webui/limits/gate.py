@@ -79,10 +79,6 @@ class Ticket(Protocol):
     """Leave to call models, for one turn or one call; it holds a reservation until released."""
 
     @property
-    def id(self) -> str:
-        """What tells it from others."""
-
-    @property
     def warnings(self) -> tuple[NearlyUsed, ...]:
         """The limits that are nearly used."""
 
@@ -96,6 +92,9 @@ class Gate(Protocol):
     @property
     def open(self) -> bool:
         """Whether there are no limits at all, so that there is nothing to ask."""
+
+    def binds(self, user_id: str, groups: tuple[str, ...]) -> bool:
+        """Whether any limit is for a user, whatever they call; also while that is not known."""
 
     async def admit(self, wanted: Wanted, ticket: Ticket | None = None) -> Ticket | Refusal:
         """Decide.

@@ -12,7 +12,6 @@ from .gate import NearlyUsed, Refusal, Ticket, Wanted
 class Free:
     """Leave to call models where nothing is held back for it."""
 
-    id = ""
     warnings: tuple[NearlyUsed, ...] = ()
 
     def release(self) -> None:
@@ -38,6 +37,10 @@ class Off:
 
     def ended(self, call: ModelCall) -> None:
         """Do nothing."""
+
+    def binds(self, _user_id: str, _groups: tuple[str, ...]) -> bool:
+        """Return that nothing does."""
+        return False
 
     async def admit(self, _wanted: Wanted, ticket: Ticket | None = None) -> Ticket | Refusal:
         """Let in."""

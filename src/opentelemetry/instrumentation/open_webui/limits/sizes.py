@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from ..calls.call import ModelCall
 from ..ledger.booking import nano
 from .accounts import Need
 from .gate import Wanted
-from .rules import MEASURES
+from .rules import COST
 
 _FIRST_INPUT: Final = 500.0
 _FIRST_OUTPUT: Final = 500.0
@@ -38,6 +39,15 @@ class _Size:
         self.output = _FIRST_OUTPUT
         self.cost = 0.0
 
+    def input_of(self, known: int) -> int:
+        return known or int(self.input)
+
+    def cost_of(self, known: int) -> int:
+        usual = self.input + self.output
+        if not usual:
+            return int(self.cost)
+        return int(self.cost * (self.input_of(known) + int(self.output)) / usual)
+
     def learn(self, used: Used) -> None:
         self.calls += 1
         weight = max(_WEIGHT, 1 / self.calls)
@@ -62,16 +72,18 @@ class Sizes:
             size = self._by_model[model] = _Size()
         size.learn(used)
 
-    def needs(self, wanted: Wanted) -> dict[str, Need]:
-        """Return what a call is going to use, by measure."""
+    def need(self, wanted: Wanted, measure: str) -> Need:
+        """Return what a call is going to use, in a measure."""
         size = self._by_model.get(wanted.model, _UNKNOWN)
-        put = wanted.input_tokens or int(size.input)
-        out = int(size.output)
-        usual = size.input + size.output
-        cost = int(size.cost * (put + out) / usual) if usual else int(size.cost)
-        sure = wanted.input_tokens
-        needs = (Need(1, 1), Need(sure, put + out), Need(sure, put), Need(0, out), Need(0, cost))
-        return dict(zip(MEASURES, needs, strict=True))
+        return _NEEDS[measure](size, wanted.input_tokens)
 
 
 _UNKNOWN: Final = _Size()
+_REQUEST: Final = Need(1, 1)
+_NEEDS: Final[Mapping[str, Callable[[_Size, int], Need]]] = {
+    "requests": lambda size, known: _REQUEST,
+    "tokens": lambda size, known: Need(known, size.input_of(known) + int(size.output)),
+    "input_tokens": lambda size, known: Need(known, size.input_of(known)),
+    "output_tokens": lambda size, known: Need(0, int(size.output)),
+    COST: lambda size, known: Need(0, size.cost_of(known)),
+}

@@ -1,0 +1,102 @@
+"""Who is bound by what is found once, and anew where the rules or their grants say otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from opentelemetry.instrumentation.open_webui.limits import books, people
+from opentelemetry.instrumentation.open_webui.limits.books import Books, Held
+from opentelemetry.instrumentation.open_webui.limits.off import FREE, Off
+from opentelemetry.instrumentation.open_webui.limits.people import People
+from opentelemetry.instrumentation.open_webui.limits.rules import Rules, parse
+from unit.limits.calling import ended, wanted
+
+STUDENTS = {
+    "name": "S", "group": "students", "measure": "requests", "amount": 10, "per": "day",
+    "models": ["gpt-*"],
+}  # fmt: skip
+STAFF = {**STUDENTS, "name": "T", "group": "staff", "amount": 15}
+MORE = {"limit": "S", "user": "ada", "more": "100 %", "until": "2030-01-01"}
+UNTIL = 1893542400
+"""To the end of that day (Unix time)."""
+
+
+def rules(*limits: Any, **more: Any) -> Rules:
+    return parse({"limits": limits, **more})
+
+
+def knowing(*limits: Any) -> Books:
+    kept = Books()
+    kept.take_rules(rules(*limits), {})
+    return kept
+
+
+def test_nobody_is_free_before_the_rules_are_known() -> None:
+    kept = Books()
+    assert kept.binds("ada", ())
+    kept.take_rules(rules(STUDENTS), {})
+    assert not kept.binds("ada", ())
+    assert kept.binds("ada", ("students",))
+    assert not Off().binds("ada", ("students",))
+
+
+def test_other_rules_and_other_groups_bind_others() -> None:
+    kept = knowing(STUDENTS)
+    assert kept.admit(wanted("ada", "staff"), None) is FREE
+    kept.take_rules(rules(STAFF), {})
+    assert kept.binds("ada", ("staff",))
+    assert not kept.binds("ada", ("students",))
+    assert kept.admit(wanted("ada", "staff"), None) is None
+
+
+def test_what_holds_of_a_call_is_part_of_what_holds_of_its_user() -> None:
+    found = People(rules(STUDENTS), 0.0)
+    [held] = found.of("ada", ("students",))
+    assert found.of_call(("ada", ("students",), ("gpt-std",), "api", False)) == (held,)
+    assert found.of_call(("ada", ("students",), ("llama",), "api", False)) == ()
+    assert found.of("ada", ("students",)) == (held,)
+
+
+def test_the_most_generous_changes_when_a_grant_ends() -> None:
+    now = [UNTIL - 1.0]
+    kept = Books(lambda: now[0])
+    kept.take_rules(rules(STUDENTS, STAFF, grants=[MORE]), {})
+    asked = wanted("ada", "students", "staff")
+    assert [one.allowed for one in kept.accounts_of(asked)] == [20]
+    now[0] = UNTIL + 1.0
+    assert [one.limit.name for one in kept.accounts_of(asked)] == ["T"]
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(people, "_MOST_KNOWN", 3)
+    found = People(rules(STUDENTS), 0.0)
+    for number in range(10):
+        found.of_call((f"u{number}", ("students",), ("gpt-std",), "api", False))
+    assert len(found._of) <= 3
+    assert len(found._of_calls) <= 3
+
+
+def test_what_somebody_free_calls_is_not_even_noted() -> None:
+    kept = knowing(STUDENTS)
+    kept.ended(ended(wanted("ada", "staff")))
+    assert (kept.pending(), kept.accounts()) == (set(), [])
+    kept.ended(ended(wanted("ada", "students")))
+    assert len(kept.pending()) == 1
+
+
+def test_nothing_counts_in_an_account_that_was_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(books, "_MOST_ACCOUNTS", 0)
+    kept = knowing(STUDENTS)
+    asked = wanted("ada", "students")
+    [old] = kept.accounts_of(asked)
+    kept.forget_ended()
+    assert kept.accounts() == []
+    [new] = kept.accounts_of(asked)
+    assert new is not old
+    assert kept.accounts() == [new]
+    new.looked_up(0, 0, False, ())
+    new.published, kept.trusted_until = 10, float("inf")
+    assert isinstance(kept.admit(asked, None), Held)
+    assert (old.in_flight, new.in_flight) == (0, 1)
