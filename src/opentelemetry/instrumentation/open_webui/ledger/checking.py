@@ -15,7 +15,8 @@ from ..names import REFUSED_TASK
 from . import facts
 from .database import Database
 from .migrating import current, newest
-from .reading import AMOUNTS, ends
+from .queries import AMOUNTS
+from .reading import ends
 from .schema import (
     DAY,
     EPOCH,

@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Dialect,
     Index,
     Integer,
@@ -23,6 +24,8 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    literal_column,
+    text,
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -153,13 +156,18 @@ calls: Final = _table(
     Column("estimated", SmallInteger, nullable=False),
     Column("unpriced", Boolean, nullable=False),
     Column("units", Text),
-    Index("usage_ledger_call_of_user", "user_no", "at"),
+    Index("usage_ledger_call_of_user", "user_no", text("(at / 3600)")),
 )
 """One row for each call.
 
 ``at``: when it began, in seconds since :data:`EPOCH`; the id has the millisecond. ``duration`` and
 ``first_chunk``: milliseconds. ``cost``: nano-USD. ``estimated``: 1 for the input, 2 for the output,
 3 for both. ``units``: JSON of what was used beside tokens. ``chat``: see :mod:`.booking`.
+"""
+call_hour: Final[ColumnElement[int]] = calls.c.at // literal_column("3600", Integer())
+"""The hour of a call, as the index of a user's calls has it.
+
+All calls of one hour share an entry of the index in PostgreSQL, which so is half as large.
 """
 
 MEASURES: Final = (

@@ -35,6 +35,7 @@ from sqlalchemy.exc import OperationalError
 
 from ..ledger.database import Database
 from ..ledger.periods import Period
+from ..ledger.queries import begun_in
 from ..ledger.reading import Key, Where, sums
 from ..ledger.schema import (
     EPOCH,
@@ -267,7 +268,7 @@ _ROWS: Final = (
     .join(lines, lines.c.no == kinds.c.line_no)
     .join(users, users.c.no == calls.c.user_no)
     .where(users.c.user_id == _WHO, kinds.c.task != REFUSED_TASK)
-    .where(calls.c.at >= bindparam("first"), calls.c.at < bindparam("end"))
+    .where(begun_in(bindparam("first", type_=BigInteger()), bindparam("end", type_=BigInteger())))
 )
 
 

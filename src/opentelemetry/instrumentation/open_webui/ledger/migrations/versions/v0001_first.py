@@ -170,7 +170,9 @@ def _calls(op: Operations) -> None:
         sa.Column("unpriced", sa.Boolean, nullable=False),
         sa.Column("units", sa.Text),
     )
-    op.create_index("usage_ledger_call_of_user", "usage_ledger_call", ["user_no", "at"])
+    op.create_index(
+        "usage_ledger_call_of_user", "usage_ledger_call", ["user_no", sa.text("(at / 3600)")]
+    )
 
 
 def _sums(op: Operations, owner: str) -> None:
