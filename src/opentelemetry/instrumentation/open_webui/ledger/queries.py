@@ -42,11 +42,12 @@ from .schema import (
     Id,
     call_hour,
     calls,
-    group_sums,
     groups,
     kinds,
     lines,
-    standing_groups,
+    membership_groups,
+    membership_sums,
+    memberships,
     standings,
     user_sums,
     users,
@@ -67,8 +68,8 @@ AMOUNTS: Final[Mapping[str, ColumnElement[Any]]] = {
     "calls": literal(1),
     "answers": case((kinds.c.task == CHAT_TASK, 1), else_=0),
     "errors": case((kinds.c.error.is_not(None), 1), else_=0),
-    "unpriced": case((calls.c.unpriced, 1), else_=0),
-    "estimated": case((calls.c.estimated > 0, 1), else_=0),
+    "unpriced": case((kinds.c.unpriced, 1), else_=0),
+    "estimated": case((kinds.c.estimated > 0, 1), else_=0),
     "input": calls.c.input,
     "output": calls.c.output,
     "cache_read": calls.c.cache_read,
@@ -83,7 +84,7 @@ class Shape(NamedTuple):
     """What the statements that add up calls differ in."""
 
     given: frozenset[str] = frozenset()
-    """The parts of :class:`~.reading.Where` that are given, and ``several_ids`` of groups."""
+    """The parts of :class:`~.reading.Where` that are given."""
     by: tuple[str, ...] = ()
     """Some of :data:`~.reading.DIMENSIONS`."""
     wanted: tuple[str, ...] = MEASURES
@@ -157,11 +158,11 @@ def _whole(name: str) -> BindParameter[int]:
 class _Statement:
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
-        # The sums of groups have a call once for each of them.
-        several = "several_ids" in shape.given or not {"user", "groups"}.isdisjoint(shape.by)
-        self._by_user = "user_id" in shape.given or several
+        self._by_user = "user_id" in shape.given or "user" in shape.by
         self._from_rows = shape.spans > 0
-        self._sums: Table = user_sums if self._by_user else group_sums
+        self._sums: Table = user_sums if self._by_user else membership_sums
+        self._groups = of_group(shape.given)
+        self._by_groups = bool(self._groups) or not {"group", "groups"}.isdisjoint(shape.by)
 
     def select(self) -> Select[Any]:
         keys = list(self._keys())
@@ -218,7 +219,7 @@ class _Statement:
                 yield groups.c.group_id
                 yield groups.c.name
             elif name == "groups":
-                yield standings.c.groups
+                yield memberships.c.groups
             else:
                 yield lines.c[name]
 
@@ -228,33 +229,39 @@ class _Statement:
             line_no = kinds.c.line_no if self._from_rows else self._sums.c.line_no
             tables = tables.join(lines, lines.c.no == line_no)
         if "group" in self._shape.by:
-            # As with standings: SQLite is to go through the groups, and not through all their sums.
-            tables = tables.join(groups, self._group_no() == groups.c.no + 0)
+            of_group = membership_groups.c.membership_no == memberships.c.no
+            tables = tables.join(membership_groups, of_group)
+            tables = tables.join(groups, groups.c.no == membership_groups.c.group_no)
         return tables
 
     def _owners(self) -> Any:
-        by = self._shape.by
-        if self._from_rows:
-            tables: Any = calls.join(kinds, kinds.c.no == calls.c.kind_no)
-            if "groups" in by:
-                tables = tables.join(standings, standings.c.no == calls.c.standing_no)
-            standing_no, user_no = calls.c.standing_no, calls.c.user_no
-        elif self._by_user:
-            # The sums of each standing lie together. By a number that is none of an index, SQLite
-            # cannot begin with all sums and look their standings up, which takes much longer.
-            tables = standings.join(user_sums, user_sums.c.standing_no == standings.c.no + 0)
-            standing_no, user_no = standings.c.no, standings.c.user_no
-        else:
-            return group_sums
-        if "user" in by:
+        if not (self._from_rows or self._by_user):
+            return self._of_memberships() if self._by_groups else membership_sums
+        tables = self._of_calls() if self._from_rows else self._of_standings()
+        if self._by_groups:
+            tables = tables.join(memberships, memberships.c.no == standings.c.membership_no)
+        if "user" in self._shape.by:
+            user_no = calls.c.user_no if self._from_rows else standings.c.user_no
             tables = tables.join(users, users.c.no == user_no)
-        if "group" in by:
-            tables = tables.join(standing_groups, standing_groups.c.standing_no == standing_no)
         return tables
 
-    def _group_no(self) -> ColumnElement[Any]:
-        by_standing = self._from_rows or self._by_user
-        return standing_groups.c.group_no if by_standing else group_sums.c.group_no
+    def _of_calls(self) -> Any:
+        tables = calls.join(kinds, kinds.c.no == calls.c.kind_no)
+        if not self._by_groups:
+            return tables
+        return tables.join(standings, standings.c.no == calls.c.standing_no)
+
+    # The sums of each owner lie together. By a number that is none of an index, SQLite cannot begin
+    # with all sums and look their owners up, which takes much longer.
+
+    @staticmethod
+    def _of_standings() -> Any:
+        return standings.join(user_sums, user_sums.c.standing_no == standings.c.no + 0)
+
+    @staticmethod
+    def _of_memberships() -> Any:
+        of = membership_sums.c.membership_no == memberships.c.no + 0
+        return memberships.join(membership_sums, of)
 
     # Which
 
@@ -269,19 +276,12 @@ class _Statement:
         yield self._of_parts()
 
     def _of_group(self) -> Iterator[ColumnElement[bool]]:
-        wanted = of_group(self._shape.given)
-        if not (self._from_rows or self._by_user):
-            if wanted:
-                yield group_sums.c.group_no.in_(select(groups.c.no).where(*wanted))
-            elif "group" in self._shape.by:
-                yield group_sums.c.group_no != EVERYONE
-            else:
-                yield group_sums.c.group_no == EVERYONE
-        elif wanted and "group" in self._shape.by:
-            yield from wanted
-        elif wanted:
-            standing_no = calls.c.standing_no if self._from_rows else standings.c.no
-            yield standing_no.in_(standings_in(wanted))
+        if self._groups and "group" in self._shape.by:
+            yield from self._groups
+        elif self._groups:
+            yield memberships.c.no.in_(memberships_in(self._groups))
+        elif not (self._from_rows or self._by_user or self._by_groups):
+            yield membership_sums.c.membership_no == EVERYONE
 
     def _of_time(self) -> ColumnElement[bool]:
         if self._from_rows:
@@ -348,11 +348,11 @@ def user_no() -> Any:
     return select(users.c.no).where(of_user).scalar_subquery()
 
 
-def standings_in(wanted: Sequence[ColumnElement[bool]]) -> Select[Any]:
-    """Return who is in the groups for which some conditions hold."""
+def memberships_in(wanted: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    """Return the memberships in any of the groups for which some conditions hold."""
     return (
-        select(standing_groups.c.standing_no)
-        .join(groups, groups.c.no == standing_groups.c.group_no)
+        select(membership_groups.c.membership_no)
+        .join(groups, groups.c.no == membership_groups.c.group_no)
         .where(*wanted)
     )
 
@@ -370,13 +370,15 @@ class ListShape(NamedTuple):
     oldest_first: bool = False
 
 
-_OF_KIND: Final = ("auth", "route", "task", "operation", "price_source", "error")
+_OF_KIND: Final = (
+    *("auth", "route", "task", "operation", "price_source", "error", "estimated", "unpriced"),
+)
 _CHOSEN: Final = ("route", "task", "operation", "auth")
 _IF_CHOSEN: Final[Mapping[str, ColumnElement[bool]]] = {
     "failed": kinds.c.error.is_not(None),
     "not failed": kinds.c.error.is_(None),
-    "unpriced": calls.c.unpriced.is_(True),
-    "not unpriced": calls.c.unpriced.is_(False),
+    "unpriced": kinds.c.unpriced.is_(True),
+    "not unpriced": kinds.c.unpriced.is_(False),
 }
 
 _IF_LIMITED: Final = {
@@ -398,7 +400,7 @@ def listed(shape: ListShape) -> Select[Any]:
     if "user_id" in given:
         query = query.where(calls.c.user_no == user_no())
     if wanted := of_group(given):
-        query = query.where(calls.c.standing_no.in_(standings_in(wanted)))
+        query = query.where(memberships.c.no.in_(memberships_in(wanted)))
     if shape.oldest_first:
         return query.order_by(calls.c.id)
     order = (call_hour.desc(), calls.c.id.desc())
@@ -425,12 +427,13 @@ def _told() -> Select[Any]:
             calls,
             users.c.user_id,
             standings.c.user_name,
-            standings.c.groups,
+            memberships.c.groups,
             *(kinds.c[name] for name in _OF_KIND),
             *(lines.c[name] for name in OF_LINE),
         )
         .join(kinds, kinds.c.no == calls.c.kind_no)
         .join(lines, lines.c.no == kinds.c.line_no)
         .join(standings, standings.c.no == calls.c.standing_no)
+        .join(memberships, memberships.c.no == standings.c.membership_no)
         .join(users, users.c.no == calls.c.user_no)
     )

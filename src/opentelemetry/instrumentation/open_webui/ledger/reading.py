@@ -313,9 +313,8 @@ class _Asked:
 
     def __init__(self, where: Where, by: Sequence[str], measures: Collection[str]) -> None:
         self._values = where.given()
-        several = ["several_ids"] if len(where.group_ids) > 1 else []
         self._wanted = tuple(name for name in MEASURES if name in measures)
-        self._shape = Shape(frozenset([*self._values, *several]), tuple(by), self._wanted)
+        self._shape = Shape(frozenset(self._values), tuple(by), self._wanted)
 
     def of(self, piece: Piece, **more: Any) -> _Statement:
         """Return the statement for a piece of time: its shape and its parameters."""

@@ -41,11 +41,12 @@ from ..ledger.schema import (
     EPOCH,
     HOUR,
     calls,
-    group_sums,
     groups,
     holds,
     kinds,
     lines,
+    membership_groups,
+    membership_sums,
     processes,
     standings,
     user_sums,
@@ -258,9 +259,14 @@ _HOURS: Final = {
         ),
     ),
     GROUP: _hours_of(
-        group_sums, group_sums.c.group_no.in_(select(groups.c.no).where(groups.c.name == _WHO))
+        membership_sums,
+        membership_sums.c.membership_no.in_(
+            select(membership_groups.c.membership_no)
+            .join(groups, groups.c.no == membership_groups.c.group_no)
+            .where(groups.c.name == _WHO)
+        ),
     ),
-    EVERYONE: _hours_of(group_sums, group_sums.c.group_no == EVERYBODY),
+    EVERYONE: _hours_of(membership_sums, membership_sums.c.membership_no == EVERYBODY),
 }
 _ROWS: Final = (
     _by_line((literal(1), calls.c.input, calls.c.output, calls.c.cost))
