@@ -174,17 +174,17 @@ def fill(store: Store, count: int) -> None:
             show(f"{done:,} of {count:,} calls, {done / (time.monotonic() - began):,.0f} a second")
     for owner, keys, tables in (
         ("standing", "c.standing_no", ""),
-        ("group", "0", ""),
+        ("membership", "0", ""),
         (
-            "group",
-            "g.group_no",
-            "JOIN usage_ledger_standing_group g ON g.standing_no = c.standing_no",
+            "membership",
+            "s.membership_no",
+            "JOIN usage_ledger_standing s ON s.no = c.standing_no",
         ),
     ):
         show(f"sums by {owner}")
         with store.database.writing(3600) as connection:
             connection.exec_driver_sql(_hourly(owner, keys, tables))
-    for owner in ("standing", "group"):
+    for owner in ("standing", "membership"):
         _coarser(store.database, owner)
     with store.database.engine.connect() as connection:
         if store.database.is_sqlite:
@@ -202,12 +202,12 @@ def _hourly(owner: str, key: str, tables: str) -> str:
     """In the order of time, as they come about."""
     amounts = {
         "calls": "count(*)",
-        "answers": "sum(CASE WHEN k.task = 'chat' THEN 1 ELSE 0 END)",
-        "errors": "sum(CASE WHEN k.error IS NULL THEN 0 ELSE 1 END)",
-        "unpriced": "0",
-        "estimated": "0",
+        "answers": "sum(CASE WHEN k.task = 'chat' THEN 1 END)",
+        "errors": "sum(CASE WHEN k.error IS NOT NULL THEN 1 END)",
+        "unpriced": "NULL",
+        "estimated": "NULL",
         **{
-            name: f"coalesce(sum(c.{name}), 0)"
+            name: f"nullif(sum(c.{name}), 0)"
             for name in ("input", "output", "cache_read", "cache_write", "reasoning", "cost")
         },
     }

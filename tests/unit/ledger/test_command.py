@@ -143,7 +143,7 @@ def test_keeping_it_in_order(
     assert run(monkeypatch, "check") == 0
     filled.write([booking()])
     with filled.database.writing() as connection:
-        connection.execute(text("UPDATE usage_ledger_group_sum SET calls = calls + 1"))
+        connection.execute(text("UPDATE usage_ledger_membership_sum SET calls = calls + 1"))
     capsys.readouterr()
     assert run(monkeypatch, "check") == 1
     assert "Something is wrong" in capsys.readouterr().out

@@ -117,7 +117,7 @@ def test_check_finds_sums_that_are_wrong(store: Store) -> None:
         connection.execute(
             text("UPDATE usage_ledger_standing_sum SET cost = cost + 1 WHERE grain = 1")
         )
-        connection.execute(text("DELETE FROM usage_ledger_group_sum WHERE grain = 2"))
+        connection.execute(text("DELETE FROM usage_ledger_membership_sum WHERE grain = 2"))
     problems = check(store.database).problems
     assert any("sums of users differ" in problem for problem in problems)
     assert any("sums of groups differ" in problem for problem in problems)

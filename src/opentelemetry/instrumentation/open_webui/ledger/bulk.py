@@ -56,8 +56,16 @@ def _on_conflict(table: Table, added_up: tuple[str, ...]) -> str:
     if not added_up:
         return ""
     key = ", ".join(table.primary_key.columns.keys())
-    sums = ", ".join(f"{name} = {table.name}.{name} + excluded.{name}" for name in added_up)
+    sums = ", ".join(f"{name} = {_sum(table, table.c[name])}" for name in added_up)
     return f" ON CONFLICT ({key}) DO UPDATE SET {sums}"
+
+
+def _sum(table: Table, column: Column[Any]) -> str:
+    both = (f"{table.name}.{column.name}", f"excluded.{column.name}")
+    if not column.nullable:
+        return " + ".join(both)
+    # What adds up to nothing is kept as what has none.
+    return f"nullif({' + '.join(f'coalesce({one}, 0)' for one in both)}, 0)"
 
 
 _TYPES: Final = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -15,7 +14,8 @@ from ..names import REFUSED_TASK
 from . import facts
 from .database import Database
 from .migrating import current, newest
-from .reading import AMOUNTS, ends
+from .queries import AMOUNTS
+from .reading import ends
 from .schema import (
     DAY,
     EPOCH,
@@ -24,9 +24,9 @@ from .schema import (
     MEASURES,
     MONTH,
     calls,
-    group_sums,
     kinds,
-    standing_groups,
+    membership_sums,
+    standings,
     user_sums,
 )
 from .sums import DAY_SECONDS, HOUR_SECONDS, month_of, start_of_month
@@ -85,8 +85,8 @@ def _check_file(connection: Connection, found: Checked) -> None:
 def _months(connection: Connection) -> tuple[int, int]:
     """Return the first and the last month of which there are rows or sums."""
     months = [month_of(moment) for moment in ends(connection) or ()]
-    kept = select(func.min(group_sums.c.bucket), func.max(group_sums.c.bucket))
-    kept = kept.where(group_sums.c.grain == MONTH)
+    kept = select(func.min(membership_sums.c.bucket), func.max(membership_sums.c.bucket))
+    kept = kept.where(membership_sums.c.grain == MONTH)
     months += [month for month in connection.execute(kept).one() if month is not None]
     return (min(months), max(months)) if months else (0, -1)
 
@@ -97,9 +97,8 @@ def _check_month(connection: Connection, month: int, found: Checked) -> None:
     found.calls += sum(amounts[0] for amounts in hours.values())
     _compare(found, month, "users", _with_coarser(hours), _kept(connection, user_sums, start, end))
     groups = _of_groups(connection, hours)
-    _compare(
-        found, month, "groups", _with_coarser(groups), _kept(connection, group_sums, start, end)
-    )
+    kept = _kept(connection, membership_sums, start, end)
+    _compare(found, month, "groups", _with_coarser(groups), kept)
 
 
 def _of_rows(connection: Connection, start: int, end: int) -> _Found:
@@ -121,13 +120,12 @@ def _sum(amount: Any) -> Any:
 
 def _of_groups(connection: Connection, hours: _Found) -> _Found:
     """Return what the sums of users make those of their groups, and of everyone."""
-    groups: dict[int, list[int]] = defaultdict(lambda: [EVERYONE])
-    for standing_no, group_no in connection.execute(select(standing_groups)):
-        groups[standing_no].append(group_no)
+    query = select(standings.c.no, standings.c.membership_no)
+    membership_nos = dict(connection.execute(query).tuples().all())
     found: _Found = {}
     for (standing_no, grain, bucket, line_no), amounts in hours.items():
-        for group_no in groups[standing_no]:
-            _add(found, (group_no, grain, bucket, line_no), amounts)
+        for no in (EVERYONE, membership_nos[standing_no]):
+            _add(found, (no, grain, bucket, line_no), amounts)
     return found
 
 
@@ -156,7 +154,7 @@ def _kept(connection: Connection, table: Table, start: int, end: int) -> _Found:
             table.c.grain == grain, table.c.bucket >= first, table.c.bucket < last
         )
         for row in connection.execute(query):
-            found[row[0], row[1], row[2], row[3]] = tuple(row[4:])
+            found[row[0], row[1], row[2], row[3]] = tuple(amount or 0 for amount in row[4:])
     return found
 
 

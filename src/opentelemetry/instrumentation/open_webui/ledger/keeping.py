@@ -29,7 +29,7 @@ from .schema import (
     audits,
     calls,
     door,
-    group_sums,
+    membership_sums,
     standings,
     user_sums,
     users,
@@ -102,7 +102,7 @@ def _prune_days(connection: Connection, first: int, end: int) -> Pruned:
     taken = Pruned(*map(int, connection.execute(_sum_of_days(first, end)).one()))
     with _opened(connection, "prune") as detail:
         gone = connection.execute(delete(calls).where(*_of_days(first, end)))
-        for table in (user_sums, group_sums):
+        for table in (user_sums, membership_sums):
             _prune_sums(connection, table, first, end)
         facts.write(connection, facts.COMPLETE_SINCE, end * DAY_SECONDS)
         detail.update(
@@ -119,10 +119,12 @@ def _of_days(first: int, end: int) -> tuple[Any, ...]:
 
 
 def _sum_of_days(first: int, end: int) -> Any:
-    sums = group_sums.c
+    sums = membership_sums.c
     return select(
         func.coalesce(func.sum(sums.calls), 0), func.coalesce(func.sum(sums.cost), 0)
-    ).where(sums.group_no == EVERYONE, sums.grain == DAY, sums.bucket >= first, sums.bucket < end)
+    ).where(
+        sums.membership_no == EVERYONE, sums.grain == DAY, sums.bucket >= first, sums.bucket < end
+    )
 
 
 def _prune_sums(connection: Connection, table: Table, first: int, end: int) -> None:
@@ -133,7 +135,9 @@ def _prune_sums(connection: Connection, table: Table, first: int, end: int) -> N
         .where(columns.grain == DAY, columns.bucket >= first, columns.bucket < end)
         .group_by(columns[owner], columns.line_no)
     )
-    rows = [(row[0], MONTH, month, row[1], *map(int, row[2:])) for row in connection.execute(less)]
+    rows = [
+        (row[0], MONTH, month, row[1], *map(_whole, row[2:])) for row in connection.execute(less)
+    ]
     if rows:
         insert_many(connection, table, rows, MEASURES)
     for grain, of, to in (
@@ -146,6 +150,11 @@ def _prune_sums(connection: Connection, table: Table, first: int, end: int) -> N
         connection.execute(gone)
     empty = (columns.grain == MONTH, columns.bucket == month, columns.calls == 0)
     connection.execute(delete(table).where(*empty))
+
+
+def _whole(amount: Any) -> int | None:
+    """Return a sum as a number that is none of PostgreSQL's decimals."""
+    return None if amount is None else int(amount)
 
 
 class Forgotten(NamedTuple):

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Table, select
 from ..names import NO_GROUP
 from .booking import Booking
 from .facts import insert_of
-from .schema import groups, kinds, lines, standing_groups, standings, users
+from .schema import groups, kinds, lines, membership_groups, memberships, standings, users
 
 # Beyond it all are looked up anew: memory must not follow every user and model there ever was.
 _MOST_KNOWN: Final = 50_000
@@ -27,7 +27,7 @@ class Standing(NamedTuple):
 
     user_no: int
     no: int
-    group_nos: tuple[int, ...]
+    membership_no: int
 
 
 class Kind(NamedTuple):
@@ -76,7 +76,7 @@ class Numbers:
         key = (
             *(booking.source, booking.provider, booking.model, booking.picked, booking.imported),
             *(booking.auth, booking.route, booking.task, booking.operation),
-            *(booking.price_source, booking.error),
+            *(booking.price_source, booking.error, booking.estimated, booking.unpriced),
         )
         known: Kind | None = self._known.get(key) or self._found.get(key)
         if known is None:
@@ -85,26 +85,29 @@ class Numbers:
 
     def _new_standing(self, connection: Connection, booking: Booking) -> Standing:
         user_no, _ = _number(connection, users, {"user_id": booking.user_id}, "user_id")
-        named = [
-            (self._group_id(name) or self.group_ids.get(name), name) for name in booking.groups
-        ]
-        told = named or [(None, NO_GROUP)]
-        group_nos = tuple(
-            _number(connection, groups, {"group_id": group_id, "name": name})[0]
-            for group_id, name in told
-        )
+        membership_no = self._membership(connection, booking.groups)
         values = {
             "user_no": user_no,
             "user_name": booking.user_name,
-            "groups": json.dumps(booking.groups, ensure_ascii=False),
+            "membership_no": membership_no,
         }
-        no, is_new = _number(connection, standings, values, also=group_nos)
+        return Standing(user_no, _number(connection, standings, values)[0], membership_no)
+
+    def _membership(self, connection: Connection, names: tuple[str, ...]) -> int:
+        """Return the number of some groups, taken together."""
+        told = [(self._group_id(name) or self.group_ids.get(name), name) for name in names]
+        group_nos = sorted(
+            _number(connection, groups, {"group_id": group_id, "name": name})[0]
+            for group_id, name in told or [(None, NO_GROUP)]
+        )
+        values = {"groups": json.dumps(names, ensure_ascii=False)}
+        no, is_new = _number(connection, memberships, values, also=group_nos)
         if is_new:
             connection.execute(
-                insert_of(connection.dialect.name)(standing_groups).on_conflict_do_nothing(),
-                [{"standing_no": no, "group_no": group_no} for group_no in set(group_nos)],
+                insert_of(connection.dialect.name)(membership_groups).on_conflict_do_nothing(),
+                [{"membership_no": no, "group_no": group_no} for group_no in set(group_nos)],
             )
-        return Standing(user_no, no, tuple(dict.fromkeys(group_nos)))
+        return no
 
 
 def _new_kind(connection: Connection, booking: Booking) -> Kind:

@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 from .schema import DAY, HOUR, MONTH
 from .sums import DAY_SECONDS, HOUR_SECONDS, month_of, start_of_month
 
-# Python's dates end at the year 9999.
-_LATEST: Final = 253_000_000_000
+# Python's dates end at the year 9999. It is the beginning of a month: of one grain of sums.
+_LATEST: Final = 252_992_073_600
 MOST_EDGES: Final = 20_000
 
 
@@ -86,6 +86,22 @@ class Run(NamedTuple):
         return self.start + self.step * self.parts
 
     @property
+    def is_of_hours(self) -> bool:
+        """Whether its parts last full hours, whenever they begin."""
+        return self.step % HOUR_SECONDS == 0
+
+    @property
+    def on_hours(self) -> Run:
+        """The same, with edges put back to full hours."""
+        return self._replace(start=self.start // HOUR_SECONDS * HOUR_SECONDS)
+
+    def cuts(self) -> Iterator[Piece]:
+        """Yield what lies between full hours and the edges after them: less than an hour each."""
+        cut = self.start % HOUR_SECONDS
+        for edge in range(self.start, self.end + 1, self.step) if cut else ():
+            yield Piece(None, edge - cut, edge)
+
+    @property
     def shift(self) -> int:
         """Seconds from midnight (UTC) to the edges, where all have the same; else 0."""
         is_of_days = self.step % DAY_SECONDS == self.start % HOUR_SECONDS == 0
@@ -100,6 +116,11 @@ class Run(NamedTuple):
         """Whether its days begin late in those of UTC: east of it."""
         return self.shift > DAY_SECONDS // 2
 
+    @property
+    def home_shift(self) -> int:
+        """Seconds from midnight (UTC) to what is surely in the part that most of a day is in."""
+        return 0 if self.is_late else self.shift
+
     def strays(self, now: float | None = None) -> list[int]:
         """Return the hours of its days (UTC) that are not in the part that most of a day is in."""
         _, first, last = self.days(now)
@@ -112,9 +133,9 @@ class Run(NamedTuple):
         _, first, last = self.days(now)
         first, last = first * DAY_SECONDS // HOUR_SECONDS, last * DAY_SECONDS // HOUR_SECONDS
         start, end = self.start // HOUR_SECONDS, _settled(self.end, now) // HOUR_SECONDS
-        if first >= last:
-            return [Piece(HOUR, start, end)]
-        return [Piece(HOUR, start, first), Piece(HOUR, last, end)]
+        both = [Piece(HOUR, start, first), Piece(HOUR, last, end)]
+        pieces = [Piece(HOUR, start, end)] if first >= last else both
+        return [piece for piece in pieces if piece.first < piece.end]
 
     def whole(self, now: float | None = None) -> Piece:
         """Return the days that are in it, or the hours if its edges are not those of days (UTC).
@@ -133,8 +154,7 @@ class Run(NamedTuple):
 
         Of the hour that is running, too: all of it is not in the part, as its end will not be.
         """
-        on_hours = self.start % HOUR_SECONDS == self.step % HOUR_SECONDS == 0
-        if on_hours or self.step < HOUR_SECONDS:
+        if self.step < HOUR_SECONDS:
             return
         starts = range(self.start, self.end, self.step)
         of_parts = (_cover(start, start + self.step, _HOURS) for start in starts)

@@ -8,51 +8,22 @@ from sums that are kept by month, day and hour; only for what is left of an hour
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections import ChainMap, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
+from itertools import islice
 from operator import add, attrgetter, sub
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Connection,
-    Row,
-    Select,
-    Table,
-    and_,
-    case,
-    cast,
-    func,
-    literal,
-    or_,
-    select,
-    true,
-    union,
-)
+from sqlalchemy import Connection, Row, select
 
 from .. import ids
-from ..names import CHAT_TASK, REFUSED_TASK
+from . import queries
 from .booking import unpacked_chat
 from .periods import ALWAYS, MOST_EDGES, Period, Piece, Run, pieces, runs, seconds_of
-from .schema import (
-    EPOCH,
-    EVERYONE,
-    HOUR,
-    MEASURES,
-    calls,
-    group_sums,
-    groups,
-    kinds,
-    lines,
-    standing_groups,
-    standings,
-    user_sums,
-    users,
-)
-from .sums import DAY_SECONDS
+from .queries import ListShape, Shape
+from .schema import EPOCH, HOUR, MEASURES, calls, groups, lines, standings, users
 
 DIMENSIONS: Final = (
     "user", "group", "groups", "source", "provider", "model", "picked", "imported",
@@ -62,7 +33,6 @@ DIMENSIONS: Final = (
 The key of a user is the id, that of a group ``(id, name)``; ``groups`` are all names of the groups
 of a user at once, as a JSON array, so that each call counts once.
 """
-_OF_LINE: Final = ("source", "provider", "model", "picked", "imported")
 _AT_ONCE: Final = 500
 _HOURS: Final = 24
 
@@ -125,16 +95,14 @@ class Where:
     imported: bool | None = None
     """Whether it was taken over from what Open WebUI had before the ledger."""
 
-    def of_line(self) -> list[ColumnElement[bool]]:
-        """Return the conditions for lines."""
-        given = ((name, getattr(self, name)) for name in _OF_LINE)
-        return [lines.c[name] == value for name, value in given if value is not None]
+    def given(self) -> queries.Values:
+        """Return the parts that are given, by name."""
+        found = ((name, getattr(self, name)) for name in _PARTS)
+        values = {name: value for name, value in found if value is not None}
+        return {**values, "group_ids": self.group_ids} if self.group_ids else values
 
-    def of_group(self) -> list[ColumnElement[bool]]:
-        """Return the conditions for groups."""
-        given = ((groups.c.group_id, self.group_id), (groups.c.name, self.group))
-        any_of = [groups.c.group_id.in_(self.group_ids)] if self.group_ids else []
-        return [*(column == value for column, value in given if value is not None), *any_of]
+
+_PARTS: Final = ("user_id", "group_id", "group", *queries.OF_LINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +176,17 @@ def sums(
         now: Unix time, for tests.
     """
     found: dict[Key, Sums] = defaultdict(Sums)
-    for piece in pieces(period, now):
-        for key, more in _found(connection, _Query(where, by, piece, wanted=measures)):
-            found[key] += more
+    for key, more in _found(connection, period, _Asked(where, by, measures), now):
+        found[key] += more
     return dict(found)
+
+
+def _found(
+    connection: Connection, period: Period, asked: _Asked, now: float | None
+) -> Iterator[tuple[Key, Sums]]:
+    for piece in pieces(period, now):
+        for row in asked.rows(connection, *asked.of(piece)):
+            yield asked.key(row), asked.sums(row)
 
 
 def users_by(
@@ -231,13 +206,13 @@ def users_by(
         by: Some of :data:`DIMENSIONS`, without ``group``.
         now: Unix time, for tests.
     """
-    parts = [_Query(where, (*by, "user"), piece).select(()) for piece in pieces(period, now)]
+    asked = _Asked(where, (*by, "user"), ())
+    parts = [asked.of(piece, place=place) for place, piece in enumerate(pieces(period, now))]
     if not parts:
         return {}
-    found = union(*parts).subquery()
-    keys = list(found.c)[:-1]
-    query = select(*keys, func.count()).select_from(found).group_by(*keys)
-    return {tuple(row[:-1]): row[-1] for row in connection.execute(query) if row[-1]}
+    shapes, values = zip(*parts, strict=True)
+    rows = connection.execute(queries.users_of(shapes), dict(ChainMap(*values)))
+    return {tuple(row[:-1]): row[-1] for row in rows if row[-1]}
 
 
 def series(
@@ -261,251 +236,126 @@ def series(
         now: Unix time, for tests.
     """
     parts: list[dict[Key, Sums]] = [defaultdict(Sums) for _ in edges[1:]]
-    wanted = tuple(name for name in MEASURES if name in {"calls", *measures})
-    query_of = partial(_Query, where, by, wanted=wanted)
+    asked = _Asked(where, by, {"calls", *measures})
     for run in runs(edges):
-        for part, key, found in _found_in(connection, run, query_of, now):
+        for part, key, found in _found_in(connection, run, asked, now):
             parts[part][key] += found
     return [{key: found for key, found in part.items() if found.calls} for part in parts]
 
 
-def _found_in(
-    connection: Connection, run: Run, query_of: Callable[[Piece], _Query], now: float | None
-) -> Iterator[tuple[int, Key, Sums]]:
-    """Yield what adds to parts of the same length, by their numbers."""
-    for piece in run.rests():
-        query = query_of(piece)
-        yield from _numbered(connection, query, query.own(run))
+_Found = Iterator[tuple[int, Key, Sums]]
+"""What adds to a part of a chart, by its number."""
+
+
+def _found_in(connection: Connection, run: Run, asked: _Asked, now: float | None) -> _Found:
+    if run.parts == 1:
+        for key, found in _found(connection, Period(run.start, run.end), asked, now):
+            yield run.part, key, found
+    elif run.is_of_hours:
+        yield from _of_hours(connection, run.on_hours, asked, now)
+        yield from _moved(connection, run, asked)
+    else:
+        yield from _numbered(connection, run, asked.of_spans(run.rests(), number="own"), asked)
+        whole = [asked.of(run.whole(now), number="own", only="inside")]
+        yield from _numbered(connection, run, whole, asked)
+
+
+def _of_hours(connection: Connection, run: Run, asked: _Asked, now: float | None) -> _Found:
+    """Add up what begins and ends on full hours."""
+    numbered = partial(_numbered, connection, run, asked=asked)
     if not run.shift:
-        query = query_of(run.whole(now))
-        yield from _numbered(connection, query, query.own(run), query.is_inside(run))
+        yield from numbered([asked.of(run.whole(now), number="own")])
         return
-    for piece in run.ends(now):
-        query = query_of(piece)
-        yield from _numbered(connection, query, query.own(run))
+    yield from numbered([asked.of(piece, number="own") for piece in run.ends(now)])
     # Days begin at another hour than those of the zone: each is first put where most of it is, and
     # then the rest of its hours are moved. They are a part of all hours, of which a year has many.
     days = run.days(now)
-    query = query_of(days)
-    yield from _numbered(connection, query, query.home(run))
-    hours = query_of(Piece(HOUR, days.first * _HOURS, max(days.first, days.end) * _HOURS))
-    # Both numbers at once, because it is the reading of the hours that takes long.
-    both = hours.own(run) * MOST_EDGES + hours.home(run)
+    yield from numbered([asked.of(days, number="home")])
+    hours = Piece(HOUR, days.first * _HOURS, max(days.first, days.end) * _HOURS)
     strays = run.strays(now)
     for start in range(0, len(strays), _AT_ONCE):
         # An index leads to each; PostgreSQL takes long to read all hours and sort these out.
-        only = hours.is_one_of(strays[start : start + _AT_ONCE])
-        for numbers, key, found in _numbered(connection, hours, both, only):
+        shape, values = asked.of(hours, number="both", only="listed")
+        values["buckets"] = strays[start : start + _AT_ONCE]
+        # Both numbers at once, because it is the reading of the hours that takes long.
+        for numbers, key, found in numbered([(shape, values)]):
             own, home = divmod(numbers, MOST_EDGES)
             yield own, key, found
             yield home, key, Sums() - found
 
 
+def _moved(connection: Connection, run: Run, asked: _Asked) -> _Found:
+    """Move the calls before edges that are not on full hours from the part after them."""
+    # So that the number is that of the part after them, and never below zero.
+    earlier = run._replace(start=run.start - run.step)
+    statements = asked.of_spans(run.cuts(), number="own")
+    for part, key, found in _numbered(connection, earlier, statements, asked):
+        if part < run.part + run.parts:
+            yield part, key, Sums() - found
+        if part > run.part:
+            yield part - 1, key, found
+
+
 def _numbered(
-    connection: Connection, query: _Query, number: ColumnElement[Any], *only: ColumnElement[bool]
-) -> Iterator[tuple[int, Key, Sums]]:
-    for row in connection.execute(query.select((number, *query.measures()), number, only)):
-        yield row[-len(query.wanted) - 1], query.key(row), query.sums(row)
+    connection: Connection, run: Run, statements: Iterable[_Statement], asked: _Asked
+) -> _Found:
+    chart = {"start": run.start, "step": run.step, "part": run.part, "shift": run.home_shift}
+    for shape, values in statements:
+        for row in asked.rows(connection, shape, {**values, **chart}):
+            yield asked.number(row), asked.key(row), asked.sums(row)
 
 
-def _found(connection: Connection, query: _Query) -> Iterator[tuple[Key, Sums]]:
-    for row in connection.execute(query.select(query.measures())):
-        yield query.key(row), query.sums(row)
+_Statement = tuple[Shape, queries.Values]
 
 
-class _Query:
-    """The query for one part of a period."""
+class _Asked:
+    """What is asked for, whatever the time."""
 
-    def __init__(
-        self, where: Where, by: Sequence[str], piece: Piece, wanted: Sequence[str] = MEASURES
-    ) -> None:
-        self.wanted = wanted
-        self._where = where
-        self._by = tuple(by)
-        self._piece = piece
-        # The sums of groups have a call once for each of them.
-        several = len(where.group_ids) > 1 or not {"user", "groups"}.isdisjoint(by)
-        self._by_user = where.user_id is not None or several
-        self._from_rows = piece.grain is None
-        self._sums: Table = user_sums if self._by_user else group_sums
+    def __init__(self, where: Where, by: Sequence[str], measures: Collection[str]) -> None:
+        self._values = where.given()
+        self._wanted = tuple(name for name in MEASURES if name in measures)
+        self._shape = Shape(frozenset(self._values), tuple(by), self._wanted)
+
+    def of(self, piece: Piece, **more: Any) -> _Statement:
+        """Return the statement for a piece of time: its shape and its parameters."""
+        if piece.grain is None:
+            return self._of_spans([piece], **more)
+        shape = self._shape._replace(**more)
+        return shape, {**self._values, **queries.in_buckets(shape, piece, seconds_of(piece.grain))}
+
+    def of_spans(self, spans: Iterable[Piece], **more: Any) -> Iterator[_Statement]:
+        """Yield statements that add up the calls in some spans of time."""
+        some = iter(spans)
+        while taken := list(islice(some, queries.SPANS[-1])):
+            yield self._of_spans(taken, **more)
+
+    def _of_spans(self, spans: Sequence[Piece], **more: Any) -> _Statement:
+        room = next(size for size in queries.SPANS if size >= len(spans))
+        shape = self._shape._replace(spans=room, **more)
+        times = [(span.first, span.end) for span in spans]
+        return shape, {**self._values, **queries.in_spans(shape, times)}
+
+    @staticmethod
+    def rows(connection: Connection, shape: Shape, values: queries.Values) -> Iterable[Row[Any]]:
+        """Return what a statement finds."""
+        return connection.execute(queries.added_up(shape), values)
 
     def key(self, row: Row[Any]) -> Key:
         """Return the values of the dimensions; of a group there are two."""
         values = iter(row)
         return tuple(
-            (next(values), next(values)) if name == "group" else next(values) for name in self._by
+            (next(values), next(values)) if name == "group" else next(values)
+            for name in self._shape.by
         )
 
-    def measures(self) -> list[ColumnElement[Any]]:
-        """Return the columns of the sums."""
-        amounts = AMOUNTS if self._from_rows else self._sums.c
-        # PostgreSQL's sums are of a type that Python takes for decimals.
-        return [cast(func.coalesce(func.sum(amounts[name]), 0), BigInteger) for name in self.wanted]
+    def number(self, row: Row[Any]) -> int:
+        """Return the number that stands before the sums."""
+        found: int = row[-len(self._wanted) - 1]
+        return found
 
     def sums(self, row: Row[Any]) -> Sums:
         """Return what a row ends with."""
-        return Sums(**dict(zip(self.wanted, row[-len(self.wanted) :], strict=True)))
-
-    def _moment(self) -> ColumnElement[Any]:
-        """Return when the bucket, or the call, begins (Unix time)."""
-        if self._from_rows:
-            return calls.c.at + EPOCH
-        return cast(self._sums.c.bucket, BigInteger) * seconds_of(self._piece.grain or HOUR)
-
-    def own(self, run: Run) -> ColumnElement[Any]:
-        """Return the number of the part that the bucket begins in."""
-        return (self._moment() - run.start) // run.step + run.part
-
-    def is_inside(self, run: Run) -> ColumnElement[bool]:
-        """Return whether the bucket is in one part as a whole."""
-        if self._from_rows:
-            return true()
-        most = run.step - seconds_of(self._piece.grain or HOUR)
-        return (self._moment() - run.start) % run.step <= most
-
-    def home(self, run: Run) -> ColumnElement[Any]:
-        """Return the number of the part that most of the bucket's day (UTC) is in."""
-        first = 0 if run.is_late else run.shift
-        day = self._moment() // DAY_SECONDS * DAY_SECONDS
-        return (day + first - run.start) // run.step + run.part
-
-    def is_one_of(self, buckets: Sequence[int]) -> ColumnElement[bool]:
-        """Return whether it is one of these buckets."""
-        return self._sums.c.bucket.in_(buckets)
-
-    def select(
-        self,
-        columns: Sequence[ColumnElement[Any]],
-        number: ColumnElement[Any] | None = None,
-        only: Sequence[ColumnElement[bool]] = (),
-    ) -> Select[Any]:
-        """Return the query, also by the number of a part if there is one."""
-        keys = list(self._keys())
-        query = select(*keys, *columns).select_from(self._tables())
-        query = query.where(*self._conditions(), *only)
-        if number is not None:
-            keys.append(number)
-        query = query.group_by(*keys)
-        return query.having(func.count() > 0) if not keys else query
-
-    def _keys(self) -> Iterator[ColumnElement[Any]]:
-        for name in self._by:
-            if name == "user":
-                yield users.c.user_id
-            elif name == "group":
-                yield groups.c.group_id
-                yield groups.c.name
-            elif name == "groups":
-                yield standings.c.groups
-            else:
-                yield lines.c[name]
-
-    def _tables(self) -> Any:
-        tables = self._owners()
-        if self._needs_lines():
-            line_no = kinds.c.line_no if self._from_rows else self._sums.c.line_no
-            tables = tables.join(lines, lines.c.no == line_no)
-        if "group" in self._by:
-            # As with standings: SQLite is to go through the groups, and not through all their sums.
-            tables = tables.join(groups, self._group_no() == groups.c.no + 0)
-        return tables
-
-    def _owners(self) -> Any:
-        if self._from_rows:
-            tables: Any = calls.join(kinds, kinds.c.no == calls.c.kind_no)
-            if "groups" in self._by:
-                tables = tables.join(standings, standings.c.no == calls.c.standing_no)
-            standing_no, user_no = calls.c.standing_no, calls.c.user_no
-        elif self._by_user:
-            # The sums of each standing lie together. By a number that is none of an index, SQLite
-            # cannot begin with all sums and look their standings up, which takes much longer.
-            tables = standings.join(user_sums, user_sums.c.standing_no == standings.c.no + 0)
-            standing_no, user_no = standings.c.no, standings.c.user_no
-        else:
-            return group_sums
-        if "user" in self._by:
-            tables = tables.join(users, users.c.no == user_no)
-        if "group" in self._by:
-            tables = tables.join(standing_groups, standing_groups.c.standing_no == standing_no)
-        return tables
-
-    def _group_no(self) -> ColumnElement[Any]:
-        by_standing = self._from_rows or self._by_user
-        return standing_groups.c.group_no if by_standing else group_sums.c.group_no
-
-    def _needs_lines(self) -> bool:
-        return bool(self._where.of_line()) or not set(_OF_LINE).isdisjoint(self._by)
-
-    def _conditions(self) -> Iterator[ColumnElement[bool]]:
-        if self._from_rows:  # What was refused is in no sum.
-            yield kinds.c.task != REFUSED_TASK
-        yield from self._where.of_line()
-        yield from self._of_user()
-        yield from self._of_group()
-        yield from self._of_time()
-
-    def _of_user(self) -> Iterator[ColumnElement[bool]]:
-        if self._where.user_id is not None:
-            table = calls if self._from_rows else standings
-            yield table.c.user_no == _user_no(self._where.user_id)
-
-    def _of_group(self) -> Iterator[ColumnElement[bool]]:
-        wanted = self._where.of_group()
-        if not (self._from_rows or self._by_user):
-            if wanted:
-                yield group_sums.c.group_no.in_(select(groups.c.no).where(*wanted))
-            elif "group" in self._by:
-                yield group_sums.c.group_no != EVERYONE
-            else:
-                yield group_sums.c.group_no == EVERYONE
-        elif wanted and "group" in self._by:
-            yield from wanted
-        elif wanted:
-            yield _standing_no(self._from_rows).in_(_standings_in(wanted))
-
-    def _of_time(self) -> Iterator[ColumnElement[bool]]:
-        grain, first, end = self._piece
-        if grain is not None:
-            yield self._sums.c.grain == grain
-            yield self._sums.c.bucket >= first
-            yield self._sums.c.bucket < end
-        elif self._where.user_id is not None:
-            yield calls.c.at >= first - EPOCH
-            yield calls.c.at < end - EPOCH
-        else:
-            yield calls.c.id >= ids.first_of(first * 1000)
-            yield calls.c.id < ids.first_of(end * 1000)
-
-
-AMOUNTS: Final[Mapping[str, ColumnElement[Any]]] = {
-    "calls": literal(1),
-    "answers": case((kinds.c.task == CHAT_TASK, 1), else_=0),
-    "errors": case((kinds.c.error.is_not(None), 1), else_=0),
-    "unpriced": case((calls.c.unpriced, 1), else_=0),
-    "estimated": case((calls.c.estimated > 0, 1), else_=0),
-    "input": calls.c.input,
-    "output": calls.c.output,
-    "cache_read": calls.c.cache_read,
-    "cache_write": calls.c.cache_write,
-    "reasoning": calls.c.reasoning,
-    "cost": calls.c.cost,
-}
-
-
-def _user_no(user_id: str) -> Any:
-    return select(users.c.no).where(users.c.user_id == user_id).scalar_subquery()
-
-
-def _standing_no(from_rows: bool) -> ColumnElement[Any]:
-    return calls.c.standing_no if from_rows else standings.c.no
-
-
-def _standings_in(wanted: Sequence[ColumnElement[bool]]) -> Select[Any]:
-    return (
-        select(standing_groups.c.standing_no)
-        .join(groups, groups.c.no == standing_groups.c.group_no)
-        .where(*wanted)
-    )
+        return Sums(**dict(zip(self._wanted, row[-len(self._wanted) :], strict=True)))
 
 
 # Single calls
@@ -522,16 +372,13 @@ class Only(NamedTuple):
     """Whether it ended by an error."""
     unpriced: bool | None = None
 
-    def conditions(self) -> Iterator[ColumnElement[bool]]:
-        """Yield the conditions for kinds and calls."""
-        for name in ("route", "task", "operation", "auth"):
-            value = getattr(self, name)
-            if value is not None:
-                yield kinds.c[name] == value
-        if self.failed is not None:
-            yield kinds.c.error.is_not(None) if self.failed else kinds.c.error.is_(None)
-        if self.unpriced is not None:
-            yield calls.c.unpriced.is_(self.unpriced)
+    def given(self) -> queries.Values:
+        """Return the parts that are given, by the names of :class:`~.queries.ListShape`."""
+        values = {name: value for name, value in self._asdict().items() if value is not None}
+        for name in ("failed", "unpriced"):
+            if values.get(name) is False:
+                values[f"not {name}"] = values.pop(name)
+        return values
 
 
 ALL: Final = Only()
@@ -556,12 +403,11 @@ def latest(
         before: The ``id`` of the last call of the page before.
         limit: How many.
     """
-    query = _calls(where, only).where(*_begun(where, period))
+    values = {**where.given(), **only.given(), **_begun(period)}
     if before is not None:
-        query = query.where(_before(bytes.fromhex(before)))
-    order = (calls.c.at.desc(), calls.c.id.desc())
-    query = query.order_by(*(order if where.user_id is not None else order[1:])).limit(limit)
-    return [_call(row) for row in connection.execute(query)]
+        wanted = bytes.fromhex(before)
+        values |= {"before": wanted, "before_at": ids.milliseconds_of(wanted) // 1000 - EPOCH}
+    return _listed(connection, ListShape(frozenset(values)), {**values, "limit": limit})
 
 
 def one(connection: Connection, call_id: str) -> Call | None:
@@ -570,7 +416,7 @@ def one(connection: Connection, call_id: str) -> Call | None:
         wanted = bytes.fromhex(call_id)
     except ValueError:
         return None
-    row = connection.execute(_calls(EVERYTHING, ALL).where(calls.c.id == wanted)).first()
+    row = connection.execute(queries.one_of_id(), {"id": wanted}).first()
     return None if row is None else _call(row)
 
 
@@ -582,14 +428,27 @@ def oldest_first(
     at_once: int = 1000,
 ) -> Iterator[Call]:
     """Yield all calls of a period, without holding more than some of them."""
-    after = ids.first_of(period.start * 1000)
-    query = _calls(where, only).where(*_begun(where, period)).order_by(calls.c.id).limit(at_once)
+    values = {**where.given(), **only.given(), **_begun(period)}
+    values |= {"after": ids.first_of(period.start * 1000), "limit": at_once}
+    shape = ListShape(frozenset(values), oldest_first=True)
     while True:
-        rows = connection.execute(query.where(calls.c.id > after)).all()
-        yield from map(_call, rows)
-        if len(rows) < at_once:
+        found = _listed(connection, shape, values)
+        yield from found
+        if len(found) < at_once:
             return
-        after = rows[-1].id
+        values["after"] = bytes.fromhex(found[-1].id)
+
+
+def _begun(period: Period) -> queries.Values:
+    if period == ALWAYS:
+        return {}
+    first, end = (ids.first_of(moment * 1000) for moment in (period.start, period.end))
+    of_user = {"first": period.start - EPOCH, "end": period.end - EPOCH}
+    return {"period": True, "first_id": first, "end_id": end, **of_user}
+
+
+def _listed(connection: Connection, shape: ListShape, values: queries.Values) -> list[Call]:
+    return [_call(row) for row in connection.execute(queries.listed(shape), values)]
 
 
 def ends(connection: Connection) -> tuple[int, int] | None:
@@ -602,49 +461,9 @@ def ends(connection: Connection) -> tuple[int, int] | None:
     return None if first is None or last is None else (first, last)
 
 
-def _begun(where: Where, period: Period) -> Iterator[ColumnElement[bool]]:
-    if period == ALWAYS:
-        return
-    if where.user_id is not None:
-        yield calls.c.at >= period.start - EPOCH
-        yield calls.c.at < period.end - EPOCH
-    else:
-        yield calls.c.id >= ids.first_of(period.start * 1000)
-        yield calls.c.id < ids.first_of(period.end * 1000)
-
-
-def _before(call_id: bytes) -> ColumnElement[bool]:
-    at = ids.milliseconds_of(call_id) // 1000 - EPOCH
-    return and_(calls.c.at <= at, or_(calls.c.at < at, calls.c.id < call_id), calls.c.id < call_id)
-
-
-def _calls(where: Where, only: Only) -> Select[Any]:
-    query = (
-        select(
-            calls,
-            users.c.user_id,
-            standings.c.user_name,
-            standings.c.groups,
-            *(kinds.c[name] for name in _OF_KIND),
-            *(lines.c[name] for name in _OF_LINE),
-        )
-        .join(kinds, kinds.c.no == calls.c.kind_no)
-        .join(lines, lines.c.no == kinds.c.line_no)
-        .join(standings, standings.c.no == calls.c.standing_no)
-        .join(users, users.c.no == calls.c.user_no)
-        .where(*where.of_line(), *only.conditions())
-    )
-    if where.user_id is not None:
-        query = query.where(calls.c.user_no == _user_no(where.user_id))
-    if where.of_group():
-        query = query.where(calls.c.standing_no.in_(_standings_in(where.of_group())))
-    return query
-
-
-_OF_KIND: Final = ("auth", "route", "task", "operation", "price_source", "error")
 _AS_THEY_ARE: Final = (
-    *_OF_KIND,
-    *_OF_LINE,
+    *("auth", "route", "task", "operation", "price_source", "error"),
+    *queries.OF_LINE,
     *("user_id", "user_name", "input", "output", "cache_read", "cache_write", "reasoning"),
     *("estimated", "unpriced", "cost"),
 )

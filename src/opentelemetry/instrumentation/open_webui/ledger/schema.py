@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Dialect,
     Index,
     Integer,
@@ -23,6 +24,8 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    literal_column,
+    text,
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -31,7 +34,7 @@ EPOCH: Final = 1_577_836_800
 HOUR, DAY, MONTH = 0, 1, 2
 """The grains of sums."""
 EVERYONE: Final = 0
-"""The number of the group that everybody is in; it has no row of its own."""
+"""The number of a membership that stands for all of them; it has no row of its own."""
 VERSION_TABLE: Final = "usage_ledger_version"
 VIEW: Final = "usage_ledger"
 
@@ -87,24 +90,32 @@ groups: Final = _table(
 )
 """Groups by id and name; a renamed group has two rows. "(none)" is for users in no group."""
 
+memberships: Final = _table(
+    "membership",
+    _number(),
+    _digest(),
+    Column("groups", Text, nullable=False),
+)
+"""All groups that somebody is in at a time. ``groups`` is a JSON array of their names."""
+
+membership_groups: Final = _table(
+    "membership_group",
+    Column("membership_no", Integer, primary_key=True, autoincrement=False),
+    Column("group_no", Integer, primary_key=True, autoincrement=False),
+    Index("usage_ledger_membership_of_group", "group_no"),
+    sqlite_with_rowid=False,
+)
+
 standings: Final = _table(
     "standing",
     _number(),
     _digest(),
     Column("user_no", Integer, nullable=False),
     Column("user_name", Text),
-    Column("groups", Text, nullable=False),
+    Column("membership_no", Integer, nullable=False),
     Index("usage_ledger_standing_of_user", "user_no"),
 )
-"""A user's name and groups at a time. ``groups`` is a JSON array of names."""
-
-standing_groups: Final = _table(
-    "standing_group",
-    Column("standing_no", Integer, primary_key=True, autoincrement=False),
-    Column("group_no", Integer, primary_key=True, autoincrement=False),
-    Index("usage_ledger_standing_of_group", "group_no"),
-    sqlite_with_rowid=False,
-)
+"""A user's name and groups at a time."""
 
 lines: Final = _table(
     "line",
@@ -129,8 +140,13 @@ kinds: Final = _table(
     Column("operation", Text, nullable=False),
     Column("price_source", Text),
     Column("error", Text),
+    Column("estimated", SmallInteger, nullable=False),
+    Column("unpriced", Boolean, nullable=False),
 )
-"""All that is told of a call by texts that repeat."""
+"""All that is told of a call by what repeats.
+
+``estimated``: 1 for the input, 2 for the output, 3 for both.
+"""
 
 calls: Final = _table(
     "call",
@@ -138,7 +154,6 @@ calls: Final = _table(
     Column("id", Id, primary_key=True),
     Column("trace", Id),
     Column("parent", Id),
-    Column("chat", LargeBinary),
     Column("at", Integer, nullable=False),
     Column("user_no", Integer, nullable=False),
     Column("standing_no", Integer, nullable=False),
@@ -150,16 +165,20 @@ calls: Final = _table(
     Column("cache_read", Integer),
     Column("cache_write", Integer),
     Column("reasoning", Integer),
-    Column("estimated", SmallInteger, nullable=False),
-    Column("unpriced", Boolean, nullable=False),
+    Column("chat", LargeBinary),
     Column("units", Text),
-    Index("usage_ledger_call_of_user", "user_no", "at"),
+    Index("usage_ledger_call_of_user", "user_no", text("(at / 3600)")),
 )
 """One row for each call.
 
 ``at``: when it began, in seconds since :data:`EPOCH`; the id has the millisecond. ``duration`` and
-``first_chunk``: milliseconds. ``cost``: nano-USD. ``estimated``: 1 for the input, 2 for the output,
-3 for both. ``units``: JSON of what was used beside tokens. ``chat``: see :mod:`.booking`.
+``first_chunk``: milliseconds. ``cost``: nano-USD. ``units``: JSON of what was used beside tokens.
+``chat``: see :mod:`.booking`. The columns stand in an order that leaves no gaps in PostgreSQL.
+"""
+call_hour: Final[ColumnElement[int]] = calls.c.at // literal_column("3600", Integer())
+"""The hour of a call, as the index of a user's calls has it.
+
+All calls of one hour share an entry of the index in PostgreSQL, which so is half as large.
 """
 
 MEASURES: Final = (
@@ -175,7 +194,13 @@ MEASURES: Final = (
     "reasoning",
     "cost",
 )
-"""The columns of sums. ``answers`` are calls of the task ``chat``; ``cost`` is in nano-USD."""
+"""The columns of sums. ``answers`` are calls of the task ``chat``; ``cost`` is in nano-USD.
+
+Nothing, which most of them are, is kept as ``NULL``: it takes no room.
+"""
+CALLS: Final = "calls"
+COUNTS: Final = MEASURES[:5]
+"""Those of which there are no more than calls."""
 
 
 def _sums(owner: str) -> Table:
@@ -185,15 +210,18 @@ def _sums(owner: str) -> Table:
         Column("grain", SmallInteger, primary_key=True, autoincrement=False),
         Column("bucket", Integer, primary_key=True, autoincrement=False),
         Column("line_no", Integer, primary_key=True, autoincrement=False),
-        *(Column(measure, BigInteger, nullable=False) for measure in MEASURES),
+        *(
+            Column(measure, Integer if measure in COUNTS else BigInteger, nullable=measure != CALLS)
+            for measure in MEASURES
+        ),
         sqlite_with_rowid=False,
     )
 
 
 user_sums: Final = _sums("standing")
 """Sums by standing. ``bucket``: hours or days since 1970, or months since the year 0, in UTC."""
-group_sums: Final = _sums("group")
-"""Sums by group, and of everyone: a call counts in each group of its user."""
+membership_sums: Final = _sums("membership")
+"""Sums by all groups that a user is in at a time, and of everyone."""
 
 facts: Final = _table(
     "fact",

@@ -121,7 +121,7 @@ class Store:
             rows.append(row_of(booking, seconds, standing.user_no, standing.no, kind.no))
             if booking.task != REFUSED_TASK:
                 amounts = amounts_of(booking)
-                sums.add(seconds, standing.no, standing.group_nos, kind.line_no, amounts)
+                sums.add(seconds, standing.no, standing.membership_no, kind.line_no, amounts)
         insert_many(connection, calls, rows)
         sums.write(connection)
 
@@ -143,7 +143,6 @@ def row_of(
         bytes.fromhex(booking.id),
         _bytes(booking.trace),
         _bytes(booking.parent),
-        packed_chat(booking.chat),
         seconds - EPOCH,
         user_no,
         standing_no,
@@ -155,8 +154,7 @@ def row_of(
         booking.cache_read,
         booking.cache_write,
         booking.reasoning,
-        booking.estimated,
-        booking.unpriced,
+        packed_chat(booking.chat),
         None if booking.units is None else json.dumps(booking.units),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,14 +11,14 @@ from sqlalchemy import Connection, Table
 from ..names import CHAT_TASK
 from .booking import Booking
 from .bulk import insert_many
-from .schema import DAY, EVERYONE, HOUR, MEASURES, MONTH, group_sums, user_sums
+from .schema import DAY, EVERYONE, HOUR, MEASURES, MONTH, membership_sums, user_sums
 
 HOUR_SECONDS: Final = 3600
 DAY_SECONDS: Final = 86_400
 GRAINS: Final = (HOUR, DAY, MONTH)
 
 Key = tuple[int, int, int, int]
-"""Owner (a standing or a group), grain, bucket, line."""
+"""Owner (a standing or a membership), grain, bucket, line."""
 Amounts = tuple[int, ...]
 """One for each of :data:`~.schema.MEASURES`."""
 
@@ -67,16 +66,16 @@ class Sums:
     """What a batch of calls adds to the sums."""
 
     def __init__(self) -> None:
-        self._of: dict[Table, dict[Key, list[int]]] = {user_sums: {}, group_sums: {}}
+        self._of: dict[Table, dict[Key, list[int]]] = {user_sums: {}, membership_sums: {}}
 
     def add(
-        self, seconds: int, standing_no: int, group_nos: Iterable[int], line_no: int, more: Amounts
+        self, seconds: int, standing_no: int, membership_no: int, line_no: int, more: Amounts
     ) -> None:
         """Add a call that began at a moment (Unix time)."""
         for grain, bucket in buckets_of(seconds):
             self._add(user_sums, (standing_no, grain, bucket, line_no), more)
-            for group_no in (EVERYONE, *group_nos):
-                self._add(group_sums, (group_no, grain, bucket, line_no), more)
+            for no in (EVERYONE, membership_no):
+                self._add(membership_sums, (no, grain, bucket, line_no), more)
 
     def _add(self, table: Table, key: Key, more: Amounts) -> None:
         sums = self._of[table]
@@ -90,5 +89,9 @@ class Sums:
         """Add all of it. In the order of keys, so that two who do so never wait for each other."""
         for table, sums in self._of.items():
             if sums:
-                rows = [(*key, *amounts) for key, amounts in sorted(sums.items())]
+                rows = [(*key, *map(_kept, amounts)) for key, amounts in sorted(sums.items())]
                 insert_many(connection, table, rows, MEASURES)
+
+
+def _kept(amount: int) -> int | None:
+    return amount or None

@@ -35,16 +35,18 @@ from sqlalchemy.exc import OperationalError
 
 from ..ledger.database import Database
 from ..ledger.periods import Period
+from ..ledger.queries import begun_in
 from ..ledger.reading import Key, Where, sums
 from ..ledger.schema import (
     EPOCH,
     HOUR,
     calls,
-    group_sums,
     groups,
     holds,
     kinds,
     lines,
+    membership_groups,
+    membership_sums,
     processes,
     standings,
     user_sums,
@@ -257,9 +259,14 @@ _HOURS: Final = {
         ),
     ),
     GROUP: _hours_of(
-        group_sums, group_sums.c.group_no.in_(select(groups.c.no).where(groups.c.name == _WHO))
+        membership_sums,
+        membership_sums.c.membership_no.in_(
+            select(membership_groups.c.membership_no)
+            .join(groups, groups.c.no == membership_groups.c.group_no)
+            .where(groups.c.name == _WHO)
+        ),
     ),
-    EVERYONE: _hours_of(group_sums, group_sums.c.group_no == EVERYBODY),
+    EVERYONE: _hours_of(membership_sums, membership_sums.c.membership_no == EVERYBODY),
 }
 _ROWS: Final = (
     _by_line((literal(1), calls.c.input, calls.c.output, calls.c.cost))
@@ -267,7 +274,7 @@ _ROWS: Final = (
     .join(lines, lines.c.no == kinds.c.line_no)
     .join(users, users.c.no == calls.c.user_no)
     .where(users.c.user_id == _WHO, kinds.c.task != REFUSED_TASK)
-    .where(calls.c.at >= bindparam("first"), calls.c.at < bindparam("end"))
+    .where(begun_in(bindparam("first", type_=BigInteger()), bindparam("end", type_=BigInteger())))
 )
 
 

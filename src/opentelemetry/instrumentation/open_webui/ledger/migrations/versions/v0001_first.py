@@ -12,10 +12,8 @@ from opentelemetry.instrumentation.open_webui.ledger.schema import Id
 revision = "0001"
 down_revision = None
 
-_MEASURES: Final = (
-    "calls", "answers", "errors", "unpriced", "estimated", "input", "output", "cache_read",
-    "cache_write", "reasoning", "cost",
-)  # fmt: skip
+_COUNTS: Final = ("answers", "errors", "unpriced", "estimated")
+_AMOUNTS: Final = ("input", "output", "cache_read", "cache_write", "reasoning", "cost")
 
 _SQLITE: Final = (
     *(
@@ -49,15 +47,16 @@ _POSTGRES: Final = (
 _VIEW: Final = """
 CREATE VIEW usage_ledger AS SELECT
   {id} AS id, {parent} AS parent_id, {time} AS time, c.duration / 1000.0 AS seconds,
-  c.first_chunk / 1000.0 AS seconds_to_first_chunk, u.user_id, s.user_name, s.groups,
+  c.first_chunk / 1000.0 AS seconds_to_first_chunk, u.user_id, s.user_name, m.groups,
   l.source, k.auth, k.route, k.task, k.operation, l.provider, l.model, l.picked,
   c.input AS input_tokens, c.output AS output_tokens, c.cache_read AS cache_read_tokens,
-  c.cache_write AS cache_write_tokens, c.reasoning AS reasoning_tokens, c.estimated, c.units,
-  c.cost / 1000000000.0 AS usd, k.price_source, c.unpriced, k.error, l.imported,
+  c.cache_write AS cache_write_tokens, c.reasoning AS reasoning_tokens, k.estimated, c.units,
+  c.cost / 1000000000.0 AS usd, k.price_source, k.unpriced, k.error, l.imported,
   {trace} AS trace_id
 FROM usage_ledger_call c
 JOIN usage_ledger_user u ON u.no = c.user_no
 JOIN usage_ledger_standing s ON s.no = c.standing_no
+JOIN usage_ledger_membership m ON m.no = s.membership_no
 JOIN usage_ledger_kind k ON k.no = c.kind_no
 JOIN usage_ledger_line l ON l.no = k.line_no
 """
@@ -81,7 +80,7 @@ def upgrade(op: Operations) -> None:
     """Make the tables, what guards them, and the view."""
     _texts(op)
     _calls(op)
-    for owner in ("standing", "group"):
+    for owner in ("standing", "membership"):
         _sums(op, owner)
     _keeping(op)
     dialect = op.get_bind().dialect.name
@@ -113,22 +112,25 @@ def _texts(op: Operations) -> None:
     op.create_table(
         "usage_ledger_group", _number(), _digest(), _text("group_id", optional=True), _text("name")
     )
+    op.create_table("usage_ledger_membership", _number(), _digest(), _text("groups"))
+    op.create_table(
+        "usage_ledger_membership_group",
+        _key("membership_no"),
+        _key("group_no"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "usage_ledger_membership_of_group", "usage_ledger_membership_group", ["group_no"]
+    )
     op.create_table(
         "usage_ledger_standing",
         _number(),
         _digest(),
         sa.Column("user_no", sa.Integer, nullable=False),
         _text("user_name", optional=True),
-        _text("groups"),
+        sa.Column("membership_no", sa.Integer, nullable=False),
     )
     op.create_index("usage_ledger_standing_of_user", "usage_ledger_standing", ["user_no"])
-    op.create_table(
-        "usage_ledger_standing_group",
-        _key("standing_no"),
-        _key("group_no"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("usage_ledger_standing_of_group", "usage_ledger_standing_group", ["group_no"])
     op.create_table(
         "usage_ledger_line",
         _number(),
@@ -147,6 +149,8 @@ def _texts(op: Operations) -> None:
         _text("operation"),
         _text("price_source", optional=True),
         _text("error", optional=True),
+        sa.Column("estimated", sa.SmallInteger, nullable=False),
+        sa.Column("unpriced", sa.Boolean, nullable=False),
     )
 
 
@@ -157,7 +161,6 @@ def _calls(op: Operations) -> None:
         sa.Column("id", Id, primary_key=True),
         sa.Column("trace", Id),
         sa.Column("parent", Id),
-        sa.Column("chat", sa.LargeBinary),
         *(
             sa.Column(name, sa.Integer, nullable=False)
             for name in ("at", "user_no", "standing_no", "kind_no", "duration")
@@ -166,11 +169,12 @@ def _calls(op: Operations) -> None:
             sa.Column(name, sa.Integer)
             for name in ("first_chunk", "input", "output", "cache_read", "cache_write", "reasoning")
         ),
-        sa.Column("estimated", sa.SmallInteger, nullable=False),
-        sa.Column("unpriced", sa.Boolean, nullable=False),
+        sa.Column("chat", sa.LargeBinary),
         sa.Column("units", sa.Text),
     )
-    op.create_index("usage_ledger_call_of_user", "usage_ledger_call", ["user_no", "at"])
+    op.create_index(
+        "usage_ledger_call_of_user", "usage_ledger_call", ["user_no", sa.text("(at / 3600)")]
+    )
 
 
 def _sums(op: Operations, owner: str) -> None:
@@ -180,7 +184,9 @@ def _sums(op: Operations, owner: str) -> None:
         _key("grain", sa.SmallInteger),
         _key("bucket"),
         _key("line_no"),
-        *(sa.Column(measure, sa.BigInteger, nullable=False) for measure in _MEASURES),
+        sa.Column("calls", sa.Integer, nullable=False),
+        *(sa.Column(name, sa.Integer) for name in _COUNTS),
+        *(sa.Column(name, sa.BigInteger) for name in _AMOUNTS),
         sqlite_with_rowid=False,
     )
 
