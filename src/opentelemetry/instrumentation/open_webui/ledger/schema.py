@@ -7,7 +7,6 @@ the calls are kept by hour, day and month, and change in the same transaction as
 
 from __future__ import annotations
 
-import uuid
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -49,16 +48,17 @@ class Id(TypeDecorator[bytes]):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Return the type of the database's own."""
-        own: TypeEngine[Any] = Uuid() if dialect.name == "postgresql" else LargeBinary(16)
+        is_uuid = dialect.name == "postgresql"
+        own: TypeEngine[Any] = Uuid(as_uuid=False) if is_uuid else LargeBinary(16)
         return dialect.type_descriptor(own)
 
     def process_bind_param(self, value: bytes | None, dialect: Dialect) -> Any:
         """Return what the database takes."""
-        return value if value is None or dialect.name != "postgresql" else uuid.UUID(bytes=value)
+        return value if value is None or dialect.name != "postgresql" else value.hex()
 
     def process_result_value(self, value: Any, dialect: Dialect) -> bytes | None:
         """Return what we take."""
-        return value.bytes if isinstance(value, uuid.UUID) else value
+        return bytes.fromhex(value.replace("-", "")) if isinstance(value, str) else value
 
 
 def _number() -> Column[int]:
@@ -167,7 +167,7 @@ calls: Final = _table(
     Column("reasoning", Integer),
     Column("chat", LargeBinary),
     Column("units", Text),
-    Index("usage_ledger_call_of_user", "user_no", text("(at / 3600)")),
+    Index("usage_ledger_call_of_user", "user_no", text("(at / 60)")),
 )
 """One row for each call.
 
@@ -175,10 +175,11 @@ calls: Final = _table(
 ``first_chunk``: milliseconds. ``cost``: nano-USD. ``units``: JSON of what was used beside tokens.
 ``chat``: see :mod:`.booking`. The columns stand in an order that leaves no gaps in PostgreSQL.
 """
-call_hour: Final[ColumnElement[int]] = calls.c.at // literal_column("3600", Integer())
-"""The hour of a call, as the index of a user's calls has it.
+call_minute: Final[ColumnElement[int]] = calls.c.at // literal_column("60", Integer())
+"""The minute of a call, as the index of a user's calls has it.
 
-All calls of one hour share an entry of the index in PostgreSQL, which so is half as large.
+Calls of the same minute, such as an answer and its title, share an entry of the index in
+PostgreSQL, which so is half as large.
 """
 
 MEASURES: Final = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
-from ..ledger.schema import call_hour, calls, standings, users
+from ..ledger.schema import call_minute, calls, standings, users
 from . import holding, words
 from .accounts import Account, opened
 from .binding import Decision, decide
@@ -94,7 +94,7 @@ def last_groups(connection: Connection, user_id: str) -> tuple[str, ...]:
         .join(calls, calls.c.standing_no == standings.c.no)
         .join(users, users.c.no == calls.c.user_no)
         .where(users.c.user_id == user_id)
-        .order_by(call_hour.desc(), calls.c.id.desc())
+        .order_by(call_minute.desc(), calls.c.id.desc())
         .limit(1)
     )
     found = connection.execute(query).scalar()
