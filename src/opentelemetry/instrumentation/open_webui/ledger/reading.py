@@ -338,7 +338,7 @@ class _Asked:
     @staticmethod
     def rows(connection: Connection, shape: Shape, values: queries.Values) -> Iterable[Row[Any]]:
         """Return what a statement finds."""
-        return connection.execute(queries.added_up(shape), values)
+        return connection.execute(queries.added_up(shape), values).all()
 
     def key(self, row: Row[Any]) -> Key:
         """Return the values of the dimensions; of a group there are two."""
@@ -448,7 +448,7 @@ def _begun(period: Period) -> queries.Values:
 
 
 def _listed(connection: Connection, shape: ListShape, values: queries.Values) -> list[Call]:
-    return [_call(row) for row in connection.execute(queries.listed(shape), values)]
+    return [_call(row) for row in connection.execute(queries.listed(shape), values).all()]
 
 
 def ends(connection: Connection) -> tuple[int, int] | None:

@@ -7,6 +7,7 @@ the calls are kept by hour, day and month, and change in the same transaction as
 
 from __future__ import annotations
 
+import uuid
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -48,17 +49,16 @@ class Id(TypeDecorator[bytes]):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Return the type of the database's own."""
-        is_uuid = dialect.name == "postgresql"
-        own: TypeEngine[Any] = Uuid(as_uuid=False) if is_uuid else LargeBinary(16)
+        own: TypeEngine[Any] = Uuid() if dialect.name == "postgresql" else LargeBinary(16)
         return dialect.type_descriptor(own)
 
     def process_bind_param(self, value: bytes | None, dialect: Dialect) -> Any:
         """Return what the database takes."""
-        return value if value is None or dialect.name != "postgresql" else value.hex()
+        return value if value is None or dialect.name != "postgresql" else uuid.UUID(bytes=value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> bytes | None:
         """Return what we take."""
-        return bytes.fromhex(value.replace("-", "")) if isinstance(value, str) else value
+        return value.bytes if isinstance(value, uuid.UUID) else value
 
 
 def _number() -> Column[int]:
