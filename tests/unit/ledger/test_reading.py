@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from opentelemetry.instrumentation.open_webui.ledger import reading
+from opentelemetry.instrumentation.open_webui.ledger import queries, reading
 from opentelemetry.instrumentation.open_webui.ledger.booking import Booking, milliseconds_of
 from opentelemetry.instrumentation.open_webui.ledger.periods import (
     ALWAYS,
@@ -132,13 +132,21 @@ def test_users_are_counted_once_however_many_sums_they_are_in(filled: Store) -> 
                     assert found == right, (period, name, by)
 
 
-@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"])
+ZONES = (
+    *("UTC", "Europe/Berlin", "America/New_York"),
+    # Whose edges are not on full hours; Lord Howe's clock is changed by half an hour.
+    *("Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe"),
+)
+
+
+@pytest.mark.parametrize("zone", ZONES)
 def test_charts_equal_the_calls_in_any_zone(filled: Store, zone: str) -> None:
     period = Period(NOON - 35 * 86_400 - 55, NOON + 19 * 86_400 + 7)
     with filled.database.reading() as connection:
         for every in EVERY:
             of = edges(period, every, ZoneInfo(zone))
-            for where, matches in (WHERES["all"], WHERES["a user"], WHERES["a group"]):
+            for name in ("all", "a user", "a group", "several groups"):
+                where, matches = WHERES[name]
                 parts = reading.series(connection, of, where, ("source",), now=LATER)
                 for (start, end), part in zip(pairwise(of), parts, strict=True):
                     span = Period(start, end)
@@ -181,6 +189,40 @@ def test_what_is_not_wanted_is_not_summed(filled: Store, measures: tuple[str, ..
                 {key: only(sums, "calls") for key, sums in part.items()}
                 for part in reading.series(connection, edges, by=by, now=LATER)
             ]
+
+
+def test_an_edge_within_an_hour_parts_its_calls(store: Store) -> None:
+    """The calls of the half hour before an edge are of the part before; those outside of none."""
+    start = NOON // 86_400 * 86_400 + 18 * 3600 + 1800
+    of = [start, start + 86_400, start + 2 * 86_400]
+    for number, edge in enumerate(of, 1):
+        store.write([booking(edge + one) for one in (-1801, *[-1] * number, 0, 1799)])
+    with store.database.reading() as connection:
+        for where in (Where(), Where(user_id="u-alice"), Where(group="research")):
+            parts = reading.series(connection, of, where, now=LATER)
+            assert [part[()].calls for part in parts] == [5, 6]
+
+
+def test_questions_of_one_kind_share_their_statements(filled: Store) -> None:
+    """To make one takes longer than to answer it."""
+
+    def ask(user: str, day: int) -> None:
+        start = NOON - day * 86_400
+        of = [start - 77, *range(start, start + 5 * 86_400, 86_400), start + 5 * 86_400 + 99]
+        where = Where(user_id=user, source="api")
+        reading.sums(connection, Period(start - 55, start + 86_400), where, now=LATER)
+        reading.series(connection, of, where, ("picked",), now=LATER)
+        reading.users_by(connection, Period(start, start + 86_400 + 12), now=LATER)
+        reading.latest(connection, where, Only(failed=day % 2 == 0), limit=day)
+
+    makers = (queries.added_up, queries.users_of, queries.listed)
+    with filled.database.reading() as connection:
+        ask("u-1", 7)
+        ask("u-1", 6)
+        made = [maker.cache_info().misses for maker in makers]
+        ask("u-2", 9)
+        ask("u-3", 12)
+    assert [maker.cache_info().misses for maker in makers] == made
 
 
 def test_months_and_days_are_those_of_the_zone() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Text, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from .schema import facts
@@ -38,11 +38,13 @@ def read(connection: Connection, name: str, *, hold: bool = False) -> str | None
         name: One of the names above.
         hold: Whether to keep others from changing it until the transaction ends.
     """
-    query = select(facts.c.value).where(facts.c.name == name)
-    value: str | None = connection.execute(
-        query.with_for_update(read=True) if hold else query
-    ).scalar()
+    value: str | None = connection.execute(_HELD if hold else _READ, {"name": name}).scalar()
     return value
+
+
+# Made once, which takes longer than to read it.
+_READ: Final = select(facts.c.value).where(facts.c.name == bindparam("name", type_=Text()))
+_HELD: Final = _READ.with_for_update(read=True)
 
 
 def write(connection: Connection, name: str, value: object, *, keep: bool = False) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Select, Table, bindparam, select
+from sqlalchemy.sql.dml import ReturningInsert
 
 from ..names import NO_GROUP
 from .booking import Booking
@@ -139,15 +141,29 @@ def _number(
         also: What tells them apart beside their values.
     """
     row = values if key in values else {**values, key: _digest(values, also)}
-    query = select(table.c.no).where(table.c[key] == row[key])
-    found: int | None = connection.execute(query).scalar()
+    query, wanted = _looked_up(table, key), {"key": row[key]}
+    found: int | None = connection.execute(query, wanted).scalar()
     if found is not None:
         return found, False
     _take_turns(connection)
-    insert = insert_of(connection.dialect.name)(table).values(row).on_conflict_do_nothing()
-    made = connection.execute(insert.returning(table.c.no)).scalar()
-    # Another process may have made it just now.
-    return (connection.execute(query).scalar_one(), False) if made is None else (made, True)
+    made = connection.execute(_made(table, connection.dialect.name), row).scalar()
+    if made is not None:
+        return made, True
+    # Another process has made it just now.
+    return connection.execute(query, wanted).scalar_one(), False
+
+
+# Made once, which takes longer than what they do.
+
+
+@functools.cache
+def _looked_up(table: Table, key: str) -> Select[tuple[int]]:
+    return select(table.c.no).where(table.c[key] == bindparam("key", type_=table.c[key].type))
+
+
+@functools.cache
+def _made(table: Table, dialect: str) -> ReturningInsert[tuple[int]]:
+    return insert_of(dialect)(table).on_conflict_do_nothing().returning(table.c.no)
 
 
 def _take_turns(connection: Connection) -> None:

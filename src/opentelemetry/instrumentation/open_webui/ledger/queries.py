@@ -40,7 +40,7 @@ from .schema import (
     EVERYONE,
     MEASURES,
     Id,
-    call_hour,
+    call_minute,
     calls,
     groups,
     kinds,
@@ -52,13 +52,14 @@ from .schema import (
     user_sums,
     users,
 )
-from .sums import DAY_SECONDS, HOUR_SECONDS
+from .sums import DAY_SECONDS
 
 OF_LINE: Final = ("source", "provider", "model", "picked", "imported")
 SPANS: Final = (1, 2, 32)
 """How many spans of time a statement can have that adds up calls."""
 _NUMBER: Final = "part_number"
-_A_HOUR: Final = literal_column(str(HOUR_SECONDS), Integer())
+_MINUTE_SECONDS: Final = 60
+_A_MINUTE: Final = literal_column(str(_MINUTE_SECONDS), Integer())
 _EMPTY: Final = (0, 0)
 
 Values = dict[str, Any]
@@ -136,13 +137,13 @@ def in_spans(shape: Shape, spans: Sequence[tuple[int, int]]) -> Values:
             bound = moment - EPOCH if of_user else ids.first_of(moment * 1000)
             values[f"{name}_{shape.place}_{number}"] = bound
     if of_user and shape.spans > 1:
-        values[f"hours_{shape.place}"] = _hours_of(spans)
+        values[f"minutes_{shape.place}"] = _minutes_of(spans)
     return values
 
 
-def _hours_of(spans: Sequence[tuple[int, int]]) -> list[int]:
+def _minutes_of(spans: Sequence[tuple[int, int]]) -> list[int]:
     of_each = (
-        range((a - EPOCH) // HOUR_SECONDS, (b - EPOCH) // HOUR_SECONDS + 1) for a, b in spans
+        range((a - EPOCH) // _MINUTE_SECONDS, (b - EPOCH) // _MINUTE_SECONDS + 1) for a, b in spans
     )
     return sorted(set(itertools.chain.from_iterable(of_each)))
 
@@ -294,9 +295,9 @@ class _Statement:
         spans = [self._of_span(number) for number in range(self._shape.spans)]
         if "user_id" not in self._shape.given or len(spans) == 1:
             return or_(*spans)
-        # An index leads to hours, and SQLite does not see by itself to which.
-        hours = bindparam(f"hours_{self._shape.place}", expanding=True, type_=Integer())
-        return and_(call_hour.in_(hours), or_(*spans))
+        # An index leads to minutes, and SQLite does not see by itself to which.
+        minutes = bindparam(f"minutes_{self._shape.place}", expanding=True, type_=Integer())
+        return and_(call_minute.in_(minutes), or_(*spans))
 
     def _of_span(self, number: int) -> ColumnElement[bool]:
         first, end = (f"{name}_{self._shape.place}_{number}" for name in ("first", "end"))
@@ -317,8 +318,8 @@ class _Statement:
 
 def begun_in(first: ColumnElement[int], end: ColumnElement[int]) -> ColumnElement[bool]:
     """Return whether a user's call began in a span: seconds since :data:`~.schema.EPOCH`."""
-    hours = and_(call_hour >= first // _A_HOUR, call_hour <= end // _A_HOUR)
-    return and_(hours, calls.c.at >= first, calls.c.at < end)
+    minutes = and_(call_minute >= first // _A_MINUTE, call_minute <= end // _A_MINUTE)
+    return and_(minutes, calls.c.at >= first, calls.c.at < end)
 
 
 # What several kinds of statements have in common
@@ -373,6 +374,12 @@ class ListShape(NamedTuple):
 _OF_KIND: Final = (
     *("auth", "route", "task", "operation", "price_source", "error", "estimated", "unpriced"),
 )
+TOLD: Final = (
+    *("id", "parent", "duration", "first_chunk", "groups", "chat", "units", "trace"),
+    *("user_id", "user_name", *_OF_KIND, *OF_LINE),
+    *("input", "output", "cache_read", "cache_write", "reasoning", "cost"),
+)
+"""What is told of each call of a list, in this order."""
 _CHOSEN: Final = ("route", "task", "operation", "auth")
 _IF_CHOSEN: Final[Mapping[str, ColumnElement[bool]]] = {
     "failed": kinds.c.error.is_not(None),
@@ -388,7 +395,7 @@ _IF_LIMITED: Final = {
 }
 _IF_OF_USER: Final = {
     "period": begun_in(_whole("first"), _whole("end")),
-    "before": call_hour <= _whole("before_at") // _A_HOUR,
+    "before": call_minute <= _whole("before_at") // _A_MINUTE,
 }
 
 
@@ -403,7 +410,7 @@ def listed(shape: ListShape) -> Select[Any]:
         query = query.where(memberships.c.no.in_(memberships_in(wanted)))
     if shape.oldest_first:
         return query.order_by(calls.c.id)
-    order = (call_hour.desc(), calls.c.id.desc())
+    order = (call_minute.desc(), calls.c.id.desc())
     return query.order_by(*(order if "user_id" in given else order[1:]))
 
 
@@ -422,15 +429,11 @@ def one_of_id() -> Select[Any]:
 
 
 def _told() -> Select[Any]:
+    tables = {"user_id": users, "user_name": standings, "groups": memberships}
+    tables |= {**dict.fromkeys(_OF_KIND, kinds), **dict.fromkeys(OF_LINE, lines)}
     return (
-        select(
-            calls,
-            users.c.user_id,
-            standings.c.user_name,
-            memberships.c.groups,
-            *(kinds.c[name] for name in _OF_KIND),
-            *(lines.c[name] for name in OF_LINE),
-        )
+        select(*(tables.get(name, calls).c[name] for name in TOLD))
+        .select_from(calls)
         .join(kinds, kinds.c.no == calls.c.kind_no)
         .join(lines, lines.c.no == kinds.c.line_no)
         .join(standings, standings.c.no == calls.c.standing_no)

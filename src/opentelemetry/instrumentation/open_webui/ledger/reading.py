@@ -11,7 +11,7 @@ import json
 from collections import ChainMap, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from operator import add, attrgetter, sub
 from typing import Any, Final, NamedTuple
@@ -338,7 +338,7 @@ class _Asked:
     @staticmethod
     def rows(connection: Connection, shape: Shape, values: queries.Values) -> Iterable[Row[Any]]:
         """Return what a statement finds."""
-        return connection.execute(queries.added_up(shape), values)
+        return connection.execute(queries.added_up(shape), values).all()
 
     def key(self, row: Row[Any]) -> Key:
         """Return the values of the dimensions; of a group there are two."""
@@ -448,7 +448,7 @@ def _begun(period: Period) -> queries.Values:
 
 
 def _listed(connection: Connection, shape: ListShape, values: queries.Values) -> list[Call]:
-    return [_call(row) for row in connection.execute(queries.listed(shape), values)]
+    return [_call(row) for row in connection.execute(queries.listed(shape), values).all()]
 
 
 def ends(connection: Connection) -> tuple[int, int] | None:
@@ -461,28 +461,28 @@ def ends(connection: Connection) -> tuple[int, int] | None:
     return None if first is None or last is None else (first, last)
 
 
-_AS_THEY_ARE: Final = (
-    *("auth", "route", "task", "operation", "price_source", "error"),
-    *queries.OF_LINE,
-    *("user_id", "user_name", "input", "output", "cache_read", "cache_write", "reasoning"),
-    *("estimated", "unpriced", "cost"),
-)
+_AS_THEY_ARE: Final = queries.TOLD[8:]
 
 
 def _call(row: Row[Any]) -> Call:
-    told = row._mapping
+    call_id, parent, duration, first_chunk, named, chat, units, trace, *others = row
     return Call(
-        id=row.id.hex(),
-        parent_id=_hex(row.parent),
-        time=ids.milliseconds_of(row.id) / 1000,
-        seconds=row.duration / 1000,
-        seconds_to_first_chunk=None if row.first_chunk is None else row.first_chunk / 1000,
-        groups=tuple(json.loads(told["groups"])),
-        chat_id=unpacked_chat(row.chat),
-        units={} if row.units is None else json.loads(row.units),
-        trace_id=_hex(row.trace),
-        **{name: told[name] for name in _AS_THEY_ARE},
+        id=call_id.hex(),
+        parent_id=_hex(parent),
+        time=ids.milliseconds_of(call_id) / 1000,
+        seconds=duration / 1000,
+        seconds_to_first_chunk=None if first_chunk is None else first_chunk / 1000,
+        groups=_names(named),
+        chat_id=unpacked_chat(chat),
+        units={} if units is None else json.loads(units),
+        trace_id=_hex(trace),
+        **dict(zip(_AS_THEY_ARE, others, strict=True)),
     )
+
+
+@lru_cache(maxsize=1000)
+def _names(groups: str) -> tuple[str, ...]:
+    return tuple(json.loads(groups))
 
 
 def _hex(value: bytes | None) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from datetime import UTC, datetime
+from operator import add
 from typing import Final
 
 from sqlalchemy import Connection, Table
@@ -18,7 +19,7 @@ DAY_SECONDS: Final = 86_400
 GRAINS: Final = (HOUR, DAY, MONTH)
 
 Key = tuple[int, int, int, int]
-"""Owner (a standing or a membership), grain, bucket, line."""
+"""Four numbers. In the tables: of a standing or a membership, grain, bucket, line."""
 Amounts = tuple[int, ...]
 """One for each of :data:`~.schema.MEASURES`."""
 
@@ -34,13 +35,9 @@ def start_of_month(month: int) -> int:
     return int(datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC).timestamp())
 
 
-def buckets_of(seconds: int) -> tuple[tuple[int, int], ...]:
-    """Return the grains and buckets that a moment (Unix time) is in."""
-    return _buckets_of_hour(seconds // HOUR_SECONDS)
-
-
 @functools.lru_cache(maxsize=1024)
-def _buckets_of_hour(hour: int) -> tuple[tuple[int, int], ...]:
+def buckets_of(hour: int) -> tuple[tuple[int, int], ...]:
+    """Return the grains and buckets that an hour (since 1970) is in."""
     seconds = hour * HOUR_SECONDS
     return ((HOUR, hour), (DAY, seconds // DAY_SECONDS), (MONTH, month_of(seconds)))
 
@@ -66,32 +63,37 @@ class Sums:
     """What a batch of calls adds to the sums."""
 
     def __init__(self) -> None:
-        self._of: dict[Table, dict[Key, list[int]]] = {user_sums: {}, membership_sums: {}}
+        self._of_hours: dict[Key, Amounts] = {}
+        """By standing, membership, hour and line."""
 
     def add(
         self, seconds: int, standing_no: int, membership_no: int, line_no: int, more: Amounts
     ) -> None:
         """Add a call that began at a moment (Unix time)."""
-        for grain, bucket in buckets_of(seconds):
-            self._add(user_sums, (standing_no, grain, bucket, line_no), more)
-            for no in (EVERYONE, membership_no):
-                self._add(membership_sums, (no, grain, bucket, line_no), more)
-
-    def _add(self, table: Table, key: Key, more: Amounts) -> None:
-        sums = self._of[table]
-        known = sums.get(key)
-        if known is None:
-            sums[key] = list(more)
-        else:
-            sums[key] = [mine + yours for mine, yours in zip(known, more, strict=True)]
+        _add(self._of_hours, (standing_no, membership_no, seconds // HOUR_SECONDS, line_no), more)
 
     def write(self, connection: Connection) -> None:
         """Add all of it. In the order of keys, so that two who do so never wait for each other."""
-        for table, sums in self._of.items():
+        for table, sums in self._by_table().items():
             if sums:
-                rows = [(*key, *map(_kept, amounts)) for key, amounts in sorted(sums.items())]
+                # What is nothing is kept as NULL.
+                rows = [
+                    (*key, *[amount or None for amount in amounts])
+                    for key, amounts in sorted(sums.items())
+                ]
                 insert_many(connection, table, rows, MEASURES)
 
+    def _by_table(self) -> dict[Table, dict[Key, Amounts]]:
+        of_users: dict[Key, Amounts] = {}
+        of_memberships: dict[Key, Amounts] = {}
+        for (standing_no, membership_no, hour, line_no), amounts in self._of_hours.items():
+            for grain, bucket in buckets_of(hour):
+                _add(of_users, (standing_no, grain, bucket, line_no), amounts)
+                for no in (EVERYONE, membership_no):
+                    _add(of_memberships, (no, grain, bucket, line_no), amounts)
+        return {user_sums: of_users, membership_sums: of_memberships}
 
-def _kept(amount: int) -> int | None:
-    return amount or None
+
+def _add(sums: dict[Key, Amounts], key: Key, more: Amounts) -> None:
+    known = sums.get(key)
+    sums[key] = more if known is None else tuple(map(add, known, more))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
-from ..ledger.schema import call_hour, calls, standings, users
+from ..ledger.schema import call_minute, calls, memberships, standings, users
 from . import holding, words
 from .accounts import Account, opened
 from .binding import Decision, decide
@@ -90,11 +90,12 @@ def _standing(
 def last_groups(connection: Connection, user_id: str) -> tuple[str, ...]:
     """Return the groups of a user at their last call."""
     query = (
-        select(standings.c.groups)
+        select(memberships.c.groups)
+        .join(standings, standings.c.membership_no == memberships.c.no)
         .join(calls, calls.c.standing_no == standings.c.no)
         .join(users, users.c.no == calls.c.user_no)
         .where(users.c.user_id == user_id)
-        .order_by(call_hour.desc(), calls.c.id.desc())
+        .order_by(call_minute.desc(), calls.c.id.desc())
         .limit(1)
     )
     found = connection.execute(query).scalar()

@@ -173,7 +173,7 @@ def _calls(op: Operations) -> None:
         sa.Column("units", sa.Text),
     )
     op.create_index(
-        "usage_ledger_call_of_user", "usage_ledger_call", ["user_no", sa.text("(at / 3600)")]
+        "usage_ledger_call_of_user", "usage_ledger_call", ["user_no", sa.text("(at / 60)")]
     )
 
 
