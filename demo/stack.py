@@ -125,6 +125,7 @@ def open_webui(
     env = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.otlp_grpc,
         "OTEL_METRIC_EXPORT_INTERVAL": milliseconds,
+        f"{SETTING}LEDGER": "true",
         f"{SETTING}PRICE_FILE": str(ROOT / "demo" / "prices.yaml"),
         # Users would not see the stand-in's models otherwise, nor those of another provider.
         "BYPASS_MODEL_ACCESS_CONTROL": "true",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from e2e.servers import PREFIX
 from e2e.truth import Truth, difference
 from harness.postgres import Postgres
 from harness.seed import WorkspaceModel, create_model
-from opentelemetry.instrumentation.open_webui.ledger.database import of_file
+from opentelemetry.instrumentation.open_webui.ledger.database import Database, of_url
 from opentelemetry.instrumentation.open_webui.ledger.periods import ALWAYS
 from opentelemetry.instrumentation.open_webui.ledger.reading import Call, oldest_first
 from stack.conftest import Stack, stack_of
@@ -51,15 +50,17 @@ class Books:
     calls: list[Call]
 
 
-@pytest.fixture(scope="module")
-def books(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Books]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def books(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Books]:
     directory = tmp_path_factory.mktemp("books")
     prices = directory / "prices.yaml"
     prices.write_text(PRICES)
-    with Postgres() as vectors:
+    with Postgres() as postgres:
         env = {
-            "PGVECTOR_DB_URL": vectors.url,
-            PREFIX + "LEDGER": "true",
+            "PGVECTOR_DB_URL": postgres.url,
+            PREFIX + "LEDGER": "true" if request.param == "sqlite" else postgres.url,
             PREFIX + "PRICE_FILE": str(prices),
         }
         for stack in stack_of(directory, server_env=env, of_provider=environment, workers=2):
@@ -68,18 +69,18 @@ def books(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Books]:
             stack.server.ask("GET", "/api/models?refresh=true", user="admin")
             served = send_all(stack.server, stack.provider)
             truth = Truth(stack.server.world, served, expectations())
-            file = stack.server.data_dir / "usage.db"
+            file = f"sqlite:///{stack.server.data_dir}/usage.db"
+            ledger = of_url(file if request.param == "sqlite" else postgres.url)
             count = sum(1 for _ in truth.tagged())
-            calls = wait_for(lambda file=file, count=count: _of(file, count))
+            calls = wait_for(lambda ledger=ledger, count=count: _of(ledger, count))
+            ledger.disconnect()
             yield Books(stack, truth, calls)
 
 
-def _of(file: Path, count: int) -> list[Call]:
+def _of(ledger: Database, count: int) -> list[Call]:
     """The calls, once they are as many."""
-    database = of_file(file)
-    with database.reading() as connection:
+    with ledger.reading() as connection:
         found = list(oldest_first(connection, ALWAYS))
-    database.disconnect()
     return found if len(found) >= count else []
 
 

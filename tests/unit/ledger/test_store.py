@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError as Refused
 
 from harness.disks import remount, small_disk
-from opentelemetry.instrumentation.open_webui.ledger import migrating
+from opentelemetry.instrumentation.open_webui.ledger import facts, migrating
 from opentelemetry.instrumentation.open_webui.ledger.checking import check
 from opentelemetry.instrumentation.open_webui.ledger.database import Database, of_file
 from opentelemetry.instrumentation.open_webui.ledger.periods import ALWAYS, Period
@@ -191,6 +191,8 @@ def test_many_processes_migrate_an_older_ledger_at_once(database: Database) -> N
     assert [process.returncode for process in processes] == [0, 0, 0]
     with database.reading() as connection:
         assert migrating.current(connection) == migrating.newest()
+        # Who still wrote as the version before did is told so.
+        assert int(facts.read(connection, facts.EPOCH) or 0) > 0
         expected = [*many(300), *(one for seed in range(2, 5) for one in many(50, seed))]
         assert total(connection, ALWAYS) == summed(expected)
     assert not check(database).problems
@@ -218,6 +220,18 @@ def test_a_ledger_of_a_newer_version_is_left_alone(store: Store) -> None:
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
     with pytest.raises(migrating.NewerLedger, match="9999, and this package knows those up to"):
         Store(store.database).open()
+
+
+def test_who_writes_sees_that_the_ledger_is_of_a_newer_version_by_now(store: Store) -> None:
+    store.write([booking()])
+    # As a server with a newer version of the package, which takes over from ours.
+    with store.database.writing() as connection:
+        facts.begin_epoch(connection)
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+    with pytest.raises(migrating.NewerLedger):
+        store.write([booking()])
+    with store.database.reading() as connection:
+        assert total(connection, ALWAYS).calls == 1
 
 
 def test_the_view_shows_calls_with_their_texts(store: Store) -> None:

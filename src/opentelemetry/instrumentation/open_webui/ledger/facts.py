@@ -12,7 +12,7 @@ from .schema import facts
 CREATED: Final = "created"
 """When the ledger was made: Unix time in milliseconds."""
 EPOCH: Final = "epoch"
-"""Changes when numbers that were given out no longer hold."""
+"""Changes when what writers know no longer holds: numbers that were given out, or the tables."""
 IMPORTED: Final = "imported"
 """Set once what Open WebUI had before the ledger is in it."""
 IMPORTING: Final = "importing"
@@ -56,3 +56,8 @@ def write(connection: Connection, name: str, value: object, *, keep: bool = Fals
         connection.execute(
             insert.on_conflict_do_update(index_elements=["name"], set_={"value": str(value)})
         )
+
+
+def begin_epoch(connection: Connection) -> None:
+    """Have all who write to the ledger look anew at what they know of it."""
+    write(connection, EPOCH, int(read(connection, EPOCH) or 0) + 1)

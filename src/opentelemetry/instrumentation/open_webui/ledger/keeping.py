@@ -190,8 +190,7 @@ def forget(database: Database, user_id: str) -> Forgotten | None:
             changed = connection.execute(
                 update(calls).where(calls.c.user_no == user_no).values(chat=None, trace=None)
             )
-            epoch = int(facts.read(connection, facts.EPOCH) or 0)
-            facts.write(connection, facts.EPOCH, epoch + 1)
+            facts.begin_epoch(connection)
             detail.update(user=pseudonym, calls=changed.rowcount)
         return Forgotten(pseudonym, changed.rowcount)
 

@@ -54,13 +54,18 @@ def migrate(connection: Connection) -> None:
     found = current(connection)
     if found == newest():
         return
+    refuse_newer(found)
+    context = _context(connection)
+    context.run_migrations(op=Operations(context))
+
+
+def refuse_newer(found: str | None) -> None:
+    """Raise :class:`NewerLedger` if this package does not know a version of the tables."""
     if found is not None and found not in {step.revision for step in _steps().walk_revisions()}:
         raise NewerLedger(
             f"the ledger has tables of version {found}, and this package knows those up to"
             f" {newest()}. Install the version of the package that it had before, or a newer one"
         )
-    context = _context(connection)
-    context.run_migrations(op=Operations(context))
 
 
 def _context(connection: Connection) -> MigrationContext:

@@ -16,7 +16,7 @@ from . import facts
 from .booking import Booking, milliseconds_of, packed_chat
 from .bulk import insert_many
 from .database import Database
-from .migrating import migrate
+from .migrating import current, migrate, newest, refuse_newer
 from .numbers import Numbers
 from .schema import EPOCH, calls
 from .sums import Sums, amounts_of
@@ -73,6 +73,9 @@ class Store:
 
     def _make(self) -> None:
         with self.database.writing() as connection:
+            if current(connection) not in (None, newest()):
+                # Who writes as the version before wants it has to see that it is over.
+                facts.begin_epoch(connection)
             migrate(connection)
             facts.write(connection, facts.CREATED, time.time_ns() // 1_000_000, keep=True)
             facts.write(connection, facts.EPOCH, 0, keep=True)
@@ -81,7 +84,9 @@ class Store:
         """Write calls, each once; return how many were not there before.
 
         Raises:
-            sqlalchemy.exc.SQLAlchemyError: Nothing was written.
+            NewerLedger: Nothing was written, as the next one: somebody has brought the ledger to a
+                newer version meanwhile.
+            sqlalchemy.exc.SQLAlchemyError: The database cannot be reached or written.
         """
         if self.database.is_moved():
             self.open()
@@ -109,6 +114,7 @@ class Store:
     def _check_epoch(self, connection: Connection) -> None:
         epoch = facts.read(connection, facts.EPOCH, hold=True)
         if epoch != self._epoch:
+            refuse_newer(current(connection))
             self.numbers.forget()
             self._epoch = epoch
 
