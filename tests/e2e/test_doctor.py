@@ -71,7 +71,12 @@ def test_all_is_well_beside_a_server_and_nothing_is_counted(
     provider: Provider, receiver: Receiver, tmp_path: Path
 ) -> None:
     provider.clear()
-    with instrumented(provider, receiver, {PREFIX + "LEDGER": "true"}) as server:
+    limit = {"name": "T", "everyone": True, "measure": "tokens", "amount": 10**9, "per": "day"}
+    limits = tmp_path.with_suffix(".yaml")
+    limits.write_text(json.dumps({"limits": [limit]}))
+    settings = {"LEDGER": "true", "LIMITS": "true", "LIMITS_FILE": str(limits)}
+    env = {PREFIX + name: value for name, value in settings.items()}
+    with instrumented(provider, receiver, env) as server:
         for _ in range(3):
             server.chat("alice", "gpt-std", "case=one")
         wait_for_note(server, calls=3)
@@ -86,6 +91,8 @@ def test_all_is_well_beside_a_server_and_nothing_is_counted(
         file = server.data_dir / "usage.db"
         assert "The ledger\n  [ok] 3 calls\n" in done.stdout
         assert f"ledger {file}: 3 calls written, " in done.stdout
+        assert f"1 limits, 0 grants in {limits}: 1 refuse a made-up caller" in done.stdout
+        assert f"limits in {limits}: 1 in force, 0 calls refused, 0 unchecked" in done.stdout
         assert "ask_usage" not in done.stdout
         assert "ask_usage = True" in about(server, tmp_path, "--all").stdout
         truth = Truth(server.world, provider.snapshot(), {"one": Expectation()})

@@ -17,6 +17,7 @@ from opentelemetry.instrumentation.open_webui.host import presence
 from opentelemetry.instrumentation.open_webui.host.presence import Exported, Note, Presence
 from opentelemetry.instrumentation.open_webui.host.startup import note
 from opentelemetry.instrumentation.open_webui.ledger.ledger import Off
+from opentelemetry.instrumentation.open_webui.limits.off import Off as NoLimits
 from unit.sdk import Sdk
 
 NOTE = presence.own(
@@ -134,7 +135,7 @@ def test_a_process_tells_what_it_does() -> None:
     sdk = Sdk()
     sdk.call().end()
     sdk.telemetry.exports.tallies["traces"].exported(5, failed=True)
-    told = note([], sdk.telemetry, Off())
+    told = note([], sdk.telemetry, Off(), NoLimits())
     assert (told.pid, told.calls, told.paths) == (
         os.getpid(),
         1,

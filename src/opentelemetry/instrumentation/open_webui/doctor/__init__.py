@@ -82,6 +82,7 @@ def examine(options: Options) -> int:
         judging.judge_variables(report.section(f"Where telemetry goes{title}"), environ)
         settings = judging.judge_settings(report.section(f"Settings{title}"), environ)
         judging.judge_ledger(report.section(f"The ledger{title}"), settings, environ)
+        judging.judge_limits(report.section(f"The limits{title}"), settings, environ)
     if trial is not None:
         left = options.seconds - _SPARE - (time.monotonic() - began)
         paths = report.section("Paths, if a server were started here")

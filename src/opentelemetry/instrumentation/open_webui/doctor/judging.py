@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from typing import Final
 
 from ..host.patching import ABSENT, PATCHED
-from ..host.presence import Booked, Note
+from ..host.presence import Booked, Checked, Note
 from ..host.startup import NO_SDK
 from ..money.price_file import PriceFile, PriceFileError
 from ..settings import PREFIX, Settings
@@ -76,6 +76,7 @@ def _judge_note(section: Section, note: Note) -> None:
         elif exported.failures or exported.dropped:
             section.note(f"{who}: {signal}: {told}, {exported.dropped} items were given up")
     _judge_booked(section, who, note.ledger)
+    _judge_checked(section, who, note.limits)
     for text in note.errors:
         section.bad(text)
     for text in note.warnings:
@@ -107,6 +108,24 @@ def _judge_booked(section: Section, who: str, booked: Booked) -> None:
     section.ok(
         f"{who}: ledger {booked.where or '(not opened yet)'}: {booked.written} calls written,"
         f" {booked.spooled} waited in a file, {booked.lost} lost"
+    )
+
+
+def _judge_checked(section: Section, who: str, checked: Checked) -> None:
+    if not checked.on:
+        return
+    if checked.problem:
+        section.bad(
+            f"{who}: limits cannot be checked: {checked.problem}",
+            "Until they can, LIMITS_FAIL says what becomes of calls. 'The limits' says more",
+        )
+    elif not checked.known:
+        section.note(f"{who}: the limits in {checked.where} are not read yet")
+    if checked.unchecked:
+        section.note(f"{who}: {checked.unchecked} calls were let in or refused unchecked")
+    section.ok(
+        f"{who}: limits in {checked.where}: {checked.limits} in force, {checked.refused} calls"
+        f" refused, {checked.unchecked} unchecked"
     )
 
 
@@ -221,6 +240,19 @@ def judge_ledger(section: Section, settings: Settings, environ: Mapping[str, str
         )
     else:
         books.judge(section, environ)
+
+
+def judge_limits(section: Section, settings: Settings, environ: Mapping[str, str]) -> None:
+    """Say how the limits are, if there are to be any."""
+    if not settings.limits:
+        section.ok("off")
+        return
+    try:
+        from . import caps  # The same.
+    except ImportError:
+        section.bad("nobody is limited: there is no ledger", "'The ledger' says why")
+    else:
+        caps.judge(section, settings.limits_file, environ)
 
 
 @contextmanager

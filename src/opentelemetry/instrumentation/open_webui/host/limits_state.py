@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 
-from .. import names
+from .. import bounds, names
 from ..limits.accounts import Account
 from ..limits.budget import Budget
 from ..limits.rules import Rules, in_units
 from ..telemetry.telemetry import Telemetry
+from .presence import Checked
 
 Number = tuple[float, Mapping[str, str | bool]]
 
@@ -27,6 +28,21 @@ def tell(budget: Budget, telemetry: Telemetry) -> None:
         names.LIMIT_ALLOWED,
         lambda: [_number(one, one.allowed) for one in _fullest(budget)],
         counts=False,
+    )
+
+
+def checked(budget: Budget) -> Checked:
+    """Return what a process tells of its limits."""
+    rules = budget.books.rules
+    refused = tuple(budget.books.refused.items())
+    return Checked(
+        on=True,
+        where=budget.file or "the ledger",
+        known=rules is not None,
+        limits=len((rules or Rules()).limits),
+        refused=sum(count for (_, _, observed), count in refused if not observed),
+        unchecked=budget.unchecked,
+        problem=bounds.text(budget.problem),
     )
 
 

@@ -62,6 +62,23 @@ class Booked:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """How a process holds to limits."""
+
+    on: bool = False
+    where: str = ""
+    """Their file, or in words where they are."""
+    known: bool = False
+    """Whether they were read."""
+    limits: int = 0
+    refused: int = 0
+    """Calls."""
+    unchecked: int = 0
+    """Calls that were let in or refused while nobody knew what was used."""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class Note:
     """What a process tells of itself."""
 
@@ -86,6 +103,10 @@ class Note:
     warnings: list[str] = field(default_factory=list)
     exports: dict[str, Exported] = field(default_factory=dict)
     ledger: Booked = field(default_factory=Booked)
+    limits: Checked = field(default_factory=Checked)
+
+
+_Part = Note | Booked | Checked | Exported
 
 
 class Presence:
@@ -162,10 +183,11 @@ def read(file: Path) -> Note | None:
         exports = {str(name): _told(Exported, each) for name, each in stored["exports"].items()}
         # A server of the version before tells nothing of it.
         ledger = _told(Booked, stored.get("ledger", {}))
-        note = replace(_told(Note, stored), exports=exports, ledger=ledger)
+        limits = _told(Checked, stored.get("limits", {}))
+        note = replace(_told(Note, stored), exports=exports, ledger=ledger, limits=limits)
     except (OSError, ValueError, TypeError, AttributeError, KeyError):
         return None
-    parts: tuple[Note | Booked | Exported, ...] = (note, ledger, *exports.values())
+    parts: tuple[_Part, ...] = (note, ledger, limits, *exports.values())
     return note if all(map(_is_right, parts)) else None
 
 
@@ -175,7 +197,7 @@ def _told(kind: Callable[..., T], stored: Mapping[str, Any]) -> T:
     return kind(**{name: value for name, value in stored.items() if name in known})
 
 
-def _is_right(told: Note | Booked | Exported) -> bool:
+def _is_right(told: _Part) -> bool:
     right = type(told)()
     return all(
         isinstance(getattr(told, item.name), type(getattr(right, item.name)))

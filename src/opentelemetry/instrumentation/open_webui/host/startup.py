@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..complaints import complaints
 from ..guard import guarded
 from ..ledger.ledger import Ledger, Off
+from ..limits.off import Off as NoLimits
 from ..telemetry.destinations import SIGNALS, by_open_webui, destination
 from ..telemetry.telemetry import Telemetry
 from ..version import __version__
 from . import compat, ledger_state, presence
 from .patching import ABSENT, PATCHED, Target
+
+if TYPE_CHECKING:
+    from ..limits.budget import Budget
 
 _logger = logging.getLogger(__name__)
 
@@ -41,7 +45,10 @@ def tell_what_is_on(states: Iterable[tuple[Target, str]], telemetry: Telemetry) 
 
 
 def note(
-    states: Iterable[tuple[Target, str]], telemetry: Telemetry, ledger: Ledger | Off
+    states: Iterable[tuple[Target, str]],
+    telemetry: Telemetry,
+    ledger: Ledger | Off,
+    limits: Budget | NoLimits,
 ) -> presence.Note:
     """Return what this process tells the doctor of itself."""
     known = list(states)
@@ -64,7 +71,16 @@ def note(
             for signal, tally in telemetry.exports.tallies.items()
         },
         ledger=ledger_state.booked(ledger),
+        limits=_checked(limits),
     )
+
+
+def _checked(limits: Budget | NoLimits) -> presence.Checked:
+    if isinstance(limits, NoLimits):
+        return presence.Checked()
+    from .limits_state import checked  # It brings SQLAlchemy.
+
+    return checked(limits)
 
 
 def _is_well(state: str) -> bool:

@@ -57,7 +57,8 @@ def _leave_note(runtime: Runtime) -> None:
 
     patcher: Patcher | None = OpenWebUIInstrumentor()._patcher
     if patcher is not None and runtime.active:
-        runtime.presence.write(startup.note(patcher.states(), runtime.telemetry, runtime.ledger))
+        told = startup.note(patcher.states(), runtime.telemetry, runtime.ledger, runtime.limits)
+        runtime.presence.write(told)
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
