@@ -56,6 +56,10 @@ class Gate:
         self.asked: list[tuple[Wanted, Any]] = []
         self.booked: list[str] = []
         self.tickets: list[Ticket] = []
+        self.free: set[str] = set()
+
+    def binds(self, user_id: str, groups: tuple[str, ...]) -> bool:
+        return not self.free & {user_id, *groups}
 
     async def admit(self, wanted: Wanted, ticket: Any = None) -> Any:
         return self.admit_in_thread(wanted, ticket)
@@ -265,6 +269,23 @@ def test_the_last_door_lets_pass_what_was_let_in_before() -> None:
     with under(Leave(Ticket(), "m1")):
         doors.permit_in_thread(CALLER, asked)
     assert len(gate.asked) == 2
+
+
+def test_whom_no_limit_is_for_passes_once_their_groups_are_known() -> None:
+    gate = Gate("m1")
+    gate.free = {"staff"}
+    doors = admission(gate)
+    assert not doors.lets_pass("u1")
+
+    async def ask() -> bool:
+        await doors._know_groups(CALLER)
+        return doors.lets_pass("u1")
+
+    assert asyncio.run(ask())
+    asyncio.run(doors.permit(CALLER, SimpleNamespace(model="m1", operation="chat")))
+    assert gate.asked == []
+    doors._groups = None  # type: ignore[assignment]
+    assert not doors.lets_pass("u1")
 
 
 @pytest.mark.parametrize(("is_open", "is_on"), [(True, True), (False, False)])

@@ -16,6 +16,7 @@ from opentelemetry.instrumentation.open_webui.host import compat
 from opentelemetry.instrumentation.open_webui.host.admission import (
     Leave,
     Visit,
+    present_leave,
     refused,
     visit,
 )
@@ -154,6 +155,78 @@ def test_a_door_that_breaks_lets_pass(
         assert asyncio.run(wrapped(SimpleNamespace(scope={}), form)) == "answered"
     finally:
         scene.reset(token)
+
+
+class Turns:
+    """A turn of somebody whom no limit is for, as Open WebUI's functions call each other."""
+
+    def __init__(self) -> None:
+        self.gate = Gate("m1")
+        self.runtime = runtime(self.gate)
+        self.turn = Turn(SimpleNamespace(), frozenset({"m1", "m2"}), None, lambda: None)  # type: ignore[arg-type]
+        self.leaves: list[Leave | None] = []
+        self.begin = self.behind(limits.messages, self.behind(limits.turn, self.complete))
+        self.answer = self.behind(limits.answer, self.note)
+        self.call = self.behind(limits.chat, self.note)
+        self.embed = self.behind(limits.leaf, self.note)
+
+    def behind(self, door: Any, function: Any) -> Any:
+        return wrapt.FunctionWrapper(function, door(self.runtime))
+
+    async def note(self, request: Any, form_data: Any) -> None:
+        self.leaves.append(present_leave())
+
+    async def complete(self, request: Any, form_data: Any) -> None:
+        for each in (self.answer, self.call, self.call, self.embed):
+            await each(request, form_data)
+
+    def run(self) -> None:
+        request = SimpleNamespace(
+            scope={}, state=SimpleNamespace(user=SimpleNamespace(id="u1")), headers={}
+        )
+
+        async def running() -> None:
+            groups = self.runtime.admission._groups
+            groups.expect("u1")
+            await groups.wait("u1")
+            token = scene.set(Scene(request, turn=self.turn))
+            try:
+                await self.begin(request, {"model": "m1"})
+            finally:
+                scene.reset(token)
+
+        self.turn.hold()
+        asyncio.run(running())
+
+
+def test_whom_no_limit_is_for_is_asked_nothing_and_has_leave() -> None:
+    turns = Turns()
+    turns.gate.free = {"u1"}
+    turns.run()
+    assert turns.gate.asked == []
+    [leave] = set(turns.leaves)
+    assert leave is not None
+    assert not leave.over
+    turns.turn.release()
+    assert leave.over
+
+
+def test_a_limit_that_comes_meanwhile_refuses_what_is_asked_again_and_no_part_of_it() -> None:
+    turns = Turns()
+    turns.gate.free = {"u1"}
+
+    async def complete(request: Any, form_data: Any) -> None:
+        await turns.answer(request, form_data)
+        turns.gate.free.clear()
+        await turns.call(request, form_data)
+        await turns.embed(request, form_data)
+        with pytest.raises(Exception, match=SENTENCE):
+            await turns.call(request, form_data)
+
+    turns.begin = turns.behind(limits.turn, complete)
+    turns.run()
+    assert len(set(turns.leaves)) == 1
+    assert [wanted.model for wanted, _ in turns.gate.asked] == ["m1"]
 
 
 def test_a_body_that_is_not_as_it_should_be_is_no_browsers_own() -> None:

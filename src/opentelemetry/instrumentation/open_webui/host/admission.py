@@ -234,6 +234,15 @@ class Admission:
         """Whether there is anything to ask."""
         return self._is_on() and not self._gate.open
 
+    def lets_pass(self, user_id: str) -> bool:
+        """Whether no limit is for a user, so that there is nothing to ask of what they call."""
+        try:
+            groups = self._groups.of_fresh(user_id)
+            return groups is not None and not self._gate.binds(user_id, groups)
+        except Exception:
+            report("the look at whom limits are for")
+            return False
+
     async def enter(self, *several: Asking, direct: bool = False) -> Leave:
         """Return leave for what begins here.
 
@@ -273,13 +282,16 @@ class Admission:
 
     async def permit(self, caller: Caller, asked: Asked) -> None:
         """Let a request to a provider pass, or raise: the last door, for what came by no other."""
-        if self.asks and present_leave() is None:
+        if self._is_last_to_ask(caller):
             _keep(await self.enter(Asking(caller, asked.model, operation=asked.operation)))
 
     def permit_in_thread(self, caller: Caller, asked: Asked) -> None:
         """Do the same where it may block for a moment."""
-        if self.asks and present_leave() is None:
+        if self._is_last_to_ask(caller):
             _keep(self.enter_in_thread(Asking(caller, asked.model, operation=asked.operation)))
+
+    def _is_last_to_ask(self, caller: Caller) -> bool:
+        return self.asks and present_leave() is None and not self.lets_pass(caller.user_id)
 
     def _wanted(self, asked: Asking, *, direct: bool = False) -> Wanted:
         return Wanted(

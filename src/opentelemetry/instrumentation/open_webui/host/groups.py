@@ -84,6 +84,11 @@ class Groups:
         """Whether what is known of the user may be used."""
         return self._age(user_id) <= self._seconds
 
+    def of_fresh(self, user_id: str) -> tuple[str, ...] | None:
+        """Return the names that may be used; ``None`` if they have to be waited for."""
+        known = self._known.get(user_id)
+        return None if known is None or self._clock() - known[0] > self._seconds else known[1]
+
     async def wait(self, user_id: str) -> None:
         """Wait, for a moment at most, until the user's groups may be used."""
         task = self._running.get(user_id)

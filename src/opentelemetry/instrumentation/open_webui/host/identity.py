@@ -58,13 +58,13 @@ def find_caller(
     """
     here = present() or NOWHERE
     request = request if request is not None else here.request
-    user = user or here.user or getattr(request.state, "user", None)
+    user = _user(here, request, user)
     route = _route(request)
     metadata = _metadata(request, form, is_raw=_is_raw(here, route))
     task = _known_task(task or metadata("task") or _task_of_pipe(here) or CHAT_TASK)
     auth = auth or _auth(request)
     return Caller(
-        user_id=_text(user, "id") or SYSTEM_USER,
+        user_id=_id_of(user),
         user_name=user_name(user, settings),
         roles=tuple(role for role in (text_or_none(getattr(user, "role", None)),) if role),
         source=here.source or _source(request, metadata, auth, route),
@@ -74,6 +74,20 @@ def find_caller(
         route=route,
         model_id=_picked(here, form, task) if picked else None,
     )
+
+
+def find_user_id(request: Any = None, user: Any = None) -> str:
+    """Return the id that :func:`find_caller` finds, alone."""
+    here = present() or NOWHERE
+    return _id_of(_user(here, request if request is not None else here.request, user))
+
+
+def _user(here: Scene, request: Any, user: Any) -> Any:
+    return user or here.user or getattr(request.state, "user", None)
+
+
+def _id_of(user: Any) -> str:
+    return _text(user, "id") or SYSTEM_USER
 
 
 def _task_of_pipe(here: Scene) -> str | None:

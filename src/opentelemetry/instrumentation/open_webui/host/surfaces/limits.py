@@ -17,6 +17,7 @@ from ...calls.scene import present
 from ...calls.transport import Announced, announced
 from ...guard import guarded
 from ...limits.gate import Refusal
+from ...limits.off import FREE
 from ...names import CHAT_TASK, LIMIT_EXCEEDED
 from ...wrapping import Wrapper, bound, is_async
 from .. import compat
@@ -35,7 +36,7 @@ from ..admission import (
     under,
     visit,
 )
-from ..identity import find_caller
+from ..identity import find_caller, find_user_id
 from ..patching import MAIN, Target
 from ..runtime import Runtime
 from . import images, notices, ollama, openai, retrieval
@@ -97,7 +98,14 @@ def turn(runtime: Runtime) -> Wrapper:
     admission = runtime.admission
 
     async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
-        several = _of_turn(runtime, wrapped, args, kwargs) if admission.asks else None
+        if not admission.asks:
+            return await wrapped(*args, **kwargs)
+        free = _leave_of_the_free(runtime, wrapped, args, kwargs)
+        if free is not None:
+            _last_as_long_as_the_turn(free)
+            with under(free):
+                return await wrapped(*args, **kwargs)
+        several = _of_turn(runtime, wrapped, args, kwargs)
         if not several:
             return await wrapped(*args, **kwargs)
         direct = bool(_is_own_affair(several[0].form))
@@ -113,6 +121,18 @@ def turn(runtime: Runtime) -> Wrapper:
             return await wrapped(*args, **kwargs)
 
     return wrapper
+
+
+@guarded
+def _leave_of_the_free(
+    runtime: Runtime, function: Callable[..., Any], args: Any, kwargs: Any
+) -> Leave | None:
+    """Return leave for a turn of somebody whom no limit is for now; for it, that stays so."""
+    given = bound(function, args, kwargs)
+    request = given["request"]
+    if not runtime.admission.lets_pass(find_user_id(request, given.get("user"))):
+        return None
+    return Leave(FREE, given["form_data"]["model"], request.scope)
 
 
 async def _let_in(
@@ -142,7 +162,7 @@ def answer(runtime: Runtime) -> Wrapper:
     async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
         _raise_if_denied()
         leave = present_leave()
-        if admission.asks and leave is not None:
+        if leave is not None and not _is_free(runtime, wrapped, args, kwargs):
             further = _further(runtime, leave, wrapped, args, kwargs)
             if further is not None:
                 await admission.again(leave, further)
@@ -172,7 +192,8 @@ def messages(runtime: Runtime) -> Wrapper:
     admission = runtime.admission
 
     async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
-        asked = _of_turn(runtime, wrapped, args, kwargs) if admission.asks else None
+        free = _is_free(runtime, wrapped, args, kwargs)
+        asked = None if free else _of_turn(runtime, wrapped, args, kwargs)
         if not asked:
             return await wrapped(*args, **kwargs)
         with under(await admission.enter(asked[0])):
@@ -190,8 +211,8 @@ def leaf(runtime: Runtime) -> Wrapper:
             return await wrapped(*args, **kwargs)
 
     def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
-        asks = admission.asks and present_leave() is None
-        asked = _asked(runtime, wrapped, args, kwargs) if asks else None
+        free = present_leave() is not None or _calls_freely(runtime, wrapped, args, kwargs)
+        asked = None if free else _asked(runtime, wrapped, args, kwargs)
         if asked is None:
             return wrapped(*args, **kwargs)
         if is_async(wrapped):
@@ -207,7 +228,8 @@ def chat(runtime: Runtime) -> Wrapper:
     admission = runtime.admission
 
     async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
-        asked = _asked(runtime, wrapped, args, kwargs) if admission.asks else None
+        free = _calls_freely(runtime, wrapped, args, kwargs)
+        asked = None if free else _asked(runtime, wrapped, args, kwargs)
         if asked is None:
             return await wrapped(*args, **kwargs)
         leave = present_leave()
@@ -275,6 +297,24 @@ def voice(runtime: Runtime) -> Wrapper:
             return await wrapped(*args, **kwargs)
 
     return wrapper
+
+
+@guarded
+def _is_free(runtime: Runtime, function: Callable[..., Any], args: Any, kwargs: Any) -> bool:
+    """Whether there is nothing to ask: there are no limits, or none that is for the user."""
+    admission = runtime.admission
+    if not admission.asks:
+        return True
+    given = bound(function, args, kwargs)
+    return admission.lets_pass(find_user_id(given.get("request"), given.get("user")))
+
+
+def _calls_freely(runtime: Runtime, function: Callable[..., Any], args: Any, kwargs: Any) -> bool:
+    """Return the same where a model is called, which is announced by then."""
+    admission, coming = runtime.admission, announced.get()
+    if coming is None:
+        return _is_free(runtime, function, args, kwargs)
+    return not admission.asks or admission.lets_pass(coming.caller.user_id)
 
 
 @guarded
