@@ -36,7 +36,7 @@ from sqlalchemy import (
 from .. import ids
 from ..names import CHAT_TASK, REFUSED_TASK
 from .booking import unpacked_chat
-from .periods import ALWAYS, MOST_EDGES, Period, Piece, Run, pieces, runs, seconds_of
+from .periods import ALWAYS, MOST_EDGES, Period, Piece, Run, pieces, runs, seconds_of, terms
 from .schema import (
     EPOCH,
     EVERYONE,
@@ -203,15 +203,16 @@ def sums(
         where: Which calls.
         by: Some of :data:`DIMENSIONS`; the keys of the result have their values, in that order. By
             groups, a call counts in each group of its user, so that they are not to be added up.
-        measures: Which of :data:`~.schema.MEASURES` are wanted: the fewer, the quicker. All others
-            are 0.
+        measures: Which of :data:`~.schema.MEASURES` are wanted, beside ``calls``: the fewer, the
+            quicker. All others are 0.
         now: Unix time, for tests.
     """
     found: dict[Key, Sums] = defaultdict(Sums)
-    for piece in pieces(period, now):
-        for key, more in _found(connection, _Query(where, by, piece, wanted=measures)):
-            found[key] += more
-    return dict(found)
+    for piece, is_more in terms(period, now):
+        change = add if is_more else sub
+        for key, sums in _found(connection, _Query(where, by, piece, _with_calls(measures))):
+            found[key] = change(found[key], sums)
+    return {key: sums for key, sums in found.items() if sums.calls}
 
 
 def users_by(
@@ -261,12 +262,16 @@ def series(
         now: Unix time, for tests.
     """
     parts: list[dict[Key, Sums]] = [defaultdict(Sums) for _ in edges[1:]]
-    wanted = tuple(name for name in MEASURES if name in {"calls", *measures})
-    query_of = partial(_Query, where, by, wanted=wanted)
+    query_of = partial(_Query, where, by, wanted=_with_calls(measures))
     for run in runs(edges):
         for part, key, found in _found_in(connection, run, query_of, now):
             parts[part][key] += found
     return [{key: found for key, found in part.items() if found.calls} for part in parts]
+
+
+def _with_calls(measures: Sequence[str]) -> Sequence[str]:
+    """Return them with what tells whether there is anything."""
+    return tuple(name for name in MEASURES if name in {"calls", *measures})
 
 
 def _found_in(
@@ -311,6 +316,16 @@ def _numbered(
 def _found(connection: Connection, query: _Query) -> Iterator[tuple[Key, Sums]]:
     for row in connection.execute(query.select(query.measures())):
         yield query.key(row), query.sums(row)
+
+
+class _Key(NamedTuple):
+    """What rows show, and what they are told apart by.
+
+    That is a number where texts would have to be sorted: the sums of a standing lie together.
+    """
+
+    shown: ColumnElement[Any]
+    apart: ColumnElement[Any]
 
 
 class _Query:
@@ -381,24 +396,24 @@ class _Query:
     ) -> Select[Any]:
         """Return the query, also by the number of a part if there is one."""
         keys = list(self._keys())
-        query = select(*keys, *columns).select_from(self._tables())
-        query = query.where(*self._conditions(), *only)
-        if number is not None:
-            keys.append(number)
-        query = query.group_by(*keys)
-        return query.having(func.count() > 0) if not keys else query
+        apart = [of.apart for of in keys] + ([] if number is None else [number])
+        query = select(*(of.shown for of in keys), *columns).select_from(self._tables())
+        query = query.where(*self._conditions(), *only).group_by(*apart)
+        return query if apart else query.having(func.count() > 0)
 
-    def _keys(self) -> Iterator[ColumnElement[Any]]:
+    def _keys(self) -> Iterator[_Key]:
         for name in self._by:
             if name == "user":
-                yield users.c.user_id
+                number = self._user_no()
+                user_id = select(users.c.user_id).where(users.c.no == number).scalar_subquery()
+                yield _Key(user_id, number)
             elif name == "group":
-                yield groups.c.group_id
-                yield groups.c.name
+                yield _Key(groups.c.group_id, groups.c.group_id)
+                yield _Key(groups.c.name, groups.c.name)
             elif name == "groups":
-                yield standings.c.groups
+                yield _Key(standings.c.groups, standings.c.no)
             else:
-                yield lines.c[name]
+                yield _Key(lines.c[name], lines.c[name])
 
     def _tables(self) -> Any:
         tables = self._owners()
@@ -415,19 +430,20 @@ class _Query:
             tables: Any = calls.join(kinds, kinds.c.no == calls.c.kind_no)
             if "groups" in self._by:
                 tables = tables.join(standings, standings.c.no == calls.c.standing_no)
-            standing_no, user_no = calls.c.standing_no, calls.c.user_no
+            standing_no = calls.c.standing_no
         elif self._by_user:
             # The sums of each standing lie together. By a number that is none of an index, SQLite
             # cannot begin with all sums and look their standings up, which takes much longer.
             tables = standings.join(user_sums, user_sums.c.standing_no == standings.c.no + 0)
-            standing_no, user_no = standings.c.no, standings.c.user_no
+            standing_no = standings.c.no
         else:
             return group_sums
-        if "user" in self._by:
-            tables = tables.join(users, users.c.no == user_no)
         if "group" in self._by:
             tables = tables.join(standing_groups, standing_groups.c.standing_no == standing_no)
         return tables
+
+    def _user_no(self) -> ColumnElement[Any]:
+        return calls.c.user_no if self._from_rows else standings.c.user_no
 
     def _group_no(self) -> ColumnElement[Any]:
         by_standing = self._from_rows or self._by_user
@@ -446,8 +462,7 @@ class _Query:
 
     def _of_user(self) -> Iterator[ColumnElement[bool]]:
         if self._where.user_id is not None:
-            table = calls if self._from_rows else standings
-            yield table.c.user_no == _user_no(self._where.user_id)
+            yield self._user_no() == _user_no(self._where.user_id)
 
     def _of_group(self) -> Iterator[ColumnElement[bool]]:
         wanted = self._where.of_group()
