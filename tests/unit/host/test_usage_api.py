@@ -252,6 +252,16 @@ def test_the_cookie_will_do_to_look_and_never_to_change(board: TestClient) -> No
     assert get(board, "leaderboard", "u-1")["you_are_shown"] is True
 
 
+def test_a_foreign_page_reads_nothing_by_the_cookie(client: TestClient) -> None:
+    cookie = {"Cookie": "token=admin"}
+    for path in (*MINE, *OF_ALL, "openapi.json"):
+        foreign = {**cookie, "Origin": "https://elsewhere.example"}
+        assert client.get(f"{API}/{path}", headers=cookie).status_code == 200
+        found = client.get(f"{API}/{path}", headers=foreign)
+        assert (found.status_code, "Authorization" in found.text) == (403, True), path
+        assert client.get(f"{API}/{path}", headers={**foreign, **by("admin")}).status_code == 200
+
+
 @pytest.mark.parametrize("path", OF_ALL[:5])
 @pytest.mark.parametrize("source", ["both", "ui", "api", "background"])
 def test_it_is_narrowed(client: TestClient, path: str, source: str) -> None:

@@ -23,7 +23,11 @@ from ..runtime import Runtime
 # How long anybody waits for the ledger.
 _SECONDS: Final = 10.0
 AWAY: Final = "The usage ledger cannot be read now."
-_VARY: Final = "Authorization, Cookie, X-Api-Key"
+_HEADERS: Final = {
+    "Cache-Control": "private, no-cache",
+    "Vary": "Authorization, Cookie, X-Api-Key, Origin",
+    "X-Content-Type-Options": "nosniff",
+}
 
 T = TypeVar("T")
 
@@ -65,7 +69,7 @@ def answered(request: Request, kind: str, answer: Mapping[str, Any], form: str) 
         text, media = json.dumps(answer, ensure_ascii=False, separators=(",", ":")), None
     body = text.encode("utf-8", "replace")
     etag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
-    headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": _VARY}
+    headers = {**_HEADERS, "ETag": etag}
     if answer.get("next"):
         headers["Link"] = f'<{answer["next"]}>; rel="next"'
     if etag in request.headers.get("if-none-match", ""):
