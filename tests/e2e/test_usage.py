@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections import defaultdict
@@ -14,6 +15,7 @@ import pytest
 
 from e2e.servers import PREFIX, instrumented
 from harness.browser import Browser, find_chromium
+from harness.foreign import ForeignSite, change_by, read_by
 from harness.openwebui import VERSION, OpenWebUI, serves
 from harness.otlp import Receiver
 from harness.provider import Provider
@@ -410,6 +412,39 @@ def test_a_key_shows_its_own_user_and_nobody_else(place: Place, auth: Any) -> No
                 assert answer.status == 403
     answer = place.server.request("GET", f"{API}/mine", user=None)
     assert answer.status == 401
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_foreign_page_reads_and_changes_nothing(
+    place: Place, browser: Browser, host: str
+) -> None:
+    target, admin = place.server.base_url, place.user("admin")
+    limit = {"name": "Evil", "everyone": True, "measure": "requests", "amount": 0, "per": "day"}
+    with ForeignSite() as site:
+        page = browser.tab(target)
+        page.context.unroute_all()
+        page.context.add_cookies([{"name": "token", "value": admin.token, "url": target}])
+        page.goto(site.address(host))
+        # The cookie goes with what the page asks for, and Open WebUI's own answers are read.
+        if host == "127.0.0.1":
+            assert read_by(page, target, ["/api/v1/auths/"]) == ["/api/v1/auths/"]
+        gets = ("mine", "mine/calls?format=csv", "mine/limits", "leaderboard", "limits", *OF_ALL)
+        assert read_by(page, target, [f"{API}/{path}" for path in gets]) == []
+        changes = [
+            ("POST", f"{API}/limits", json.dumps(limit)),
+            ("POST", f"{API}/limits/preview", json.dumps(limit)),
+            ("PUT", f"{API}/limits/1", json.dumps(limit)),
+            ("DELETE", f"{API}/limits/1", "{}"),
+            ("PUT", f"{API}/leaderboard/me", json.dumps({"shown": False})),
+        ]
+        assert change_by(page, target, changes) == []
+        # Nor is it shown within the page, which could lie over it.
+        page.evaluate("target => { frames.inside.location = target + '/usage'; }", target)
+        page.wait_for_timeout(1000)
+        assert "chrome-error" in page.frame(name="inside").url  # type: ignore[union-attr]
+        page.context.close()
+    assert place.api("limits")["limits"] == []
+    assert place.api("leaderboard")["you_are_shown"] is True
 
 
 def test_everything_adds_up_for_programs(place: Place) -> None:
