@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -18,11 +17,11 @@ from ...guard import report
 from ...ledger.ledger import Unavailable
 from ...screens.usage import tables
 from ...screens.usage.spans import Wrong
+from .. import lookup
 from ..runtime import Runtime
 
-# How long anybody waits for the ledger.
-_SECONDS: Final = 10.0
 AWAY: Final = "The usage ledger cannot be read now."
+SLOW: Final = f"The usage ledger took longer than {lookup.SECONDS:.0f} seconds. Please try again."
 _HEADERS: Final = {
     "Cache-Control": "private, no-cache",
     "Vary": "Authorization, Cookie, X-Api-Key, Origin",
@@ -38,16 +37,13 @@ async def read(runtime: Runtime, reading: Callable[[Connection], T]) -> T:
     Raises:
         HTTPException: What was asked for makes no sense (400), or the ledger is away (503).
     """
-
-    def work() -> T:
-        with runtime.ledger.reading() as connection:
-            return reading(connection)
-
     try:
-        return await asyncio.wait_for(asyncio.to_thread(work), _SECONDS)
+        return await lookup.read(runtime.ledger, reading)
     except Wrong as error:
         raise HTTPException(400, str(error)) from None
-    except (Unavailable, TimeoutError):
+    except TimeoutError:
+        raise HTTPException(503, SLOW) from None
+    except Unavailable:
         raise HTTPException(503, AWAY) from None
     except Exception:
         report("an answer of the usage API")
