@@ -198,8 +198,8 @@ def test_everybody_sees_their_own_to_the_token(
 
 @pytest.mark.parametrize("sight", ["bob"], indirect=True)
 def test_a_users_page_has_nothing_of_others(place: Place, sight: UsagePage) -> None:
-    for view in ("users", "all", "calls", "chargeback", "nothing"):
-        sight.open(view, user_id=place.user("alice").id, group="teaching", **YEAR)
+    for view in ("users", "all", "calls", "chargeback", "nothing", "constructor", "toString"):
+        sight.open(view, user_id=place.user("alice").id, group="teaching", chart=view, **YEAR)
         assert_tiles(sight, place.of("bob"))
         assert "Users" not in sight.views
 
@@ -374,6 +374,44 @@ def test_a_limit_is_tried_made_seen_and_taken_out(
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete: Much").click()
     sight.wait("!document.querySelector('tbody th')")
+    assert [one for one in sight.complaints if "422" not in one] == []
+
+
+def test_a_grant_is_made_changed_and_taken_out(
+    place: Place, sight: UsagePage, browser: Browser
+) -> None:
+    page, bob = sight.page, place.user("bob")
+    few = {"name": "Few", "user": bob.id, "measure": "requests", "amount": 5, "per": "month"}
+    made = place.server.request("POST", f"{API}/limits", user="admin", json=few)
+    assert made.status == 201, made.text
+    sight.open("limits")
+    assert sight.rows("Limits")[0][1] == f"User: {bob.name}"
+    page.get_by_text("New grant").click()
+    page.locator('[name="limit"]').select_option("Few")
+    page.locator('[name="kind"]').select_option("user")
+    for name, value in {"whom": bob.email, "more": "much", "until": "2099-01-01"}.items():
+        page.locator(f'[name="{name}"]').fill(value)
+    page.get_by_text("Save").click()
+    sight.wait("document.querySelector('[data-preview]').textContent.startsWith('more')")
+    page.locator('[name="more"]').fill("20")
+    page.get_by_text("Save").click()
+    sight.wait("document.querySelectorAll('table').length === 2")
+    assert sight.rows("Grants")[0][:3] == ["Few", f"User: {bob.name}", "20"]
+    grants = page.locator("table").last
+    grants.get_by_role("button", name="Edit: Few").click()
+    assert page.locator('[name="until"]').input_value() == "2099-01-01"
+    page.locator('[name="more"]').fill("30")
+    page.get_by_text("Save").click()
+    sight.wait("document.querySelectorAll('table').length === 2")
+    assert sight.rows("Grants")[0][:3] == ["Few", f"User: {bob.name}", "30"]
+    with browser.sign_in(place.server.base_url, bob.token) as app:
+        theirs = UsagePage(app.page, place.server.base_url)
+        theirs.open()
+        theirs.wait("document.querySelector('[data-limit=Few]')?.innerText.includes('of 35')")
+    page.once("dialog", lambda dialog: dialog.accept())
+    grants.get_by_role("button", name="Delete: Few").click()
+    sight.wait("document.querySelectorAll('table').length === 1")
+    place.server.request("DELETE", f"{API}/limits/{made.json()['number']}", user="admin")
     assert [one for one in sight.complaints if "422" not in one] == []
 
 
