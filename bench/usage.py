@@ -1,6 +1,8 @@
 """How quick each answer of the usage API is when the ledger is full.
 
-    PYTHONPATH=tests:. .venv/bin/python -m bench.usage FILE      a ledger as bench.ledger makes it
+    PYTHONPATH=tests:. .venv/bin/python -m bench.usage LEDGER
+
+LEDGER is one as bench.ledger makes it: sqlite:////folder/usage.db, or postgresql://…
 
 The answers are asked for through Open WebUI's framework, as the page does: parameters read, the
 ledger read, the answer written. The ledger is only read.
@@ -13,7 +15,6 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, Final, NamedTuple
 
@@ -22,7 +23,7 @@ from fastapi.testclient import TestClient
 
 from opentelemetry.instrumentation.open_webui.host.patching import MAIN, Patcher
 from opentelemetry.instrumentation.open_webui.host.surfaces import usage
-from opentelemetry.instrumentation.open_webui.ledger.database import of_file
+from opentelemetry.instrumentation.open_webui.ledger.database import of_url
 from opentelemetry.instrumentation.open_webui.limits.off import Off
 from opentelemetry.instrumentation.open_webui.settings import Settings
 
@@ -35,12 +36,12 @@ NARROWED: Final = ("", "source=api", f"user_id={HEAVIEST}", f"group={GROUP}", "m
 
 
 class Ledger:
-    """A file that is read."""
+    """A database that is read."""
 
     is_on = True
 
-    def __init__(self, path: Path) -> None:
-        self.reading = of_file(path).reading
+    def __init__(self, url: str) -> None:
+        self.reading = of_url(url).reading
 
 
 class People:
@@ -60,7 +61,7 @@ def get_verified_user() -> Any:
     return SimpleNamespace(id=HEAVIEST, name="Ada", role="admin", timezone="Europe/Berlin")
 
 
-def served(path: Path) -> TestClient:
+def served(url: str) -> TestClient:
     """An app with the API in it."""
     app = FastAPI()
     main, auth = ModuleType(MAIN), ModuleType("open_webui.utils.auth")
@@ -70,7 +71,7 @@ def served(path: Path) -> TestClient:
     for module in (ModuleType("open_webui"), main, auth, users):
         sys.modules[module.__name__] = module
     runtime = SimpleNamespace(
-        active=True, ledger=Ledger(path), settings=Settings(leaderboard="named"), limits=Off()
+        active=True, ledger=Ledger(url), settings=Settings(leaderboard="named"), limits=Off()
     )
     Patcher(usage.TARGETS, lambda: runtime).install()  # type: ignore[arg-type,return-value]
     return TestClient(app)
@@ -97,14 +98,14 @@ class Took(NamedTuple):
 
 
 def timed(client: TestClient, address: str, times: int) -> list[Took]:
-    """Return how long an answer takes; the first time does not count."""
+    """Return how long an answer takes: the first time, and then what is remembered of it."""
     found = []
     for _ in range(times + 1):
         wall, cpu = time.perf_counter(), time.process_time()
         answer = client.get(f"/api/v1/usage/{address}")
         found.append(Took(1000 * (time.perf_counter() - wall), 1000 * (time.process_time() - cpu)))
         assert answer.status_code == 200, answer.text
-    return found[1:]
+    return found
 
 
 def p95(values: list[float]) -> float:
@@ -115,17 +116,21 @@ def p95(values: list[float]) -> float:
 def main() -> None:
     """Measure all, and print what is slow."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("file", type=Path)
+    parser.add_argument("ledger", help="its address")
     parser.add_argument("--times", type=int, default=5)
     options = parser.parse_args()
-    client = served(options.file)
+    client = served(options.ledger)
     for path, asked in questions():
         by_query = {query: timed(client, f"{path}?{query}", options.times) for query in asked}
-        all_of = [took for some in by_query.values() for took in some]
+        all_of = [took for some in by_query.values() for took in some[1:]]
+        first = max(some[0].cpu for some in by_query.values())
         wall, cpu = p95([took.wall for took in all_of]), p95([took.cpu for took in all_of])
         mark = "" if wall <= MOST else "  more than it may"
         middle = statistics.median(took.wall for took in all_of)
-        print(f"{path:12} median {middle:6.1f}  p95 {wall:6.1f} ms  CPU p95 {cpu:6.1f} ms{mark}")
+        print(
+            f"{path:12} median {middle:6.1f}  p95 {wall:6.1f} ms  CPU p95 {cpu:6.1f} ms,"
+            f" the first time at most {first:6.1f} ms{mark}"
+        )
         for query in sorted(by_query, key=lambda query: -max(by_query[query]).cpu)[:3]:
             print(f"{'':14}{max(by_query[query]).cpu:6.1f} ms of CPU at most: {query}")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from e2e.limited import LimitedServer, limit
-from harness.browser import App, Browser, find_chromium
+from harness.browser import ANSWER, App, Browser, find_chromium
 from harness.provider import Provider
 
 pytestmark = pytest.mark.skipif(
@@ -59,6 +59,18 @@ def heard(limited: LimitedServer, text: str) -> bool:
     return any(text.encode() in call.body for call in limited.provider.snapshot())
 
 
+def assert_leads_to_usage(app: App) -> None:
+    """The sentence has one link to the usage page, and the way back leads to the chat."""
+    link = app.page.locator(f'{ANSWER} a[data-usage-ledger="page"]')
+    link.wait_for()
+    assert (link.count(), link.inner_text()) == (1, "Usage")
+    link.click()
+    app.page.wait_for_url("**/usage")
+    app.page.wait_for_selector("[data-limit]")
+    app.page.go_back()
+    link.wait_for()
+
+
 def see(app: App, text: str) -> None:
     app.page.get_by_text(text).first.wait_for()
 
@@ -80,6 +92,7 @@ def test_a_chat_shows_the_sentence_and_goes_on_when_the_limit_is_lifted(
     assert not heard(limited, "Who wrote")
     app.page.reload()
     see(app, "You have used your 1 request for today")
+    assert_leads_to_usage(app)
     limited.lift()
     app.send("Once more, please")
     assert heard(limited, "Once more")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections import defaultdict
@@ -14,6 +15,7 @@ import pytest
 
 from e2e.servers import PREFIX, instrumented
 from harness.browser import Browser, find_chromium
+from harness.foreign import ForeignSite, change_by, read_by
 from harness.openwebui import VERSION, OpenWebUI, serves
 from harness.otlp import Receiver
 from harness.provider import Provider
@@ -196,8 +198,8 @@ def test_everybody_sees_their_own_to_the_token(
 
 @pytest.mark.parametrize("sight", ["bob"], indirect=True)
 def test_a_users_page_has_nothing_of_others(place: Place, sight: UsagePage) -> None:
-    for view in ("users", "all", "calls", "chargeback", "nothing"):
-        sight.open(view, user_id=place.user("alice").id, group="teaching", **YEAR)
+    for view in ("users", "all", "calls", "chargeback", "nothing", "constructor", "toString"):
+        sight.open(view, user_id=place.user("alice").id, group="teaching", chart=view, **YEAR)
         assert_tiles(sight, place.of("bob"))
         assert "Users" not in sight.views
 
@@ -375,6 +377,44 @@ def test_a_limit_is_tried_made_seen_and_taken_out(
     assert [one for one in sight.complaints if "422" not in one] == []
 
 
+def test_a_grant_is_made_changed_and_taken_out(
+    place: Place, sight: UsagePage, browser: Browser
+) -> None:
+    page, bob = sight.page, place.user("bob")
+    few = {"name": "Few", "user": bob.id, "measure": "requests", "amount": 5, "per": "month"}
+    made = place.server.request("POST", f"{API}/limits", user="admin", json=few)
+    assert made.status == 201, made.text
+    sight.open("limits")
+    assert sight.rows("Limits")[0][1] == f"User: {bob.name}"
+    page.get_by_text("New grant").click()
+    page.locator('[name="limit"]').select_option("Few")
+    page.locator('[name="kind"]').select_option("user")
+    for name, value in {"whom": bob.email, "more": "much", "until": "2099-01-01"}.items():
+        page.locator(f'[name="{name}"]').fill(value)
+    page.get_by_text("Save").click()
+    sight.wait("document.querySelector('[data-preview]').textContent.startsWith('more')")
+    page.locator('[name="more"]').fill("20")
+    page.get_by_text("Save").click()
+    sight.wait("!document.querySelector('form')")
+    assert sight.rows("Grants")[0][:3] == ["Few", f"User: {bob.name}", "20"]
+    grants = page.locator("table").last
+    grants.get_by_role("button", name="Edit: Few").click()
+    assert page.locator('[name="until"]').input_value() == "2099-01-01"
+    page.locator('[name="more"]').fill("30")
+    page.get_by_text("Save").click()
+    sight.wait("!document.querySelector('form')")
+    assert sight.rows("Grants")[0][:3] == ["Few", f"User: {bob.name}", "30"]
+    with browser.sign_in(place.server.base_url, bob.token) as app:
+        theirs = UsagePage(app.page, place.server.base_url)
+        theirs.open()
+        theirs.wait("document.querySelector('[data-limit=Few]')?.innerText.includes('of 35')")
+    page.once("dialog", lambda dialog: dialog.accept())
+    grants.get_by_role("button", name="Delete: Few").click()
+    sight.wait("document.querySelectorAll('table').length === 1")
+    place.server.request("DELETE", f"{API}/limits/{made.json()['number']}", user="admin")
+    assert [one for one in sight.complaints if "422" not in one] == []
+
+
 def test_names_do_nothing(place: Place, sight: UsagePage) -> None:
     user = place.user("dora")
     form = {"name": EVIL, "email": user.email, "role": "user", "profile_image_url": "/user.png"}
@@ -410,6 +450,39 @@ def test_a_key_shows_its_own_user_and_nobody_else(place: Place, auth: Any) -> No
                 assert answer.status == 403
     answer = place.server.request("GET", f"{API}/mine", user=None)
     assert answer.status == 401
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_foreign_page_reads_and_changes_nothing(
+    place: Place, browser: Browser, host: str
+) -> None:
+    target, admin = place.server.base_url, place.user("admin")
+    limit = {"name": "Evil", "everyone": True, "measure": "requests", "amount": 0, "per": "day"}
+    with ForeignSite() as site:
+        page = browser.tab(target)
+        page.context.unroute_all()
+        page.context.add_cookies([{"name": "token", "value": admin.token, "url": target}])
+        page.goto(site.address(host))
+        # The cookie goes with what the page asks for, and Open WebUI's own answers are read.
+        if host == "127.0.0.1":
+            assert read_by(page, target, ["/api/v1/auths/"]) == ["/api/v1/auths/"]
+        gets = ("mine", "mine/calls?format=csv", "mine/limits", "leaderboard", "limits", *OF_ALL)
+        assert read_by(page, target, [f"{API}/{path}" for path in gets]) == []
+        changes = [
+            ("POST", f"{API}/limits", json.dumps(limit)),
+            ("POST", f"{API}/limits/preview", json.dumps(limit)),
+            ("PUT", f"{API}/limits/1", json.dumps(limit)),
+            ("DELETE", f"{API}/limits/1", "{}"),
+            ("PUT", f"{API}/leaderboard/me", json.dumps({"shown": False})),
+        ]
+        assert change_by(page, target, changes) == []
+        # Nor is it shown within the page, which could lie over it.
+        page.evaluate("target => { frames.inside.location = target + '/usage'; }", target)
+        page.wait_for_timeout(1000)
+        assert "chrome-error" in page.frame(name="inside").url  # type: ignore[union-attr]
+        page.context.close()
+    assert place.api("limits")["limits"] == []
+    assert place.api("leaderboard")["you_are_shown"] is True
 
 
 def test_everything_adds_up_for_programs(place: Place) -> None:

@@ -254,6 +254,16 @@ def test_the_cookie_will_do_to_look_and_never_to_change(board: TestClient) -> No
     assert get(board, "leaderboard", "u-1")["you_are_shown"] is True
 
 
+def test_a_foreign_page_reads_nothing_by_the_cookie(client: TestClient) -> None:
+    cookie = {"Cookie": "token=admin"}
+    for path in (*MINE, *OF_ALL, "openapi.json"):
+        foreign = {**cookie, "Origin": "https://elsewhere.example"}
+        assert client.get(f"{API}/{path}", headers=cookie).status_code == 200
+        found = client.get(f"{API}/{path}", headers=foreign)
+        assert (found.status_code, "Authorization" in found.text) == (403, True), path
+        assert client.get(f"{API}/{path}", headers={**foreign, **by("admin")}).status_code == 200
+
+
 @pytest.mark.parametrize("path", OF_ALL[:5])
 @pytest.mark.parametrize("source", ["both", "ui", "api", "background"])
 def test_it_is_narrowed(client: TestClient, path: str, source: str) -> None:
@@ -408,6 +418,9 @@ def test_what_makes_no_sense_is_refused(
         "mine/calls?before=1' OR 1=1",
         "mine/calls?failed=perhaps",
         f"calls?route={'/' * 300}",
+        "mine?model=a%00b",
+        "mine/calls?task=%00",
+        "calls?user_id=%00",
         f"chargeback?priority={'a,' * 3000}",
         "chargeback?charge=all",
     ],

@@ -113,12 +113,12 @@ def test_a_spreadsheet_runs_nothing_of_an_export(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    filled.write([booking(user_name=EVIL, groups=("+1", "@x"), picked="-1+2")])
+    filled.write([booking(user_name=EVIL, groups=("+1", "@x"), picked="-1+2;=3")])
     output = tmp_path / "calls.csv"
     assert run(monkeypatch, "export", "--output", str(output), "--user", "u-alice") == 0
     (row,) = rows_of(output.read_text("utf-8"))
     assert row["user_name"] == f"'{EVIL}"
-    assert (row["groups"], row["picked"]) == ("'+1; @x", "'-1+2")
+    assert (row["groups"], row["picked"]) == ("'+1; '@x", "'-1+2;'=3")
     assert row["cost_usd"] == "0.000012345"
     assert run(monkeypatch, "export", "--format", "json", "--user", "u-alice") == 0
     assert json.loads(capsys.readouterr().out)["user_name"] == EVIL

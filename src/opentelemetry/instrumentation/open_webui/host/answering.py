@@ -20,13 +20,11 @@ from ..screens import analytics, personal
 from ..screens.asked import Asked, asked
 from ..screens.parts import TooManyParts
 from ..wrapping import Wrapper, bound
-from . import compat
+from . import compat, lookup
 from .runtime import Runtime
 
 HEADER: Final = "X-Usage-Ledger"
 """Marks an answer as ours; the page tells people where it is missing."""
-# How long anybody waits for the ledger, before Open WebUI's own answer is given.
-_SECONDS: Final = 10.0
 
 Theirs = Callable[[], Awaitable[dict[str, Any]]]
 """Returns Open WebUI's own answer, as JSON has it."""
@@ -53,7 +51,7 @@ def answers(runtime: Runtime, name: str) -> Wrapper:
             return await own.answer()
         try:
             answering = SCREENS[name](runtime, bound(wrapped, args, kwargs), own.as_json)
-            return own.shaped(await asyncio.wait_for(answering, _SECONDS))
+            return own.shaped(await asyncio.wait_for(answering, lookup.SECONDS))
         except HTTPException:
             raise
         except _THEIRS:
@@ -97,14 +95,6 @@ class _Own:
         return JSONResponse(content, headers={HEADER: "true"})
 
 
-async def _read(runtime: Runtime, read: Callable[[Connection], dict[str, Any]]) -> dict[str, Any]:
-    def work() -> dict[str, Any]:
-        with runtime.ledger.reading() as connection:
-            return read(connection)
-
-    return await asyncio.to_thread(work)
-
-
 async def _asked(given: dict[str, Any]) -> Asked:
     here = present()
     source = None if here is None else here.request.query_params.get("source")
@@ -117,7 +107,7 @@ def _analytics(read: Reading) -> Ours:
         wanted = await _asked(given)
         if wanted.compare and not wanted.is_bounded:
             raise _NotOurs
-        return await _read(runtime, lambda connection: read(connection, wanted))
+        return await lookup.read(runtime.ledger, lambda connection: read(connection, wanted))
 
     return ours
 
@@ -127,7 +117,7 @@ def _with_chats(
 ) -> Ours:
     async def ours(runtime: Runtime, given: dict[str, Any], theirs: Theirs) -> dict[str, Any]:
         wanted = await _asked(given)
-        found = await _read(runtime, lambda connection: read(connection, wanted))
+        found = await lookup.read(runtime.ledger, lambda connection: read(connection, wanted))
         return add(found, await theirs(), wanted)
 
     return ours
@@ -135,7 +125,9 @@ def _with_chats(
 
 async def _users(runtime: Runtime, given: dict[str, Any], _theirs: Theirs) -> dict[str, Any]:
     wanted = await _asked(given)
-    found = await _read(runtime, lambda connection: analytics.users(connection, wanted))
+    found = await lookup.read(
+        runtime.ledger, lambda connection: analytics.users(connection, wanted)
+    )
     ids = [user["user_id"] for user in found["users"]]
     return analytics.with_people(found, await compat.people(ids))
 
@@ -148,7 +140,7 @@ async def _usage(runtime: Runtime, given: dict[str, Any], theirs: Theirs) -> dic
         zone = getattr(user, "timezone", None)
         return personal.merged(own, personal.read(connection, user.id, start, end, zone))
 
-    return await _read(runtime, read)
+    return await lookup.read(runtime.ledger, read)
 
 
 SCREENS: Final[dict[str, Ours]] = {

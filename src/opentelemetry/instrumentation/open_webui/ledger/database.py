@@ -182,6 +182,15 @@ def of_file(file: Path) -> Database:
     return Database(engine, file.absolute())
 
 
+def interrupt(connection: Connection) -> None:
+    """Have the database stop what another thread has asked it for; that raises an error there."""
+    driver: Any = connection.connection.driver_connection
+    if connection.dialect.name == SQLITE:
+        driver.interrupt()
+    else:
+        driver.cancel()
+
+
 def _prepare(connection: Any, _record: Any) -> None:
     # Python's own module would begin transactions where it likes.
     connection.isolation_level = None

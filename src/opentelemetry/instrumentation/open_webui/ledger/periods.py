@@ -69,6 +69,22 @@ def pieces(period: Period, now: float | None = None) -> list[Piece]:
     return list(_cover(period.start, _settled(period.end, now), _GRAINS))
 
 
+class Term(NamedTuple):
+    """A part that adds to a period, or one that is taken away from it."""
+
+    piece: Piece
+    is_more: bool
+
+
+def terms(period: Period, now: float | None = None) -> list[Term]:
+    """Return parts that add up to a period, as few as there can be.
+
+    Where a month begins an hour before that of UTC, as in Berlin, it is that of UTC, with the hour
+    before it and without its last one: two hours instead of all its days.
+    """
+    return list(_added(period.start, _settled(period.end, now), _GRAINS))
+
+
 class Run(NamedTuple):
     """Parts of a chart that follow each other and are of the same length."""
 
@@ -126,7 +142,9 @@ class Run(NamedTuple):
         _, first, last = self.days(now)
         shift, hours = self.shift // HOUR_SECONDS, DAY_SECONDS // HOUR_SECONDS
         of_day = range(shift, hours) if self.is_late else range(shift)
-        return [day * hours + hour for day in range(first, last) for hour in of_day]
+        edges = range(self.start, self.end + 1, self.step)
+        split = [edge // DAY_SECONDS for edge in edges if first <= edge // DAY_SECONDS < last]
+        return [day * hours + hour for day in split for hour in of_day]
 
     def ends(self, now: float | None = None) -> list[Piece]:
         """Return the hours that are in it before the first and after the last of its days."""
@@ -218,6 +236,30 @@ def _cover(start: int, end: int, grains: Sequence[_Grain]) -> Iterator[Piece]:
     yield from _cover(start, start_of(first), finer)
     yield Piece(grain, first, last)
     yield from _cover(start_of(last), end, finer)
+
+
+def _added(start: int, end: int, grains: Sequence[_Grain]) -> Iterator[Term]:
+    if start > end:
+        yield from (Term(piece, not is_more) for piece, is_more in _added(end, start, grains))
+    elif start < end and not grains:
+        yield Term(Piece(None, start, end), True)
+    elif start < end:
+        grain, finer = grains[0], grains[1:]
+        first, last = _nearest(grain, start), _nearest(grain, end)
+        begin, until = grain.start_of(first), grain.start_of(last)
+        if abs(begin - start) + abs(until - end) >= end - start:
+            yield from _added(start, end, finer)
+            return
+        yield from _added(start, begin, finer)
+        yield Term(Piece(grain.grain, first, last), True)
+        yield from _added(until, end, finer)
+
+
+def _nearest(grain: _Grain, moment: int) -> int:
+    """Return the bucket that begins nearest to a moment."""
+    bucket = grain.bucket_of(moment)
+    before, after = grain.start_of(bucket), grain.start_of(bucket + 1)
+    return bucket if moment - before <= after - moment else bucket + 1
 
 
 def _days_on(days: int) -> Callable[[date], date]:

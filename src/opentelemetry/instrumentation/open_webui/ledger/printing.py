@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import sys
 import unicodedata
@@ -18,7 +19,8 @@ Record = Mapping[str, Cell]
 """One line: values by the names of columns."""
 
 # What a spreadsheet takes for the beginning of a formula (OWASP, "CSV Injection").
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# In some countries, cells end with a semicolon.
+_FORMULA: Final = re.compile(r"(^|[;\t\r\n]\s*)([=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
 _LEAST: Final = 8
 _GAP: Final = "  "
 _BAR: Final = 30
@@ -31,8 +33,8 @@ def usd(nano: int | None) -> Decimal | None:
 
 def harmless(cell: Cell) -> object:
     """Return a cell of CSV that no spreadsheet takes for a formula."""
-    if isinstance(cell, str) and cell.startswith(_FORMULA):
-        return f"'{cell}"
+    if isinstance(cell, str):
+        return _FORMULA.sub(r"\1'\2", cell)
     return f"{cell:f}" if isinstance(cell, Decimal) else cell
 
 

@@ -156,6 +156,16 @@ def _whole(name: str) -> BindParameter[int]:
     return bindparam(name, type_=BigInteger())
 
 
+class _Key(NamedTuple):
+    """What rows show, and what they are told apart by.
+
+    That is a number where texts would have to be sorted: the sums of a standing lie together.
+    """
+
+    shown: ColumnElement[Any]
+    apart: ColumnElement[Any]
+
+
 class _Statement:
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
@@ -167,17 +177,18 @@ class _Statement:
 
     def select(self) -> Select[Any]:
         keys = list(self._keys())
+        apart = [key.apart for key in keys]
         number = self._number()
         numbers = [] if number is None else [number.label(_NUMBER)]
         query = (
-            select(*keys, *numbers, *self._measures())
+            select(*(key.shown for key in keys), *numbers, *self._measures())
             .select_from(self._tables())
             .where(*self._conditions())
         )
         if number is not None:
-            keys.append(literal_column(_NUMBER))
-        query = query.group_by(*keys)
-        return query.having(func.count() > 0) if not keys else query
+            apart.append(literal_column(_NUMBER))
+        query = query.group_by(*apart)
+        return query if apart else query.having(func.count() > 0)
 
     def _measures(self) -> list[ColumnElement[Any]]:
         amounts = AMOUNTS if self._from_rows else self._sums.c
@@ -212,17 +223,22 @@ class _Statement:
 
     # What of
 
-    def _keys(self) -> Iterator[ColumnElement[Any]]:
+    def _keys(self) -> Iterator[_Key]:
         for name in self._shape.by:
             if name == "user":
-                yield users.c.user_id
+                number = self._user_no()
+                user_id = select(users.c.user_id).where(users.c.no == number).scalar_subquery()
+                yield _Key(user_id.label("user_id"), number)
             elif name == "group":
-                yield groups.c.group_id
-                yield groups.c.name
+                yield _Key(groups.c.group_id, groups.c.group_id)
+                yield _Key(groups.c.name, groups.c.name)
             elif name == "groups":
-                yield memberships.c.groups
+                yield _Key(memberships.c.groups, memberships.c.no)
             else:
-                yield lines.c[name]
+                yield _Key(lines.c[name], lines.c[name])
+
+    def _user_no(self) -> ColumnElement[Any]:
+        return calls.c.user_no if self._from_rows else standings.c.user_no
 
     def _tables(self) -> Any:
         tables = self._owners()
@@ -241,9 +257,6 @@ class _Statement:
         tables = self._of_calls() if self._from_rows else self._of_standings()
         if self._by_groups:
             tables = tables.join(memberships, memberships.c.no == standings.c.membership_no)
-        if "user" in self._shape.by:
-            user_no = calls.c.user_no if self._from_rows else standings.c.user_no
-            tables = tables.join(users, users.c.no == user_no)
         return tables
 
     def _of_calls(self) -> Any:
@@ -271,7 +284,7 @@ class _Statement:
             yield kinds.c.task != REFUSED_TASK
         yield from of_line(self._shape.given)
         if "user_id" in self._shape.given:
-            yield (calls if self._from_rows else standings).c.user_no == user_no()
+            yield self._user_no() == user_no()
         yield from self._of_group()
         yield self._of_time()
         yield self._of_parts()

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Row, select
 from .. import ids
 from . import queries
 from .booking import unpacked_chat
-from .periods import ALWAYS, MOST_EDGES, Period, Piece, Run, pieces, runs, seconds_of
+from .periods import ALWAYS, MOST_EDGES, Period, Piece, Run, pieces, runs, seconds_of, terms
 from .queries import ListShape, Shape
 from .schema import EPOCH, HOUR, MEASURES, calls, groups, lines, standings, users
 
@@ -171,22 +171,23 @@ def sums(
         where: Which calls.
         by: Some of :data:`DIMENSIONS`; the keys of the result have their values, in that order. By
             groups, a call counts in each group of its user, so that they are not to be added up.
-        measures: Which of :data:`~.schema.MEASURES` are wanted: the fewer, the quicker. All others
-            are 0.
+        measures: Which of :data:`~.schema.MEASURES` are wanted, beside ``calls``: the fewer, the
+            quicker. All others are 0.
         now: Unix time, for tests.
     """
     found: dict[Key, Sums] = defaultdict(Sums)
-    for key, more in _found(connection, period, _Asked(where, by, measures), now):
+    for key, more in _found(connection, period, _Asked(where, by, {"calls", *measures}), now):
         found[key] += more
-    return dict(found)
+    return {key: sums for key, sums in found.items() if sums.calls}
 
 
 def _found(
     connection: Connection, period: Period, asked: _Asked, now: float | None
 ) -> Iterator[tuple[Key, Sums]]:
-    for piece in pieces(period, now):
+    for piece, is_more in terms(period, now):
         for row in asked.rows(connection, *asked.of(piece)):
-            yield asked.key(row), asked.sums(row)
+            more = asked.sums(row)
+            yield asked.key(row), more if is_more else Sums() - more
 
 
 def users_by(

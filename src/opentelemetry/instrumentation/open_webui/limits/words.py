@@ -140,6 +140,7 @@ def _what(limit: Limit, who: Who, told: str) -> str:
 
 
 def _back(limit: Limit, resets_at: float, now: float) -> str:
+    # By this end, `screens/menu.js` knows a refusal in a chat.
     when = moment(resets_at, limit.window.zone, now)
     subject = "It is" if limit.measure == COST else "They are"
     if limit.window.is_rolling:

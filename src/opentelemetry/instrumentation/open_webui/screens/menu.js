@@ -1,15 +1,22 @@
-/* The link to the usage page, in Open WebUI's user menu, above its settings.
+/* The links to the usage page: in Open WebUI's user menu, above its settings, and in a chat, behind
+ * the sentence that a limit refuses with.
  *
- * Part of opentelemetry-instrumentation-open-webui; docs/usage.md tells what it leads to. The row of
- * the settings is found by its gear. Where the menu is not as we know it, nothing happens. */
+ * Part of opentelemetry-instrumentation-open-webui; docs/usage.md tells what they lead to. The row
+ * of the settings is found by its gear, an error of a chat by its icon. Where the page is not as we
+ * know it, nothing happens. */
 (() => {
   "use strict";
 
   const GEAR = '[role="menu"] path[d^="M10.343 3.94"]';
+  const ERROR = '#response-content-container svg:has(path[d^="m11.25 11.25.041-.02"])';
+  // What limits/words.py ends its sentences with.
+  const REFUSAL = /\bback at \d\d:\d\d\b.*\([^()]+\)\.$/;
   const CHART = "M3 3v18h18M8 17v-5m5 5V8m5 9v-7";
   const MARK = "usageLedger";
   // The menu is drawn some moments after what opens it.
   const MOMENTS = [0, 60, 250];
+  // An answer that is coming in changes the page all the time.
+  const PAUSE = 300;
 
   const TEXTS = {
     en: "Usage", cs: "Využití", da: "Forbrug", de: "Nutzung", es: "Uso", fr: "Utilisation",
@@ -23,16 +30,21 @@
     return TEXTS[language] || TEXTS[language.split("-")[0]] || TEXTS.en;
   };
 
-  /* The same row with another icon and text; it is a link, whatever that of the settings is. */
-  const rowLike = (settings) => {
+  const linked = (classes) => {
     const link = document.createElement("a");
-    link.className = settings.className;
-    link.setAttribute("role", "menuitem");
-    link.setAttribute("draggable", "false");
-    // Open WebUI's own router does not know the page.
-    link.setAttribute("data-sveltekit-reload", "");
+    link.className = classes;
     link.href = "/usage";
     link.dataset[MARK] = "page";
+    // Open WebUI's own router does not know the page.
+    link.dataset.sveltekitReload = "";
+    return link;
+  };
+
+  /* The same row with another icon and text; it is a link, whatever that of the settings is. */
+  const rowLike = (settings) => {
+    const link = linked(settings.className);
+    link.setAttribute("role", "menuitem");
+    link.setAttribute("draggable", "false");
     link.append(...[...settings.cloneNode(true).children]);
     const [first, ...rest] = link.querySelectorAll("path");
     first.setAttribute("d", CHART);
@@ -49,9 +61,20 @@
     }
   };
 
-  const attempt = () => {
+  const placeInChat = () => {
+    for (const icon of document.querySelectorAll(ERROR)) {
+      // Before 0.10, the icon has an element of its own.
+      const said = icon.nextElementSibling || icon.parentElement.nextElementSibling;
+      if (!said || !REFUSAL.test(said.textContent.trim())) continue;
+      const link = linked("underline");
+      link.textContent = text();
+      said.append(" ", link);
+    }
+  };
+
+  const attempt = (work) => {
     try {
-      place();
+      work();
     } catch (error) {
       console.debug("usage ledger:", error);
     }
@@ -65,9 +88,19 @@
       kind,
       (event) => {
         if (kind === "keyup" && isWriting(event.target)) return;
-        MOMENTS.forEach((moment) => setTimeout(attempt, moment));
+        MOMENTS.forEach((moment) => setTimeout(() => attempt(place), moment));
       },
       true
     );
   }
+
+  let isWaiting = false;
+  new MutationObserver(() => {
+    if (isWaiting) return;
+    isWaiting = true;
+    setTimeout(() => {
+      isWaiting = false;
+      attempt(placeInChat);
+    }, PAUSE);
+  }).observe(document, { childList: true, subtree: true });
 })();

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -18,12 +17,16 @@ from ...guard import report
 from ...ledger.ledger import Unavailable
 from ...screens.usage import tables
 from ...screens.usage.spans import Wrong
+from .. import lookup
 from ..runtime import Runtime
 
-# How long anybody waits for the ledger.
-_SECONDS: Final = 10.0
 AWAY: Final = "The usage ledger cannot be read now."
-_VARY: Final = "Authorization, Cookie, X-Api-Key"
+SLOW: Final = f"The usage ledger took longer than {lookup.SECONDS:.0f} seconds. Please try again."
+_HEADERS: Final = {
+    "Cache-Control": "private, no-cache",
+    "Vary": "Authorization, Cookie, X-Api-Key, Origin",
+    "X-Content-Type-Options": "nosniff",
+}
 
 T = TypeVar("T")
 
@@ -34,16 +37,13 @@ async def read(runtime: Runtime, reading: Callable[[Connection], T]) -> T:
     Raises:
         HTTPException: What was asked for makes no sense (400), or the ledger is away (503).
     """
-
-    def work() -> T:
-        with runtime.ledger.reading() as connection:
-            return reading(connection)
-
     try:
-        return await asyncio.wait_for(asyncio.to_thread(work), _SECONDS)
+        return await lookup.read(runtime.ledger, reading)
     except Wrong as error:
         raise HTTPException(400, str(error)) from None
-    except (Unavailable, TimeoutError):
+    except TimeoutError:
+        raise HTTPException(503, SLOW) from None
+    except Unavailable:
         raise HTTPException(503, AWAY) from None
     except Exception:
         report("an answer of the usage API")
@@ -65,7 +65,7 @@ def answered(request: Request, kind: str, answer: Mapping[str, Any], form: str) 
         text, media = json.dumps(answer, ensure_ascii=False, separators=(",", ":")), None
     body = text.encode("utf-8", "replace")
     etag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
-    headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": _VARY}
+    headers = {**_HEADERS, "ETag": etag}
     if answer.get("next"):
         headers["Link"] = f'<{answer["next"]}>; rel="next"'
     if etag in request.headers.get("if-none-match", ""):

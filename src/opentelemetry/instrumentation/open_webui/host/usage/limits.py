@@ -55,6 +55,10 @@ def _add_reading(to: APIRouter, runtime: Runtime, signed: Signed) -> None:
         found: Any = _NONE
         if isinstance(runtime.limits, Budget):
             found = await _asked(admin.listed, runtime.limits)
+        of_users = [one for one in (*found["limits"], *found["grants"]) if "user" in one]
+        people = await compat.people(sorted({one["user"] for one in of_users}))
+        for one in of_users:
+            one["user_name"] = people.get(one["user"], (None, None))[0]
         return answered(request, "limits", found, "json")
 
 

@@ -13,7 +13,8 @@ from ...ledger.reading import Only
 from ...screens.usage.asking import BOTH, MOST_ROWS, Asked, Listed, Paged
 from ...screens.usage.spans import span, zone_of
 
-_Text = Annotated[str, Field(max_length=LONGEST)]
+# PostgreSQL takes no text with a NUL in it.
+_Text = Annotated[str, Field(max_length=LONGEST, pattern=r"^[^\x00]*$")]
 _MOST_OFFSET = 1_000_000
 
 Sort = Literal["cost", "tokens", "input", "output", "requests", "messages", "failed", "unpriced"]

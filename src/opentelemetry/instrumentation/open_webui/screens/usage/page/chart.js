@@ -24,6 +24,7 @@ export const chart = (parts, every, value, shown, href) => {
   return make(
     "div",
     { "aria-hidden": "true" },
+    make("div", { class: "axis" }, most > 0 ? shown(parts.find((part) => value(part) === most)) : ""),
     draw("svg", { class: "chart", viewBox: box, preserveAspectRatio: "none" }, parts.map(bar)),
     make("div", { class: "axis" }, ends(parts, every))
   );

@@ -57,7 +57,7 @@ let draft = null;
 
 const who = (one) => {
   if (one.everyone) return text("everyone");
-  return one.group === undefined ? `${text("user")}: ${one.user}` : `${text("group")}: ${one.group}`;
+  return one.group === undefined ? `${text("user")}: ${one.user_name || one.user}` : `${text("group")}: ${one.group}`;
 };
 
 const per = (limit) => (PERS.includes(limit.per) ? text(`per_${limit.per}`) : limit.per);
@@ -178,7 +178,7 @@ const grantFields = (spec, names) => [
 const specOf = async (form, before) => {
   const given = Object.fromEntries(new FormData(form));
   const { kind, whom: name, ...rest } = given;
-  const { number, used, allowed, resets_at, user, group, everyone, models, source, ...kept } = before;
+  const { number, used, allowed, resets_at, user, user_name, group, everyone, models, source, ...kept } = before;
   const spec = { ...kept, ...rest };
   spec[kind] = kind === "everyone" ? true : kind === "user" ? await userId(name.trim()) : name.trim();
   if ("models" in spec) spec.models = spec.models.split(",").map((one) => one.trim()).filter(Boolean);

@@ -92,7 +92,7 @@ const content = document.getElementById("content");
 
 const placeOf = () => {
   const place = here();
-  if (!VIEWS[place.view] || !mayShow(place.view)) place.view = "mine";
+  if (!Object.hasOwn(VIEWS, place.view) || !mayShow(place.view)) place.view = "mine";
   if (place.view === "chargeback") place.month ||= desk.months()[1];
   if (["users", "groups", "models"].includes(place.view)) place.limit = desk.ROWS;
   return place;

@@ -58,7 +58,7 @@ const days = (parts, place, last) => {
 
 /* `view` is where the calls behind the numbers are shown. */
 export const overview = (answer, view, place) => {
-  const measure = MEASURES[place.chart] ? place.chart : "cost";
+  const measure = Object.hasOwn(MEASURES, place.chart ?? "") ? place.chart : "cost";
   const [value, shown] = MEASURES[measure];
   const parts = answer.data;
   const of = new Map(parts.map((part, number) => [part, days(parts, number, answer.period.last)]));
