@@ -13,7 +13,7 @@ TWINE := twine==7.0.0
 VERSIONS ?= 0.12.4 0.11.4 0.10.2 0.9.6 0.8.12 0.7.2 0.6.43
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-matrix lint types unit parts e2e pipeline fuzz hostile kills scale crowds soak demo dist dashboards pictures tools stack bench bench-others bench-ledger bench-dashboards clean
+.PHONY: help setup test test-matrix lint types unit parts e2e newest pipeline pipeline-then-newest fuzz hostile kills scale crowds soak demo dist dashboards pictures tools stack bench bench-others bench-ledger bench-dashboards clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -21,8 +21,11 @@ help: ## Show this list
 setup: ## Make both environments, and install a browser for the tests where allowed
 	@$(PYTHON) dev/setup.py chromium pins newest
 
-test: lint types unit parts ## All of the below: what CI runs. The last two wait a lot, so they go at once
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line e2e pipeline
+test: lint types unit parts ## All of the below: what CI runs. What is real waits a lot, so it goes at once
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line e2e pipeline-then-newest
+
+pipeline-then-newest: pipeline
+	@$(MAKE) --no-print-directory newest
 
 lint: setup ## Style and format, by ruff; and whether dashboards and rules are as they are made
 	$(PINS)/ruff check .
@@ -40,8 +43,10 @@ unit: setup ## Fast tests of the parts, on Open WebUI's OpenTelemetry pins and o
 parts: setup ## Tests of the parts that keep and ask a ledger, in SQLite and PostgreSQL
 	$(PINS)/python -m pytest -q --numprocesses 3 -m database tests/unit
 
-e2e: setup ## The real Open WebUI against a provider that counts, on the pins and in part on the newest
+e2e: setup ## The real Open WebUI against a provider that counts, on its OpenTelemetry pins
 	$(PINS)/python -m pytest --numprocesses 2 --dist loadfile tests/e2e
+
+newest: setup ## What of this depends on OpenTelemetry, on the newest
 	$(NEWEST)/python -m pytest --numprocesses 2 --dist loadfile $(OF_OPENTELEMETRY)
 
 pipeline: setup ## From a call to Prometheus, Jaeger and the ledger, with the real programs
