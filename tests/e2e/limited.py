@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from e2e.servers import PREFIX
-from harness.openwebui import TURN_TASKS, VERSION, Answer, OpenWebUI, turn_body
+from harness.openwebui import Answer, OpenWebUI
 from harness.provider import Provider
 from harness.seed import Person, add_person, seeded_server
 
@@ -78,30 +78,9 @@ class LimitedServer:
         add_person(self.server, person)
         return person.key
 
-    def turn(self, user: str, model: str, text: str, *, wait: bool = True, **fields: Any) -> str:
+    def turn(self, user: str, model: str, text: str, **options: Any) -> str:
         """Send a message as the app does, and wait for all of its answer; returns the chat."""
-        if VERSION >= (0, 9):
-            return self.server.turn(user, model, text, wait=wait, **fields)
-        # The app made the chat, with both messages in it, before it asked for the answer.
-        tasks, chat = fields.pop("tasks", TURN_TASKS), fields.pop("chat_id", "")
-        body = turn_body(model, text, chat_id=chat, tasks=tasks, **fields)
-        chat = chat or self._new_chat(user, body)
-        sent = {**body, "parent_message": body["user_message"]}
-        headers = self.server.browser_headers()
-        options = {"user": user, "auth": "session", "headers": headers}
-        self.server.ask("POST", "/api/chat/completions", json={**sent, "chat_id": chat}, **options)
-        if wait:
-            self.server.finish_turn(user, chat)
-        return chat
-
-    def _new_chat(self, user: str, body: dict[str, Any]) -> str:
-        asked = body["user_message"]
-        answer = {"id": body["id"], "parentId": asked["id"], "role": "assistant", "content": ""}
-        messages = {asked["id"]: asked, body["id"]: {**answer, "model": body["model"]}}
-        history = {"messages": messages, "currentId": body["id"]}
-        form = {"chat": {"title": "New Chat", "models": [body["model"]], "history": history}}
-        made = self.server.ask("POST", "/api/v1/chats/new", user=user, auth="session", json=form)
-        return str(made["id"])
+        return self.server.turn(user, model, text, **options)
 
     def id_of(self, user: str) -> str:
         """A user's id."""

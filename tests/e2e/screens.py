@@ -106,7 +106,8 @@ def served(provider: Provider, world: World) -> list[Used]:
             since + call.started,
             call.user_id,
             users[call.user_id].groups,
-            "ui" if call.case.startswith("ui") else "api",
+            # Who calls by API here has no title made. Versions differ in what they make it of.
+            "ui" if call.case.startswith("ui") or call.task != "chat" else "api",
             call.model,
             call.task == "chat",
             call.input_tokens or 0,

@@ -20,10 +20,13 @@ from harness.postgres import Postgres
 from harness.provider import Provider
 from harness.seed import seeded_server
 from opentelemetry.instrumentation.open_webui.ledger.checking import check
-from opentelemetry.instrumentation.open_webui.ledger.database import of_url
+from opentelemetry.instrumentation.open_webui.ledger.database import Database, of_file, of_url
+from opentelemetry.instrumentation.open_webui.ledger.migrating import current, newest
 from opentelemetry.instrumentation.open_webui.ledger.periods import ALWAYS
 from opentelemetry.instrumentation.open_webui.ledger.reading import total
 from opentelemetry.instrumentation.open_webui.ledger.schema import VERSION_TABLE
+from opentelemetry.instrumentation.open_webui.ledger.store import Store
+from unit.ledger.books import many, older
 
 DISK = 4 << 20
 SOON = 60.0
@@ -61,11 +64,15 @@ class Books:
         """Wait until the log does."""
         eventually(lambda: text in self.server.log_text())
 
-    def becomes_whole(self) -> None:
-        """Wait until all that the provider served is in it, and look whether sums equal rows."""
+    def becomes_whole(self, before: int = 0) -> None:
+        """Wait until all that the provider served is in it, and look whether sums equal rows.
+
+        Args:
+            before: How many calls it had before.
+        """
         self.provider.wait_idle(0.2)
         served = len(self.provider.snapshot())
-        eventually(lambda: self.rows() == served)
+        eventually(lambda: self.rows() == before + served)
         database = of_url(self.url)
         assert not check(database).problems
         database.disconnect()
@@ -167,6 +174,37 @@ def test_a_server_that_is_killed_and_comes_back_to_a_disk_that_cannot_be_written
     books.says("cannot be written: attempt to write a readonly database")
     remount(disk, "rw")
     books.becomes_whole()
+
+
+def test_a_ledger_of_the_version_before_is_brought_up_to_date_without_a_pause(
+    books: Books, disk: Path
+) -> None:
+    """However long it takes: here it begins only once the server is up and has answered."""
+    books.server.stop()
+    file = disk / "older.db"
+    database = of_file(file)
+    older(database, "0001")
+    before = many(3000)
+    Store(database).write(before)
+    books.server.extra_env[PREFIX + "LEDGER"] = f"sqlite:///{file}"
+    books.provider.clear()
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        books.server.start()
+        books.ask()
+        assert version_of(database) == "0001"
+        other.execute("COMMIT")
+    while version_of(database) == "0001":
+        assert books.server.request("GET", "/health", timeout=5.0).status == 200
+    books.ask()
+    books.becomes_whole(len(before))
+    assert version_of(database) == newest()
+    database.disconnect()
+
+
+def version_of(database: Database) -> str | None:
+    with database.reading() as connection:
+        return current(connection)
 
 
 def test_a_postgres_that_is_away_and_then_crashes(books: Books) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from playwright.sync_api import Response
 
 from harness.browser import App
+from harness.openwebui import VERSION
 
 REQUESTS = ("summary", "models", "users", "daily", "tokens")
 CHOICE = "select[data-usage-ledger=source]"
@@ -40,6 +41,8 @@ class Analytics:
 
     has_input = True
     """Whether it shows what went into models and what came out of them, each by itself."""
+    has_users = VERSION >= (0, 10)
+    """Whether it shows how many users each model has."""
     tokens = "Total"
     """Above the column of all tokens."""
 

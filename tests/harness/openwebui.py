@@ -359,11 +359,24 @@ class OpenWebUI(Process):
         body = turn_body(model, text, chat_id=chat_id, tasks=tasks, **fields)
         path = "/api/chat/completions"
         headers = {**self.browser_headers(), **(headers or {})}
+        if VERSION < (0, 9):
+            # The app made the chat, with both messages in it, before it asked for the answer.
+            chat_id = chat_id or self._new_chat(user, body)
+            body |= {"parent_message": body["user_message"], "chat_id": chat_id}
         answer = self.ask("POST", path, user=user, auth="session", json=body, headers=headers)
-        chat = str(answer["chat_id"])
+        chat = chat_id or str(answer["chat_id"])
         if wait:
             self.finish_turn(user, chat)
         return chat
+
+    def _new_chat(self, user: str, body: dict[str, Any]) -> str:
+        asked = body["user_message"]
+        answer = {"id": body["id"], "parentId": asked["id"], "role": "assistant", "content": ""}
+        messages = {asked["id"]: asked, body["id"]: {**answer, "model": body["model"]}}
+        history = {"messages": messages, "currentId": body["id"]}
+        form = {"chat": {"title": "New Chat", "models": [body["model"]], "history": history}}
+        made = self.ask("POST", "/api/v1/chats/new", user=user, auth="session", json=form)
+        return str(made["id"])
 
     def finish_turn(self, user: str, chat_id: str, timeout: float = 60.0) -> None:
         """Wait until nothing of a turn is left to do, the tasks after its answer included."""

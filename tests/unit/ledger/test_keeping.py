@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import delete, insert, select, text
 
+from harness.postgres import Postgres
 from opentelemetry.instrumentation.open_webui.ledger.booking import milliseconds_of
 from opentelemetry.instrumentation.open_webui.ledger.checking import check
+from opentelemetry.instrumentation.open_webui.ledger.database import Database, of_url
 from opentelemetry.instrumentation.open_webui.ledger.keeping import Retention, forget, prune
 from opentelemetry.instrumentation.open_webui.ledger.periods import ALWAYS, Period
 from opentelemetry.instrumentation.open_webui.ledger.reading import (
@@ -17,9 +20,10 @@ from opentelemetry.instrumentation.open_webui.ledger.reading import (
     sums,
     total,
 )
-from opentelemetry.instrumentation.open_webui.ledger.schema import audits
+from opentelemetry.instrumentation.open_webui.ledger.schema import audits, door
 from opentelemetry.instrumentation.open_webui.ledger.store import Store
 from unit.ledger.books import NOON, booking, many, summed
+from unit.ledger.conftest import emptied
 
 pytestmark = pytest.mark.database
 
@@ -97,6 +101,34 @@ def test_retention_runs_once_an_hour_whoever_asks(store: Store) -> None:
     Retention(30).step(store)
     with store.database.reading() as connection:
         assert total(connection, ALWAYS).calls == 2
+
+
+def test_what_two_servers_take_out_at_once_is_told_once(postgres: Postgres) -> None:
+    database = of_url(postgres.url)
+    emptied(database)
+    store = Store(database)
+    store.open()
+    store.write(many(100))
+    with ThreadPoolExecutor(2) as servers:
+        with database.writing() as connection:
+            connection.execute(insert(door).values(reason="prune"))
+            pruning = [servers.submit(prune, database, NOON + 100 * DAY) for _ in range(2)]
+            while waiting_for_locks(database) < 2:
+                time.sleep(0.05)
+            connection.execute(delete(door))
+        taken = [one.result() for one in pruning]
+    whole = summed(many(100))
+    assert sum(one.calls for one in taken) == whole.calls
+    assert sum(one.cost for one in taken) == whole.cost
+    assert sum(int(str(detail["cost"])) for _, detail in audit_of(store)) == whole.cost
+    assert not check(database).problems
+    database.disconnect()
+
+
+def waiting_for_locks(database: Database) -> int:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with database.reading() as connection:
+        return int(connection.execute(text(waiting)).scalar_one())
 
 
 def test_a_clock_that_was_ahead_keeps_nothing_longer(

@@ -99,8 +99,9 @@ def _end_of_month(day: int) -> int:
 
 def _prune_days(connection: Connection, first: int, end: int) -> Pruned:
     """Take out days of one month."""
-    taken = Pruned(*map(int, connection.execute(_sum_of_days(first, end)).one()))
     with _opened(connection, "prune") as detail:
+        # Not before: others may have waited with us for the door to be free.
+        taken = Pruned(*map(int, connection.execute(_sum_of_days(first, end)).one()))
         gone = connection.execute(delete(calls).where(*_of_days(first, end)))
         for table in (user_sums, membership_sums):
             _prune_sums(connection, table, first, end)
