@@ -14,6 +14,7 @@ from opentelemetry.instrumentation.open_webui.answers.estimates import (
     Text,
     of_answer,
     of_request,
+    rough_tokens,
     spoken,
 )
 from opentelemetry.instrumentation.open_webui.answers.stream import StreamReader
@@ -24,6 +25,9 @@ from opentelemetry.instrumentation.open_webui.answers.wires import (
     RESPONSES,
     Wire,
 )
+from opentelemetry.instrumentation.open_webui.calls.accounting import Accountant
+from opentelemetry.instrumentation.open_webui.money.price_file import PriceFile
+from opentelemetry.instrumentation.open_webui.money.pricing import Prices
 from texts import errors
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 10_000}}
@@ -102,6 +106,12 @@ def test_the_rule_of_thumb() -> None:
     assert it.tokens(Text(400, "a", messages=3)) == 112
 
 
+def test_the_rule_of_thumb_alone() -> None:
+    assert rough_tokens(Text(0, pictures=765)) == 765
+    assert rough_tokens(Text(1, "a")) == 1
+    assert rough_tokens(Text(400, "a", messages=3, pictures=85)) == 197
+
+
 def test_a_tokenizer_tells_how_dense_a_text_is(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
@@ -117,6 +127,9 @@ def test_a_tokenizer_tells_how_dense_a_text_is(
 
     it._encoding = Encoding()
     assert it.tokens(Text(400, "word word wo")) == 200
+    # What is decided before a call does not wait for it.
+    body = {"messages": [{"role": "user", "content": "word " * 80}]}
+    assert Accountant(Prices(PriceFile()), it).tokens(body) == 104
 
 
 def test_how_far_off_estimates_are() -> None:

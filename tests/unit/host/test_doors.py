@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import wrapt
 
+from opentelemetry.instrumentation.open_webui.calls.caller import Caller
 from opentelemetry.instrumentation.open_webui.calls.scene import Scene, scene
 from opentelemetry.instrumentation.open_webui.calls.turn import Turn
 from opentelemetry.instrumentation.open_webui.host import compat
@@ -22,7 +23,7 @@ from opentelemetry.instrumentation.open_webui.host.admission import (
 )
 from opentelemetry.instrumentation.open_webui.host.surfaces import limits
 from opentelemetry.instrumentation.open_webui.settings import Settings
-from unit.host.test_admission import REFUSAL, SENTENCE, Gate, Ticket, admission
+from unit.host.test_admission import CALLER, REFUSAL, SENTENCE, Gate, Ticket, admission
 
 DIRECT = {"model_item": {"direct": True}}
 KNOWING = {"model_item": {"direct": True, "info": {"meta": {"knowledge": ["a"]}}}}
@@ -165,7 +166,7 @@ class Turns:
         self.runtime = runtime(self.gate)
         self.turn = Turn(SimpleNamespace(), frozenset({"m1", "m2"}), None, lambda: None)  # type: ignore[arg-type]
         self.leaves: list[Leave | None] = []
-        self.begin = self.behind(limits.messages, self.behind(limits.turn, self.complete))
+        self.begin = self.behind(limits.turn, self.complete)
         self.answer = self.behind(limits.answer, self.note)
         self.call = self.behind(limits.chat, self.note)
         self.embed = self.behind(limits.leaf, self.note)
@@ -180,7 +181,7 @@ class Turns:
         for each in (self.answer, self.call, self.call, self.embed):
             await each(request, form_data)
 
-    def run(self) -> None:
+    def run(self, caller: Caller | None = None) -> None:
         request = SimpleNamespace(
             scope={}, state=SimpleNamespace(user=SimpleNamespace(id="u1")), headers={}
         )
@@ -189,7 +190,7 @@ class Turns:
             groups = self.runtime.admission._groups
             groups.expect("u1")
             await groups.wait("u1")
-            token = scene.set(Scene(request, turn=self.turn))
+            token = scene.set(Scene(request, turn=self.turn, caller=caller))
             try:
                 await self.begin(request, {"model": "m1"})
             finally:
@@ -209,6 +210,19 @@ def test_whom_no_limit_is_for_is_asked_nothing_and_has_leave() -> None:
     assert not leave.over
     turns.turn.release()
     assert leave.over
+
+
+def test_each_call_of_a_turn_belongs_to_it_once_and_is_looked_at_again_from_then_on() -> None:
+    turns = Turns()
+    turns.gate.refused = ("m2",)
+    turns.run(CALLER)
+    # The turn, by whom it was opened for, and the second round.
+    assert [wanted.source for wanted, _ in turns.gate.asked] == ["api", "background"]
+    assert [ticket for _, ticket in turns.gate.asked] == [None, turns.gate.tickets[0]]
+    [leave] = set(turns.leaves)
+    assert leave is not None
+    turns.turn.release()
+    assert [ticket.released for ticket in turns.gate.tickets] == [1, 1]
 
 
 def test_a_limit_that_comes_meanwhile_refuses_what_is_asked_again_and_no_part_of_it() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .call import ModelCall
+from .caller import Caller
 from .turn import Turn
 
 
@@ -29,6 +30,8 @@ class Scene:
     """The pipe that is running, and may call models itself."""
     ticket: Any = None
     """The leave to call models that was given for it (:class:`~..host.admission.Leave`), if any."""
+    caller: Caller | None = None
+    """On whose behalf the chat request is made, where this began with one."""
     lent: bool = False
     """Whether this thread has it from a pipe that it may outlive: it holds as long as that runs."""
 

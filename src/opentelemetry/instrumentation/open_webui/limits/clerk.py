@@ -242,6 +242,7 @@ class Clerk:
             with books.locked():
                 for account in accounts:
                     account.looked_up(*looks[account.key])
+                books.ageing.difference_update(accounts)
                 if decide is not None:
                     decide()
                 amounts = {account.key: account.to_publish() for account in accounts}
@@ -343,7 +344,7 @@ class Clerk:
         self._told_others()
 
     def _hear_recalls(self) -> None:
-        if not self._holds_any:
+        if not (self._holds_any and self._is_due("recalls", _TICK)):
             return
         with self._database().reading() as connection:
             keys = holding.recalled(connection, self.process)

@@ -118,7 +118,7 @@ def _open(runtime: Runtime, function: Callable[..., Any], args: Any, kwargs: Any
     runtime.groups.expect(caller.user_id)
     belongs_to_chat = form.get("chat_id") or form.get("parent_id", "") is None
     turn = _new_turn(runtime, caller, form) if belongs_to_chat else None
-    return replace(opened, turn=turn, source=caller.source)
+    return replace(opened, turn=turn, source=caller.source, caller=caller)
 
 
 def _scene(request: Any, user: Any, picked: str) -> Scene:

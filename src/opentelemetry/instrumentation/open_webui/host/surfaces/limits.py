@@ -229,20 +229,32 @@ def chat(runtime: Runtime) -> Wrapper:
 
     async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
         free = _calls_freely(runtime, wrapped, args, kwargs)
-        asked = None if free else _asked(runtime, wrapped, args, kwargs)
+        leave = present_leave()
+        if free or (leave is not None and _is_let_in(runtime, leave, wrapped, args, kwargs)):
+            return await wrapped(*args, **kwargs)
+        asked = _asked(runtime, wrapped, args, kwargs)
         if asked is None:
             return await wrapped(*args, **kwargs)
-        leave = present_leave()
-        if leave is None:
-            leave = await admission.enter(asked)
-            leave.begins_with(asked.called)
-            with under(leave):
-                return await wrapped(*args, **kwargs)
-        if _is_answer(asked.caller) and not leave.begins_with(asked.called):
+        if leave is not None:
             await admission.again(leave, asked)
-        return await wrapped(*args, **kwargs)
+            return await wrapped(*args, **kwargs)
+        leave = await admission.enter(asked)
+        leave.begins_with(asked.called)
+        with under(leave):
+            return await wrapped(*args, **kwargs)
 
     return wrapper
+
+
+@guarded
+def _is_let_in(
+    runtime: Runtime, leave: Leave, function: Callable[..., Any], args: Any, kwargs: Any
+) -> bool:
+    """Whether a call is the first for what was asked for, or a part of it such as a title."""
+    given, coming = bound(function, args, kwargs), announced.get()
+    form = form_of(given.get("form_data"))
+    caller = coming.caller if coming is not None else _caller(runtime, given, form)
+    return not _is_answer(caller) or leave.begins_with(_called(given, form))
 
 
 def last_round(_runtime: Runtime) -> Wrapper:
@@ -323,11 +335,15 @@ def _asked(runtime: Runtime, function: Callable[..., Any], args: Any, kwargs: An
     given, coming = bound(function, args, kwargs), announced.get()
     form = form_of(given.get("form_data"))
     caller = coming.caller if coming is not None else _caller(runtime, given, form)
-    named = form.get("model") or given.get("model")
-    called = named if isinstance(named, str) else UNKNOWN
+    called = _called(given, form)
     model = caller.model_id or called
     others = (called, *_standing_on(given.get("request"), called))
     return Asking(caller, model, form, others, called=called, operation=_operation(coming))
+
+
+def _called(given: Form, form: Form) -> str:
+    named = form.get("model") or given.get("model")
+    return named if isinstance(named, str) else UNKNOWN
 
 
 def _operation(coming: Announced | None) -> str:
@@ -344,15 +360,20 @@ def _of_turn(
     """Return what a chat request asks of each of the models that it picked."""
     given = bound(function, args, kwargs)
     form: Form = given["form_data"]
-    # What Open WebUI reads off the body itself; its `metadata` is anybody's.
-    said = {"metadata": {key: form.get(key) for key in CHAT_FIELDS}}
-    models = dict.fromkeys(picked_models(form))
-    callers = {model: _caller(runtime, given, {**said, "model": model}) for model in models}
-    in_chat = _is_told_in_chat(form)
+    caller, in_chat = _caller_of_turn(runtime, given, form), _is_told_in_chat(form)
     return [
-        replace(_of_picked(caller, model, form, given["request"]), in_chat=in_chat)
-        for model, caller in callers.items()
+        _of_picked(caller, model, form, given["request"], in_chat=in_chat)
+        for model in dict.fromkeys(picked_models(form))
     ]
+
+
+def _caller_of_turn(runtime: Runtime, given: Form, form: Form) -> Caller:
+    here = present()
+    if here is not None and here.caller is not None and here.request is given["request"]:
+        return here.caller
+    # What Open WebUI reads off the body itself; its `metadata` is anybody's.
+    said = {key: form.get(key) for key in CHAT_FIELDS}
+    return _caller(runtime, given, {"metadata": said, "model": form.get("model")})
 
 
 def _is_told_in_chat(form: Form) -> bool:
@@ -381,8 +402,11 @@ def _further(
     return _of_picked(caller, model, form, given["request"])
 
 
-def _of_picked(caller: Caller, model: str, form: Form, request: Any) -> Asking:
-    return Asking(caller, model, form, _standing_on(request, model), request.scope)
+def _of_picked(
+    caller: Caller, model: str, form: Form, request: Any, *, in_chat: bool = False
+) -> Asking:
+    others = _standing_on(request, model)
+    return Asking(caller, model, form, others, request.scope, in_chat=in_chat)
 
 
 def _standing_on(request: Any, model: str) -> tuple[str, ...]:
