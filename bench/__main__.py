@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from bench import estimates, library, limits, server
 
 # What the project aims for on Open WebUI's pins; told beside the figures, never asserted.
@@ -32,7 +30,7 @@ def main() -> None:
     print("Estimated tokens against those of the tokenizer cl100k_base:", flush=True)
     for line in estimates.table():
         print(line, flush=True)
-    if os.environ.get("BENCH_ROUNDS") != "0":
+    if server.SECONDS:
         print("Open WebUI with and without, in turn:", flush=True)
         for line in server.compare():
             print(line, flush=True)

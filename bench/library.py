@@ -282,7 +282,7 @@ def book(totals: Any, kind: str, series: int) -> None:
             ("open_webui.task", "chat"),
             ("gen_ai.operation.name", "chat"),
         )
-        totals.book(user, what, [("open_webui.usage.requests", (), 1)], user, series)
+        totals.book(user, what, [(("open_webui.usage.requests", ()), 1)], user, series)
 
 
 def per_series(series: int = 10_000) -> tuple[float, float]:

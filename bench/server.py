@@ -1,8 +1,9 @@
 """Open WebUI with the library, without it, and without it once more, in turn in one run.
 
-Each round sends the same requests to each server, in an order that turns. What is told is the
-median over the rounds of the ratio to the plain server in the same round; the second plain server
-shows how much of a ratio is noise. A sampling profile tells what is too small for it.
+Each round sends the same few requests to each server, in an order that turns, for as many rounds as
+there is time for. What is told is the median over the rounds of the ratio to the plain server in
+the same round; the second plain server shows how much of a ratio is noise. A sampling profile tells
+what is too small for it.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from harness.otlp import Receiver
 from harness.provider import Provider
 from harness.seed import seeded_server
 
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "30"))
+SECONDS = int(os.environ.get("BENCH_SECONDS", "150"))
+"""For the rounds of each workload; 0 for no servers at all."""
 PROFILE_SECONDS = int(os.environ.get("BENCH_PROFILE_SECONDS", "30"))
-TICK = 1 / os.sysconf("SC_CLK_TCK")
+LEAST_ROUNDS, WARM_ROUNDS = 2, 3
 SHORT, LONG = "gpt-std", "gpt-mini"
 CHUNKS = 400
 TEXT = "case=bench tell me something"
@@ -61,8 +63,8 @@ def long_stream(server: OpenWebUI) -> None:
 
 
 WORKLOADS = (
-    Workload("a short call", 40, short_call),
-    Workload(f"a stream of {CHUNKS} chunks", 15, long_stream),
+    Workload("a short call", 10, short_call),
+    Workload(f"a stream of {CHUNKS} chunks", 3, long_stream),
 )
 
 
@@ -94,16 +96,18 @@ class Contender:
         cpu = (self._cpu() - began_cpu) / workload.requests
         self.samples.setdefault(workload.name, []).append(Sample(cpu, statistics.median(latencies)))
 
+    def all(self, workload: Workload, what: str) -> list[float]:
+        """One figure of all rounds."""
+        return [getattr(sample, what) for sample in self.samples[workload.name]]
+
     def _cpu(self) -> float:
         """CPU seconds of the server so far, exporting included."""
         return sum(cpu_of(pid) for pid in self.server.pids())
 
 
 def cpu_of(pid: int) -> float:
-    """User and system seconds of a process, by proc(5)."""
-    with open(f"/proc/{pid}/stat") as file:
-        values = file.read().rsplit(")", 1)[1].split()
-    return (int(values[11]) + int(values[12])) * TICK
+    """Seconds of processor time of a process, to the nanosecond: see clock_getcpuclockid(3)."""
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 def compare() -> Iterator[str]:
@@ -131,13 +135,16 @@ def compare() -> Iterator[str]:
 
 
 def take_turns(contenders: list[Contender], workload: Workload) -> None:
-    """All rounds of a workload; a first one, in which everybody warms up, does not count."""
+    """All rounds of a workload; the first ones, in which everybody warms up, do not count."""
     for contender in contenders:
-        contender.run(workload)
+        for _ in range(WARM_ROUNDS):
+            contender.run(workload)
         contender.samples.clear()
-    for number in range(ROUNDS):
+    end, rounds = time.monotonic() + SECONDS, 0
+    while rounds < LEAST_ROUNDS or time.monotonic() < end:
         for index in range(len(contenders)):
-            contenders[(number + index) % len(contenders)].run(workload)
+            contenders[(rounds + index) % len(contenders)].run(workload)
+        rounds += 1
 
 
 def told_by_samples(server: OpenWebUI, workload: Workload) -> Iterator[str]:
@@ -152,15 +159,14 @@ def told_by_samples(server: OpenWebUI, workload: Workload) -> Iterator[str]:
 def report(contenders: list[Contender], workload: Workload) -> Iterator[str]:
     """The table: milliseconds of the plain server, ratios of the others."""
     plain, *others = contenders
-    yield f"{workload.name}: {ROUNDS} rounds of {workload.requests}"
-    yield "  ratio to the plain server of the same round: median (quartiles)"
+    yield f"{workload.name}: {len(plain.samples[workload.name])} rounds of {workload.requests}"
+    yield "  ratio to the plain server of the same round: median (quartiles), and of all together"
     for what in ("cpu", "latency"):
-        base = [getattr(sample, what) for sample in plain.samples[workload.name]]
+        base = plain.all(workload, what)
         yield f"  {what:12} plain {statistics.median(base) * 1e3:7.2f} ms a request"
         for other in others:
-            ratios = [
-                getattr(sample, what) / value
-                for sample, value in zip(other.samples[workload.name], base, strict=True)
-            ]
+            its = other.all(workload, what)
+            ratios = [mine / value for mine, value in zip(its, base, strict=True)]
             low, middle, high = statistics.quantiles(ratios, n=4)
-            yield f"  {'':12} {other.name:18} {middle:.3f} ({low:.3f} to {high:.3f})"
+            whole = sum(its) / sum(base)
+            yield (f"  {'':12} {other.name:18} {middle:.3f} ({low:.3f} to {high:.3f}), {whole:.3f}")

@@ -123,9 +123,9 @@ def _book(totals: Totals, owner: Tags, what: Tags, call: Call, *, of_user: bool)
         owner,
         what,
         [
-            (requests.name, failed, 1),
-            *((tokens.name, ((names.TOKEN_TYPE, kind), *mark), n) for kind, n in kinds),
-            (cost.name, (), call.cost),
+            ((requests.name, failed), 1),
+            *(((tokens.name, ((names.TOKEN_TYPE, kind), *mark)), n) for kind, n in kinds),
+            ((cost.name, ()), call.cost),
         ],
         other=owner,
         share=NO_LIMIT,

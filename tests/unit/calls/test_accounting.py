@@ -31,7 +31,7 @@ def ended(
     file: PriceFile | None = None,
     **more: Any,
 ) -> ModelCall:
-    what: Asked = asked(**{"prompt": PROMPT, **more})
+    what: Asked = asked(**{"prompt": lambda: PROMPT, **more})
     call = begun(
         (sdk or Sdk()).telemetry,
         what,
@@ -48,6 +48,10 @@ def ended(
 def test_what_is_reported_is_not_estimated() -> None:
     call = ended(answer(9, 5))
     assert (call.usage, call.estimated) == (Usage(9, 5), Usage())
+
+
+def test_a_prompt_whose_tokens_are_reported_is_not_measured() -> None:
+    assert ended(answer(9, 5), prompt=lambda: pytest.fail("measured")).usage == Usage(9, 5)
 
 
 def test_what_nobody_reported_is_estimated() -> None:
@@ -97,7 +101,9 @@ def test_embeddings_say_nothing() -> None:
 
 def test_an_aborted_stream_used_what_it_had_streamed() -> None:
     call = begun(
-        Sdk().telemetry, asked(stream=True, prompt=PROMPT), settled_by=accountant(estimates=True)
+        Sdk().telemetry,
+        asked(stream=True, prompt=lambda: PROMPT),
+        settled_by=accountant(estimates=True),
     )
     call.answered(200, {})
     read = call.begin_answer(b"data:")
@@ -111,7 +117,7 @@ def test_an_aborted_stream_of_anthropic_knows_its_input() -> None:
     [messages] = [e for e in endpoints.ENDPOINTS if e.path == "/messages"]
     call = begun(
         Sdk().telemetry,
-        asked(stream=True, prompt=PROMPT, endpoint=messages),
+        asked(stream=True, prompt=lambda: PROMPT, endpoint=messages),
         settled_by=accountant(estimates=True),
     )
     read = call.begin_answer(b"data:")

@@ -27,7 +27,9 @@ import urllib3
 from yarl import URL
 
 from opentelemetry.instrumentation.open_webui import deferred
+from opentelemetry.instrumentation.open_webui.answers.estimates import of_request
 from opentelemetry.instrumentation.open_webui.calls.scene import Scene
+from opentelemetry.instrumentation.open_webui.calls.transport import outgoing
 from opentelemetry.instrumentation.open_webui.host import compat
 from opentelemetry.instrumentation.open_webui.host.connections import Connections
 from opentelemetry.instrumentation.open_webui.host.groups import Groups
@@ -177,6 +179,17 @@ def test_what_passes_compressed_is_read_however_it_is(
             assert outcome(lambda: READERS[way](server.url, stream)) == without  # noqa: B023
     if not isinstance(without, type):
         assert [tokens(event) for event in world.events] == [(9, 5, None)] * 2
+
+
+def test_what_a_pipe_sends_is_measured_before_the_pipe_may_change_it(world: World) -> None:
+    world.runtime.accountant = accountant(estimates=True)
+    sent: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "one"}]}
+    with world.in_pipe():
+        out = outgoing(world.runtime, "POST", "https://x.example/v1/messages", lambda: sent)
+    before = of_request(sent)
+    sent["messages"].append({"role": "user", "content": "another"})
+    assert out is not None
+    assert out.asked.prompt() == before
 
 
 def test_a_provider_of_nobodys_is_none_outside_of_a_pipe(world: World, server: Server) -> None:

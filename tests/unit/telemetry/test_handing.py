@@ -13,7 +13,13 @@ from opentelemetry.metrics import NoOpMeter
 from opentelemetry.metrics._internal import _ProxyMeterProvider
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
-from opentelemetry.sdk.metrics import Histogram, MeterProvider
+from opentelemetry.sdk.metrics import (
+    AlwaysOffExemplarFilter,
+    AlwaysOnExemplarFilter,
+    Histogram,
+    MeterProvider,
+)
+from opentelemetry.sdk.metrics._internal.exemplar import ExemplarFilter
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricReader
 from opentelemetry.sdk.metrics.view import DropAggregation, View
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider, sampling
@@ -212,10 +218,15 @@ IN_SPAN = set_span_in_context(
 )
 
 
+def moment() -> handing.Moment:
+    """Now, in a span that is sampled."""
+    return handing.Moment(IN_SPAN)
+
+
 def leads(bound: handing.Bound, amount: float, attributes: dict[str, Any]) -> bool:
     """Whether the shorter way is taken."""
     assert bound._way is not None
-    return bound._way.leads(amount, attributes, IN_SPAN)
+    return bound._way.leads(amount, attributes, moment())
 
 
 def temporality(kind: AggregationTemporality) -> dict[type, AggregationTemporality]:
@@ -238,9 +249,10 @@ def test_numbers_in_a_histogram_are_as_by_the_public_way(
         bounds = [bind(histogram, attributes) for attributes in SETS]
         shown.append([])
         for number in range(4):
+            now = moment()
             for bound in bounds:
                 for amount in (1, 2.5, number):
-                    bound.record(amount, IN_SPAN)
+                    bound.record(amount, now)
             # One reader asks each time, the other at the end.
             shown[-1].append(readers[0].points())
         shown[-1].append(readers[1].points())
@@ -251,16 +263,36 @@ class Plainly:
     """The public way."""
 
     def __init__(self, histogram: Any, attributes: dict[str, Any]) -> None:
-        self.record = lambda amount, context: histogram.record(amount, attributes, context)
+        self.record = lambda amount, now: histogram.record(amount, attributes, now.context)
+
+
+class Small(ExemplarFilter):
+    """Wants small numbers only as examples."""
+
+    def should_sample(self, value: float, *_: Any) -> bool:
+        return value < 3
+
+
+@pytest.mark.parametrize("wanted", [Small(), AlwaysOffExemplarFilter(), AlwaysOnExemplarFilter()])
+def test_what_is_an_example_is_decided_by_the_filter(wanted: ExemplarFilter) -> None:
+    shown = []
+    for bind in (handing.Bound, Plainly):
+        reader = Keeping(preferred_temporality=temporality(AggregationTemporality.CUMULATIVE))
+        provider = MeterProvider([reader], exemplar_filter=wanted)
+        bound, now = bind(provider.get_meter("m").create_histogram("h"), SETS[0]), moment()
+        for amount in (1, 20, 2, 200):
+            bound.record(amount, now)
+        shown.append(reader.points())
+    assert shown[0] == shown[1]
 
 
 def test_the_sdk_searches_each_sum_of_a_histogram_once(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = Keeping(preferred_temporality=temporality(AggregationTemporality.CUMULATIVE))
     histogram = MeterProvider([reader]).get_meter("m").create_histogram("h")
     bound = handing.Bound(histogram, SETS[0])
-    bound.record(1, IN_SPAN)
+    bound.record(1, moment())
     monkeypatch.setattr(type(histogram), "record", lambda *_: pytest.fail("searched"))
-    bound.record(2, IN_SPAN)
+    bound.record(2, moment())
     assert [(count, total) for _, count, total, _ in reader.points()] == [(2, 3)]
 
 
@@ -269,13 +301,13 @@ def test_numbers_are_lost_with_no_sum_that_is_gone_and_reach_a_reader_that_came_
     provider = MeterProvider([reader])
     histogram: Any = provider.get_meter("m").create_histogram("h")
     bound = handing.Bound(histogram, SETS[0])
-    bound.record(1, IN_SPAN)
-    bound.record(1, IN_SPAN)
+    bound.record(1, moment())
+    bound.record(1, moment())
     consumer: Any = provider._measurement_consumer
     for storage in consumer._reader_storages.values():
         for match in storage._instrument_view_instrument_matches[histogram]:
             match._attributes_aggregation.clear()
-    bound.record(5, IN_SPAN)
+    bound.record(5, moment())
     assert [(count, total) for _, count, total, _ in reader.points()] == [(1, 5)]
     consumer._reader_storages = dict(consumer._reader_storages)
     later = Keeping()
@@ -285,18 +317,18 @@ def test_numbers_are_lost_with_no_sum_that_is_gone_and_reach_a_reader_that_came_
         later._instrument_class_aggregation,
     )
     consumer._reader_storages[later] = storage
-    bound.record(7, IN_SPAN)
+    bound.record(7, moment())
     assert storage._instrument_view_instrument_matches
 
 
 def test_a_histogram_of_no_sdk_and_one_that_gets_its_sdk_later_take_numbers() -> None:
-    handing.Bound(NoOpMeter("m").create_histogram("h"), SETS[0]).record(1, IN_SPAN)
+    handing.Bound(NoOpMeter("m").create_histogram("h"), SETS[0]).record(1, moment())
     later: Any = _ProxyMeterProvider().get_meter("m")
     bound = handing.Bound(later.create_histogram("h"), SETS[0])
-    bound.record(1, IN_SPAN)
+    bound.record(1, moment())
     reader = Keeping()
     later.on_set_meter_provider(MeterProvider([reader]))
-    bound.record(2, IN_SPAN)
+    bound.record(2, moment())
     assert leads(bound, 3, SETS[0])
     assert [(count, total) for _, count, total, _ in reader.points()] == [(2, 5)]
 
@@ -311,5 +343,5 @@ def test_a_sum_that_is_not_the_newest_or_ends_with_each_collection_is_left_to_th
     for attributes, resets in ((SETS[0], False), (SETS[1], True)):
         match._reset_on_collect = resets
         bound = handing.Bound(histogram, attributes)
-        bound.record(1, IN_SPAN)
+        bound.record(1, moment())
         assert not leads(bound, 1, attributes)

@@ -54,7 +54,7 @@ class Fixture:
         if at is not None:
             self.clock.now = at
         failed: Tags = (("error", error),) if error else ()
-        owner, what, entry = (("user.id", who),), (("model", model),), ("calls", failed, amount)
+        owner, what, entry = (("user.id", who),), (("model", model),), (("calls", failed), amount)
         return self.totals.book(owner, what, [entry], OTHER, self.share)
 
     def shown(self, at: float | None = None) -> dict[str, float]:
@@ -175,7 +175,7 @@ def test_an_account_may_change_its_names_only_so_often() -> None:
     it = Fixture(share=10)
     for number in range(500):
         owner: Tags = (("user.id", "mallory"), ("user.name", f"n{number}"))
-        place = it.totals.book(owner, (("model", "m"),), [("calls", (), 1)], OTHER, it.share)
+        place = it.totals.book(owner, (("model", "m"),), [(("calls", ()), 1)], OTHER, it.share)
         if place.own:
             it.totals.set_members("mallory", [(*owner, ("group", "a"))])
             it.totals.set_gauge("seen", owner, number)

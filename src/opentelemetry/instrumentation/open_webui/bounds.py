@@ -57,7 +57,7 @@ def text_or_none(value: object) -> str | None:
 
 
 def bound(thing: Any, *fields: str) -> None:
-    """Bound the texts in fields of a frozen value; what is no text there becomes ``None``."""
+    """Bound the texts in fields of a value; what is no text there becomes ``None``."""
     for field in fields:
         value = getattr(thing, field)
         # As in `text`, which would cost a call.

@@ -11,12 +11,17 @@ _VARIANT: Final = 0x2 << 62
 _NANOSECONDS: Final = 1_000_000
 _MILLISECONDS: Final = 1_000
 _RANDOM_BITS: Final = 74
+# Below the time, and what of that is random.
+_BELOW: Final = 80
+_RANDOM: Final = ((1 << _BELOW) - 1) & ~(0xF << 76) & ~(0x3 << 62)
 _LATEST: Final = (1 << 48) - 1
 
 
 def new() -> str:
     """Return a new id of now, in hexadecimal digits."""
-    return f"{_put(time.time_ns() // _NANOSECONDS, random.getrandbits(_RANDOM_BITS)):032x}"
+    # As `_put` does it, in half the time.
+    bits = random.getrandbits(_BELOW) & _RANDOM | _VERSION | _VARIANT
+    return f"{time.time_ns() // _NANOSECONDS << _BELOW | bits:032x}"
 
 
 def made_of(milliseconds: int, seed: bytes) -> str:
@@ -46,5 +51,5 @@ def moment_of(value: str) -> float:
 
 
 def _put(milliseconds: int, bits: int) -> int:
-    moment = min(max(milliseconds, 0), _LATEST) << 80
+    moment = min(max(milliseconds, 0), _LATEST) << _BELOW
     return moment | _VERSION | (bits >> 62) << 64 | _VARIANT | bits & ((1 << 62) - 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from ..bounds import CUT, MOST_REASONS
 from .billed import Billed
@@ -10,7 +11,7 @@ from .estimates import BYTES_PER_TOKEN, Text
 from .reports import Total, UsageReports
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Answer:
     """What is known of one answer so far."""
 
@@ -54,3 +55,7 @@ class Answer:
             self.finish_reasons.append(reason)
         else:
             self.finish_reasons[MOST_REASONS:] = [f"{CUT}+{beyond}"]
+
+
+SILENCE: Final = Answer()
+"""What is known of an answer before it comes. Whoever reads one makes an own."""

@@ -143,7 +143,8 @@ def _count_tools(units: dict[str, float], message: Message) -> None:
 
     Source: the OpenAI API reference, Responses.
     """
-    _count(units, nested(message, "tool_usage"), _OF_TOOLS)
+    if "tool_usage" in message:
+        _count(units, nested(message, "tool_usage"), _OF_TOOLS)
     if "output" not in message:
         return
     called = Counter(

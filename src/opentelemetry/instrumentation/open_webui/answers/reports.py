@@ -15,8 +15,7 @@ A sum is believed only if the text bears it out; else the largest single report 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..bounds import MOST_TOKENS
 from .usage import NOTHING, Usage
@@ -29,8 +28,7 @@ _FITS: Final = 4.0
 _SHORT: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Total:
+class Total(NamedTuple):
     """What an answer used."""
 
     usage: Usage

@@ -50,6 +50,7 @@ _LONGEST_END: Final = 32
 # What may stand before a line: spaces, and the mark of its encoding before the first.
 _BLANK: Final = b" \t\xef\xbb\xbf"
 _ODD_STARTS: Final = frozenset(_BLANK)
+_BEFORE: Final = _BLANK + b"\r\n"
 # Bytes of a message that is written over several lines: it is held until its event ends.
 _LONGEST_SPREAD: Final = 1 << 16
 # How an event stream begins.
@@ -308,11 +309,10 @@ class StreamReader:
 class BodyReader:
     """Reads an answer that is one message, in however many pieces it comes."""
 
-    __slots__ = ("_head", "_held", "_kept", "_length", "answer", "chunks", "wire")
+    __slots__ = ("_head", "_held", "_kept", "_length", "chunks", "wire")
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
-        self.answer = Answer()
         self.chunks = 0
         self._head = b""
         self._kept: list[bytes] = []
@@ -374,7 +374,7 @@ def reader_of(wire: Wire, kind: str, beginning: bytes, streams: bool) -> StreamR
         beginning: Its first bytes.
         streams: Whether a stream was asked for.
     """
-    start = beginning.lstrip(_BLANK + b"\r\n")
+    start = beginning.lstrip(_BEFORE)
     if start.startswith(_EVENTS):
         return StreamReader(wire)
     if start[:1] in (b"{", b"["):
@@ -427,11 +427,12 @@ def parsed(text: bytes) -> Message | None:
 def _messages(body: bytes) -> list[Message] | None:
     """Return the message in a body, or those of a list; ``None`` if it is no JSON."""
     try:
-        found = loads(body.lstrip(_BLANK + b"\r\n"))
+        found = loads(body.lstrip(_BEFORE))
     except ValueError:
         return None if body.strip() else []
-    items = found if isinstance(found, list) else [found]
-    return [message for message in items if isinstance(message, dict)]
+    if isinstance(found, list):
+        return [message for message in found if isinstance(message, dict)]
+    return [found] if isinstance(found, dict) else []
 
 
 def salvage(text: bytes) -> Message | None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..bounds import MOST_TOKENS, whole
 
@@ -15,8 +14,7 @@ _dropped: set[str] = set()
 _NUMBER: Final = re.compile(r"\d{1,12}(?:\.\d{1,12})?")
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens of one answer; ``None`` where the provider said nothing.
 
     ``input`` includes what was read from or written to a cache, ``output`` includes reasoning, as
@@ -32,10 +30,6 @@ class Usage:
     def __bool__(self) -> bool:
         return self.input is not None or self.output is not None
 
-    def counts(self) -> tuple[int | None, ...]:
-        """All counts, in the order of the fields."""
-        return (self.input, self.output, self.cache_read, self.cache_creation, self.reasoning)
-
     def gaining(self, later: Usage) -> Usage:
         """Return what both say together: the later count, unless it is a 0 after another one."""
         if self is NOTHING:
@@ -43,7 +37,7 @@ class Usage:
         return Usage(
             *(
                 mine if yours is None or (yours == 0 and mine is not None) else yours
-                for mine, yours in zip(self.counts(), later.counts(), strict=True)
+                for mine, yours in zip(self, later, strict=True)
             )
         )
 
@@ -58,17 +52,14 @@ class Usage:
         return Usage(
             *(
                 yours if mine is None else mine if yours is None else max(mine, yours)
-                for mine, yours in zip(self.counts(), other.counts(), strict=True)
+                for mine, yours in zip(self, other, strict=True)
             )
         )
 
     def filled(self, guessed: Usage) -> Usage:
         """Return these counts with those that are guessed in their place."""
         return Usage(
-            *(
-                mine if guess is None else guess
-                for mine, guess in zip(self.counts(), guessed.counts(), strict=True)
-            )
+            *(mine if guess is None else guess for mine, guess in zip(self, guessed, strict=True))
         )
 
 

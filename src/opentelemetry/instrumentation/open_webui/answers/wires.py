@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from ..bounds import MOST_PAGES, MOST_SECONDS, number, text_or_none, whole
@@ -82,7 +82,7 @@ def usage_of(usage: Message) -> Usage:
     )
     if known.input is None:
         missed = count(usage.get("prompt_cache_miss_tokens"))
-        known = replace(known, input=None if missed is None else count(added(read, missed)))
+        known = known._replace(input=None if missed is None else count(added(read, missed)))
     return completed(_both_halves(known, total), total)
 
 
@@ -92,8 +92,8 @@ def _both_halves(usage: Usage, total: int | None) -> Usage:
     if total is None or (given is not None and made is not None):
         return usage
     if given is None:
-        return replace(usage, input=max(0, total - (made or 0)))
-    return replace(usage, output=total - given) if total > given else usage
+        return usage._replace(input=max(0, total - (made or 0)))
+    return usage._replace(output=total - given) if total > given else usage
 
 
 def completed(usage: Usage, total: int | None) -> Usage:
@@ -119,8 +119,7 @@ def completed(usage: Usage, total: int | None) -> Usage:
     else:
         given += cache if cache > given else 0
         made += reasoning if reasoning > made else 0
-    return replace(
-        usage,
+    return usage._replace(
         input=usage.input if usage.input is None and not given else count(given),
         output=count(made),
     )
@@ -157,7 +156,7 @@ def error_of(message: Message) -> str | None:
         return errors.of_answer(error)
     if message.get("object") == "error" or message.get("error_type"):
         return errors.of_answer({"code": message.get("code"), "type": message.get("error_type")})
-    if nested(message, "base_resp").get("status_code"):
+    if "base_resp" in message and nested(message, "base_resp").get("status_code"):
         return OTHER
     return errors.of_answer(message) if _only_complains(message) else None
 
@@ -187,7 +186,7 @@ def read_openai(message: Message, answer: Answer) -> None:
         if choice.get("error") or reason == "error":
             answer.error = answer.error or errors.of_answer(choice.get("error"))
     usage = _usage_in(message, choices)
-    timings = nested(message, "timings")
+    timings = nested(message, "timings") if "timings" in message else {}
     if usage or timings:
         report = usage_of(usage) if usage else NOTHING
         if timings:
@@ -368,9 +367,9 @@ def _gemini_usage(usage: Message) -> Usage:
     )
     if total is None and known.output is not None:
         # Its own API counts thoughts beside the candidates.
-        return replace(known, output=count(added(known.output, known.reasoning)))
+        return known._replace(output=count(added(known.output, known.reasoning)))
     if known.output is None and known.reasoning is not None:
-        known = replace(known, output=0)
+        known = known._replace(output=0)
     return completed(known, total)
 
 

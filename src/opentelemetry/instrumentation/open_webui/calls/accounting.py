@@ -66,7 +66,7 @@ def _lacks_tokens(call: ModelCall) -> bool:
 
 
 def _lacks_input(call: ModelCall) -> bool:
-    return call.usage.input is None or (call.usage.input == 0 and _is_text(call.asked.prompt))
+    return call.usage.input is None or (call.usage.input == 0 and _is_text(call.asked.prompt()))
 
 
 def _lacks_output(call: ModelCall) -> bool:
@@ -83,11 +83,11 @@ def _is_text(text: Text | None) -> bool:
 
 
 def _estimate(estimator: Estimator, call: ModelCall) -> Usage:
-    given, said = call.asked.prompt, call.answer.text
-    asks = given is not None and _lacks_input(call)
+    given = call.asked.prompt() if _lacks_input(call) else None
+    said = call.answer.text
     speaks = said is not None and call.asked.endpoint.speaks and _lacks_output(call)
     return Usage(
-        input=estimator.tokens(given) if asks and given is not None else None,
+        input=None if given is None else estimator.tokens(given),
         output=estimator.tokens(said) if speaks and said is not None else None,
     )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from opentelemetry.trace import INVALID_SPAN, Span
 
 from .. import ids
-from ..answers.answer import Answer
+from ..answers.answer import SILENCE, Answer
 from ..answers.estimates import Text
 from ..answers.usage import NOTHING, Usage
 from ..bounds import MOST_IMAGES, bound, whole
@@ -16,8 +17,16 @@ from ..money.pricing import Cost
 from .caller import Caller
 from .endpoints import Endpoint
 
+Measure = Callable[[], Text | None]
+"""Returns the measure of a text; ``None`` where it is not known, or nobody wants to know."""
 
-@dataclass(frozen=True, slots=True)
+
+def _unmeasured() -> Text | None:
+    return None
+
+
+# Not frozen, which would double what it costs to make one. Nobody changes it.
+@dataclass(slots=True)
 class Asked:
     """What the provider was asked for."""
 
@@ -35,14 +44,14 @@ class Asked:
     """Images to make."""
     url: str = ""
     """The address without its query, as far as texts may be long."""
-    prompt: Text | None = None
-    """The measure of what the model is given to read."""
+    prompt: Measure = _unmeasured
+    """Measures what the model is given to read."""
 
     def __post_init__(self) -> None:
         """Bound what users write: the model, and how many images."""
         bound(self, "model", "address", "url")
         if self.images is not None:
-            object.__setattr__(self, "images", whole(self.images, MOST_IMAGES))
+            self.images = whole(self.images, MOST_IMAGES)
 
 
 @dataclass(slots=True, eq=False)
@@ -60,7 +69,7 @@ class ModelCall:
     """The call that made this one: a pipe's, which answers by calling models itself."""
     id: str = field(default_factory=ids.new)
     ended: bool = False
-    answer: Answer = field(default_factory=Answer)
+    answer: Answer = SILENCE
     error: str | None = None
     status: int | None = None
     """The HTTP status of the provider's answer."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from ..bounds import bound
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, which would double what it costs to make one. Nobody changes it.
+@dataclass(slots=True)
 class Caller:
     """On whose behalf a model is called, from where, and for what."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -76,7 +76,7 @@ class Host(Protocol):
     def unknown_caller(self, operation: str, path: str) -> Caller:
         """Return who is behind a call on a path that we do not know."""
 
-    async def permit(self, caller: Caller, asked: Asked) -> None:
+    def permit(self, caller: Caller, asked: Asked) -> Awaitable[None]:
         """Raise what tells a refusal, if the limits refuse a call that nobody let in before."""
 
     def permit_in_thread(self, caller: Caller, asked: Asked) -> None:

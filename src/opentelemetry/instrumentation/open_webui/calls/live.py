@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
+import weakref
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from .. import deferred
 from ..answers import errors
@@ -31,7 +32,8 @@ class LiveCall:
     """
 
     __slots__ = (
-        "__weakref__", "_clock", "_ended", "_kind", "_left", "_reader", "call", "usage_filter",
+        "__weakref__", "_clock", "_ended", "_kind", "_left", "_lost", "_reader", "call",
+        "usage_filter",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +48,7 @@ class LiveCall:
         self._reader: StreamReader | BodyReader | None = None
         self._kind = ""
         self._left: float | None = None
+        self._lost: weakref.ref[Any] | None = None
         self._clock = time.perf_counter()
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
@@ -87,6 +90,7 @@ class LiveCall:
         if call.ended:
             return
         call.ended = True
+        self._lost = None
         call.read_to_end = error is None
         call.duration = (self._left or time.perf_counter()) - self._clock
         self._finish_reading()
@@ -99,6 +103,14 @@ class LiveCall:
             self.call.chunks = self._reader.chunks
             self.call.answer = self._reader.finish()
             self.call.chunks = self._reader.chunks
+
+    def end_with(self, thing: Any, give_up: Callable[[], None]) -> None:
+        """End by ``give_up`` when ``thing``, which would have ended it, is thrown away unused.
+
+        The call is known for as long as it is under way, and so is this; ``weakref.finalize`` would
+        keep it beyond, at three times the cost.
+        """
+        self._lost = weakref.ref(thing, lambda _: give_up())
 
     def fail(self, error: BaseException) -> None:
         """End the call by an exception: the provider's status says more, if there is one."""

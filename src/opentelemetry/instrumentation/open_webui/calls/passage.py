@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
@@ -65,12 +64,6 @@ class Passage:
         self._call.give_up(lambda: self.piece(rest()))
 
 
-def given_up_with(thing: Any, give_up: Callable[[], None]) -> None:
-    """End a call by ``give_up`` when ``thing``, which would have, is thrown away unused."""
-    finalizer = weakref.finalize(thing, give_up)
-    finalizer.atexit = False  # type: ignore[misc]  # a property that mypy's stubs do not know
-
-
 def watched(
     call: LiveCall, body: Any, inside: Callable[[], AbstractContextManager[Any]]
 ) -> AsyncIterator[Any]:
@@ -83,7 +76,7 @@ def watched(
     """
     stream = _watch(call, body, inside)
     # A body that nobody begins to read is never closed either.
-    given_up_with(stream, call.give_up)
+    call.end_with(stream, call.give_up)
     return stream
 
 

@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from ..answers.fast_json import loads
@@ -27,7 +27,7 @@ from ..guard import guarded, report
 from ..providers import Provider
 from . import endpoints, habits
 from .asking import UsageFilter, asking, may_ask
-from .call import Asked, ModelCall
+from .call import Asked, Measure, ModelCall
 from .endpoints import Endpoint, Payload
 from .host import Host
 from .live import LiveCall
@@ -57,8 +57,7 @@ class Leaf:
     """Whether the model that is called answers for the one that the caller picked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Announced:
+class Announced(NamedTuple):
     """A call that is coming: from which function of Open WebUI, on whose behalf."""
 
     runtime: Host
@@ -323,9 +322,19 @@ def _outgoing(
         characters=_safely(endpoint.characters, payload),
         images=_safely(endpoint.images, payload),
         url=f"{parts.scheme}://{parts.netloc}{parts.path}",
-        prompt=_safely(runtime.measure, endpoint, payload),
+        prompt=_prompt(runtime, endpoint, payload, own=own),
     )
     return Outgoing(runtime, caller, asked, payload, own=own)
+
+
+def _prompt(runtime: Host, endpoint: Endpoint, payload: Payload, *, own: bool) -> Measure:
+    """Return what measures a prompt, which is needed where nobody tells its tokens."""
+    measure = functools.partial(_safely, runtime.measure, endpoint, payload)
+    if own:
+        return measure
+    # What a function has sent it may change while it reads the answer.
+    measured = measure()
+    return lambda: measured
 
 
 @functools.lru_cache(maxsize=256)

@@ -63,10 +63,11 @@ def find_caller(
     metadata = _metadata(request, form, is_raw=_is_raw(here, route))
     task = _known_task(task or metadata("task") or _task_of_pipe(here) or CHAT_TASK)
     auth = auth or _auth(request)
+    role = text_or_none(getattr(user, "role", None))
     return Caller(
         user_id=_id_of(user),
         user_name=user_name(user, settings),
-        roles=tuple(role for role in (text_or_none(getattr(user, "role", None)),) if role),
+        roles=() if role is None else (role,),
         source=here.source or _source(request, metadata, auth, route),
         auth=auth,
         task=task,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -127,9 +127,9 @@ class Runtime:
         """Measure what a request gives to read, in case that nobody will say its tokens."""
         return self.accountant.measure(endpoint, payload)
 
-    async def permit(self, caller: Caller, asked: Asked) -> None:
+    def permit(self, caller: Caller, asked: Asked) -> Awaitable[None]:
         """Raise what tells a refusal, if the limits refuse a call that nobody let in before."""
-        await self.admission.permit(caller, asked)
+        return self.admission.permit(caller, asked)
 
     def permit_in_thread(self, caller: Caller, asked: Asked) -> None:
         """Do the same where it may block for a moment."""

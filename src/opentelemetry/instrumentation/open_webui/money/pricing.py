@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .. import providers
 from ..answers.usage import Usage, dropped
@@ -85,7 +85,7 @@ LISTED: Final[Mapping[str, tuple[str, ...]]] = {
 """In which amounts of the list each unit counts; it counts requests by itself."""
 _NOTHING: Final = {name: 0 for names in LISTED.values() for name in names}
 _PLAIN_RATES: Final = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok")
-_MILLION: Final = 1_000_000
+_MILLIONTH: Final = 6
 # Answers and prices that are remembered: there are few models, but users may name any.
 _MOST_KNOWN: Final = 1_000
 _rates: dict[int, tuple[Any, _PlainRates | None]] = {}
@@ -133,8 +133,7 @@ class Bill:
         return parts
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """A cost in USD, and its source: one of the values of ``open_webui.cost.source``."""
 
     usd: float
@@ -294,17 +293,19 @@ def _by_genai_prices(
     return total
 
 
-@dataclass(frozen=True, slots=True)
-class _PlainRates:
+class _PlainRates(NamedTuple):
     """A price that is but USD for a million tokens of each kind, as nearly every one is.
 
-    The list would take far longer over it. A test compares both on every model.
+    The list would take far longer over it. A test compares both on every model. Rates are whole
+    numbers, which are multiplied faster than decimal ones, and as exactly.
     """
 
-    input: Decimal
-    output: Decimal
-    read: Decimal | None
-    written: Decimal | None
+    places: int
+    """By how many decimal places the rates are larger than USD for one token."""
+    input: int
+    output: int
+    read: int | None
+    written: int | None
 
     def cost(self, usage: Usage) -> Decimal | None:
         """Return what tokens cost; ``None`` if there were none."""
@@ -320,7 +321,7 @@ class _PlainRates:
         if self.written is not None:
             given -= written
             total += self.written * written
-        return (total + self.input * given) / _MILLION
+        return Decimal(total + self.input * given).scaleb(-self.places)
 
 
 def _plain_rates(price: Any) -> _PlainRates | None:
@@ -338,8 +339,16 @@ def _read_rates(price: Any) -> _PlainRates | None:
     rates = vars(price)
     if any(map(_is_no_plain_rate, rates, rates.values())):
         return None
-    given, made, read, written = map(rates.get, _PLAIN_RATES)
-    return _PlainRates(given or Decimal(0), made or Decimal(0), read, written)
+    known = {key: rates[key] for key in _PLAIN_RATES if rates.get(key) is not None}
+    places = max(map(_places, known.values()), default=0)
+    whole = {key: int(rate.scaleb(places)) for key, rate in known.items()}
+    given, made, read, written = map(whole.get, _PLAIN_RATES)
+    return _PlainRates(places + _MILLIONTH, given or 0, made or 0, read, written)
+
+
+def _places(rate: Decimal) -> int:
+    exponent = rate.as_tuple().exponent
+    return -exponent if isinstance(exponent, int) else 0
 
 
 def _is_no_plain_rate(key: str, rate: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Observation
@@ -17,7 +18,7 @@ from .attributes import Attributes, units_of
 from .observing import observe
 from .rhythm import Rhythm
 from .sdk import Providers
-from .totals import Entry, Tags, Totals
+from .totals import Entry, Row, Tags, Totals
 
 _COUNTERS = (
     names.USAGE_REQUESTS,
@@ -36,12 +37,27 @@ _COUNTERS = (
 _GAUGES = (names.USER_GROUP, names.USER_LAST_SEEN)
 _OBSERVED = {metric.name: metric for metric in (*_COUNTERS, *_GAUGES)}
 
-_INPUT: Tags = ((names.TOKEN_TYPE, "input"),)
-_OUTPUT: Tags = ((names.TOKEN_TYPE, "output"),)
-_ESTIMATED: Tags = ((names.USAGE_ESTIMATED, True),)
-_CACHE_READ: Tags = ((names.TOKEN_DETAIL, "cache_read"),)
-_CACHE_CREATION: Tags = ((names.TOKEN_DETAIL, "cache_creation"),)
-_REASONING: Tags = ((names.TOKEN_DETAIL, "reasoning"),)
+
+def _of_tokens(kind: str, *more: tuple[str, bool]) -> tuple[Row, Row]:
+    """Where tokens are booked: on a user, and on a group."""
+    tags: Tags = ((names.TOKEN_TYPE, kind), *more)
+    return (names.USAGE_TOKENS.name, tags), (names.GROUP_TOKENS.name, tags)
+
+
+def _of_detail(kind: str) -> Row:
+    return names.USAGE_TOKEN_DETAILS.name, ((names.TOKEN_DETAIL, kind),)
+
+
+# As told, and as estimated.
+_ESTIMATED: Final = (names.USAGE_ESTIMATED, True)
+_INPUT: Final = (_of_tokens("input"), _of_tokens("input", _ESTIMATED))
+_OUTPUT: Final = (_of_tokens("output"), _of_tokens("output", _ESTIMATED))
+_CACHE_READ, _CACHE_CREATION, _REASONING = map(
+    _of_detail, ("cache_read", "cache_creation", "reasoning")
+)
+_COST: Final[Row] = (names.USAGE_COST.name, ())
+_GROUP_COST: Final[Row] = (names.GROUP_COST.name, ())
+_UNPRICED: Final[Row] = (names.USAGE_UNPRICED.name, ())
 
 _OTHER_USER: Tags = ((names.USER_ID, names.FOLDED),)
 _OTHER_NAMED_USER: Tags = (*_OTHER_USER, (names.USER_NAME, names.FOLDED))
@@ -163,27 +179,27 @@ def _entries(call: ModelCall) -> tuple[list[Entry], list[Entry]]:
     """What is booked of a call: on its user, and on each group."""
     usage, estimated = call.usage, call.estimated
     failed: Tags = () if call.error is None else ((names.ERROR_TYPE, call.error),)
-    of_user: list[Entry] = [(names.USAGE_REQUESTS.name, failed, 1)]
-    of_group: list[Entry] = [(names.GROUP_REQUESTS.name, failed, 1)]
-    for kind, amount, guess in (
+    of_user: list[Entry] = [((names.USAGE_REQUESTS.name, failed), 1)]
+    of_group: list[Entry] = [((names.GROUP_REQUESTS.name, failed), 1)]
+    for (told, guessed), amount, guess in (
         (_INPUT, usage.input, estimated.input),
         (_OUTPUT, usage.output, estimated.output),
     ):
         if amount is not None:
-            tags = kind if guess is None else kind + _ESTIMATED
-            of_user.append((names.USAGE_TOKENS.name, tags, amount))
-            of_group.append((names.GROUP_TOKENS.name, tags, amount))
+            for_user, for_group = told if guess is None else guessed
+            of_user.append((for_user, amount))
+            of_group.append((for_group, amount))
     for detail, amount in (
         (_CACHE_READ, usage.cache_read),
         (_CACHE_CREATION, usage.cache_creation),
         (_REASONING, usage.reasoning),
     ):
         if amount:
-            of_user.append((names.USAGE_TOKEN_DETAILS.name, detail, amount))
-    of_user += [(metric.name, (), units) for metric, units in units_of(call)]
+            of_user.append((detail, amount))
+    of_user += [((metric.name, ()), units) for metric, units in units_of(call)]
     if call.cost is not None:
-        of_user.append((names.USAGE_COST.name, (), call.cost.usd))
-        of_group.append((names.GROUP_COST.name, (), call.cost.usd))
+        of_user.append((_COST, call.cost.usd))
+        of_group.append((_GROUP_COST, call.cost.usd))
     if call.unpriced:
-        of_user.append((names.USAGE_UNPRICED.name, (), 1))
+        of_user.append((_UNPRICED, 1))
     return of_user, of_group

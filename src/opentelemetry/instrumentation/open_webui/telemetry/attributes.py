@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from .. import names
 from ..calls.call import ModelCall
 from ..calls.caller import Caller
 
 Attributes = dict[str, Any]
+
+# The last ones are those of its usage.
+_TOLD: Final = (
+    names.RESPONSE_MODEL,
+    names.RESPONSE_ID,
+    names.TIME_TO_FIRST_CHUNK,
+    names.ERROR_TYPE,
+    names.INPUT_TOKENS,
+    names.OUTPUT_TOKENS,
+    names.CACHE_READ_TOKENS,
+    names.CACHE_WRITE_TOKENS,
+    names.REASONING_TOKENS,
+)
+_UNITS: Final = (
+    names.USAGE_CHARACTERS,
+    names.USAGE_IMAGES,
+    names.USAGE_AUDIO_DURATION,
+    names.USAGE_PAGES,
+)
 
 
 def of_caller(caller: Caller) -> Attributes:
@@ -56,7 +75,7 @@ def of_request(call: ModelCall) -> Attributes:
 
 def of_outcome(call: ModelCall) -> Attributes:
     """Return what is known of a call when it has ended."""
-    answer, usage, cost = call.answer, call.usage, call.cost
+    answer, cost = call.answer, call.cost
     outcome: Attributes = {metric.name: amount for metric, amount in units_of(call)}
     if cost is not None:
         outcome[names.USAGE_COST.name] = cost.usd
@@ -65,17 +84,8 @@ def of_outcome(call: ModelCall) -> Attributes:
         outcome[names.FINISH_REASONS] = tuple(answer.finish_reasons)
     if call.estimated:
         outcome[names.USAGE_ESTIMATED] = True
-    for name, value in (
-        (names.RESPONSE_MODEL, answer.model),
-        (names.RESPONSE_ID, answer.id),
-        (names.TIME_TO_FIRST_CHUNK, call.first_chunk),
-        (names.INPUT_TOKENS, usage.input),
-        (names.OUTPUT_TOKENS, usage.output),
-        (names.CACHE_READ_TOKENS, usage.cache_read),
-        (names.CACHE_WRITE_TOKENS, usage.cache_creation),
-        (names.REASONING_TOKENS, usage.reasoning),
-        (names.ERROR_TYPE, call.error),
-    ):
+    told = (answer.model, answer.id, call.first_chunk, call.error, *call.usage)
+    for name, value in zip(_TOLD, told, strict=True):
         if value is not None:
             outcome[name] = value
     return outcome
@@ -83,10 +93,8 @@ def of_outcome(call: ModelCall) -> Attributes:
 
 def units_of(call: ModelCall) -> list[tuple[names.Metric, float]]:
     """What providers bill where there are no tokens."""
-    amounts = (
-        (names.USAGE_CHARACTERS, call.characters),
-        (names.USAGE_IMAGES, call.images),
-        (names.USAGE_AUDIO_DURATION, call.answer.seconds),
-        (names.USAGE_PAGES, call.answer.pages),
-    )
-    return [(metric, amount) for metric, amount in amounts if amount]
+    amounts = (call.characters, call.images, call.answer.seconds, call.answer.pages)
+    # Nearly always it is tokens.
+    if not any(amounts):
+        return []
+    return [(unit, amount) for unit, amount in zip(_UNITS, amounts, strict=True) if amount]

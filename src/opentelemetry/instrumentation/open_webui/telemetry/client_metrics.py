@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 from .. import names
 from ..answers.usage import Usage
 from ..calls.call import ModelCall
-from .handing import Bound
+from .handing import Bound, Moment
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
     from opentelemetry.metrics import Counter, Histogram, Meter
 
 Attributes = dict[str, Any]
-Recording = Callable[[ModelCall, "Context"], None]
-"""Records what one call tells: the call, the context of its span."""
+Recording = Callable[[ModelCall, Moment], None]
+"""Records what one call tells: the call, and when, in the context of its span."""
 Binding = Callable[[Attributes], Recording]
 """Returns what records calls that have these attributes, which are not changed any more."""
 
@@ -49,12 +48,12 @@ def todays(meter: Meter) -> Binding:
         record_times = times(attributes)
         given, made = (Bound(tokens, {**attributes, **kind}) for kind in (_INPUT, _OUTPUT))
 
-        def record(call: ModelCall, context: Context) -> None:
-            record_times(call, context)
+        def record(call: ModelCall, moment: Moment) -> None:
+            record_times(call, moment)
             told = _told(call)
             for kind, amount in ((given, told.input), (made, told.output)):
                 if amount is not None:
-                    kind.record(amount, context)
+                    kind.record(amount, moment)
 
         return record
 
@@ -75,23 +74,23 @@ def coming(meter: Meter) -> Binding:
     def bind(attributes: Attributes) -> Recording:
         if attributes[names.OPERATION] not in names.INFERENCE:
             duration = Bound(other, attributes)
-            return lambda call, context: duration.record(call.duration, context)
+            return lambda call, moment: duration.record(call.duration, moment)
         record_times = times(attributes)
         kinds = [Bound(one, attributes) for one in tokens]
         # The conventions give the counters no `error.type`.
         counted = {**attributes, **_MODALITY}
         counted.pop(names.ERROR_TYPE, None)
 
-        def record(call: ModelCall, context: Context) -> None:
-            record_times(call, context)
+        def record(call: ModelCall, moment: Moment) -> None:
+            record_times(call, moment)
             told, usage = _told(call), call.usage
             amounts = (
                 told.input, told.output, usage.cache_read, usage.cache_creation, usage.reasoning,
             )  # fmt: skip
             for kind, amount in zip(kinds, amounts, strict=False):
-                kind.record(amount or 0, context)
+                kind.record(amount or 0, moment)
             for counter, amount in zip(used, amounts, strict=True):
-                counter.add(amount or 0, counted, context)
+                counter.add(amount or 0, counted, moment.context)
 
         return record
 
@@ -117,12 +116,12 @@ def _times(meter: Meter, *metrics: names.Metric) -> Binding:
     def bind(attributes: Attributes) -> Recording:
         whole, first, per_chunk = (Bound(one, attributes) for one in histograms)
 
-        def record(call: ModelCall, context: Context) -> None:
-            whole.record(call.duration, context)
+        def record(call: ModelCall, moment: Moment) -> None:
+            whole.record(call.duration, moment)
             if call.first_chunk is not None:
-                first.record(call.first_chunk, context)
+                first.record(call.first_chunk, moment)
             if (mean := call.per_chunk) is not None:
-                per_chunk.record(mean, context)
+                per_chunk.record(mean, moment)
 
         return record
 

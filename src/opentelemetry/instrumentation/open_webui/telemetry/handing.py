@@ -10,7 +10,8 @@ the public ones are.
 from __future__ import annotations
 
 import time
-from typing import Any, Final
+from dataclasses import fields
+from typing import Any, Final, NamedTuple
 
 from opentelemetry._logs import Logger, LogRecord
 from opentelemetry.attributes import BoundedAttributes
@@ -92,6 +93,42 @@ def _reads_none(tracer: Any) -> bool:
     return reads_none(getattr(tracer, "sampler", None))
 
 
+class Moment:
+    """When numbers are recorded, and in which context: the same for all that a call tells.
+
+    Args:
+        context: Has the span that they belong to.
+    """
+
+    __slots__ = ("_filter", "_samples", "context", "now")
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.now = time.time_ns()
+        """Unix time, in nanoseconds."""
+        self._filter: object = None
+        self._samples = False
+
+    def samples(self, way: _Way, amount: float, attributes: dict[str, Any]) -> bool:
+        """Whether the SDK wants a number as an example. Its own filters ask of the context only."""
+        if self._filter is not None and self._filter is way.filter:
+            return self._samples
+        samples: bool = way.filter.should_sample(amount, self.now, attributes, self.context)
+        if way.filters_by_context:
+            self._filter, self._samples = way.filter, samples
+        return samples
+
+
+class _Number(NamedTuple):
+    """A number as the SDK's sums take it: its own class costs four times as much to make."""
+
+    value: float
+    time_unix_nano: int
+    instrument: Any
+    context: Context
+    attributes: dict[str, Any]
+
+
 class Bound:
     """A histogram with one set of attributes.
 
@@ -107,16 +144,16 @@ class Bound:
         self._attributes = attributes
         self._way: _Way | None = None
 
-    def record(self, amount: float, context: Context) -> None:
+    def record(self, amount: float, moment: Moment) -> None:
         """Record a number that is not negative.
 
         Args:
             amount: The number.
-            context: Has the span that it belongs to.
+            moment: When, and in which context.
         """
-        if self._way is not None and self._way.leads(amount, self._attributes, context):
+        if self._way is not None and self._way.leads(amount, self._attributes, moment):
             return
-        self._histogram.record(amount, self._attributes, context)
+        self._histogram.record(amount, self._attributes, moment.context)
         if self._way is None:
             # What is made before there is a provider is a stand-in until then.
             instrument = getattr(self._histogram, "_real_instrument", self._histogram)
@@ -133,7 +170,9 @@ class _Way:
         attributes: The set.
     """
 
-    __slots__ = ("_consumer", "_instrument", "_make", "_places", "_storages")
+    __slots__ = (
+        "_consumer", "_instrument", "_places", "_storages", "filter", "filters_by_context",
+    )  # fmt: skip
 
     def __init__(self, instrument: Any, attributes: dict[str, Any]) -> None:
         self._instrument = instrument
@@ -144,10 +183,18 @@ class _Way:
             self._places.clear()  # It is another SDK.
 
     def _find(self, attributes: dict[str, Any]) -> None:
+        from opentelemetry.sdk import metrics
         from opentelemetry.sdk.metrics._internal.measurement import Measurement
 
-        self._make = Measurement
+        if tuple(field.name for field in fields(Measurement)) != _Number._fields:
+            raise LookupError
         self._consumer = self._instrument._measurement_consumer
+        self.filter = self._consumer._sdk_config.exemplar_filter
+        self.filters_by_context = type(self.filter) in (
+            metrics.TraceBasedExemplarFilter,
+            metrics.AlwaysOnExemplarFilter,
+            metrics.AlwaysOffExemplarFilter,
+        )
         self._storages = self._consumer._reader_storages
         for storage in self._storages.values():
             for match in storage._instrument_view_instrument_matches[self._instrument]:
@@ -160,15 +207,13 @@ class _Way:
                     raise LookupError
                 self._places.append((sums, key))
 
-    def leads(self, amount: float, attributes: dict[str, Any], context: Context) -> bool:
+    def leads(self, amount: float, attributes: dict[str, Any], moment: Moment) -> bool:
         """Record a number, and return whether this way led to all sums."""
         found: list[Any] = [sums.get(key) for sums, key in self._places]
         if not found or None in found or self._consumer._reader_storages is not self._storages:
             return False
-        now = time.time_ns()
-        samples = self._consumer._sdk_config.exemplar_filter.should_sample
-        sampled = samples(amount, now, attributes, context)
-        number = self._make(amount, now, self._instrument, context, attributes)
+        sampled = moment.samples(self, amount, attributes)
+        number = _Number(amount, moment.now, self._instrument, moment.context, attributes)
         for one in found:
             one.aggregate(number, sampled)
         return True
@@ -182,13 +227,18 @@ class Events:
     """
 
     def __init__(self, logger: Logger) -> None:
-        self._logger = logger
-        self._record: Any = None
+        self._logger: Any = logger
         self._limits = _limits_that_cut_nothing(logger)
-        if self._limits is not None:
-            from opentelemetry.sdk._logs import ReadWriteLogRecord
+        self._made: Any = None if self._limits is None else self._make()
 
-            self._record = ReadWriteLogRecord
+    def _make(self) -> Any:
+        """Return an event as the SDK makes it: it does so with a dear copy of its attributes."""
+        from opentelemetry.sdk._logs import ReadWriteLogRecord
+
+        logger = self._logger
+        return ReadWriteLogRecord(
+            LogRecord(), logger.resource, logger.instrumentation_scope, self._limits
+        )
 
     def emit(self, attributes: dict[str, Any], **fields: Any) -> None:
         """Emit an event.
@@ -197,15 +247,12 @@ class Events:
             attributes: Its attributes, which are the event's from now on.
             fields: What else a log record has.
         """
-        logger: Any = self._logger
-        if self._record is None:
-            logger.emit(attributes=attributes, **fields)
+        if self._made is None:
+            self._logger.emit(attributes=attributes, **fields)
             return
-        event = self._record(
-            LogRecord(**fields), logger.resource, logger.instrumentation_scope, self._limits
-        )
-        event.log_record.attributes = attributes
-        logger.emit(event)
+        event = object.__new__(type(self._made))
+        vars(event).update(vars(self._made), log_record=LogRecord(attributes=attributes, **fields))
+        self._logger.emit(event)
 
 
 @guarded

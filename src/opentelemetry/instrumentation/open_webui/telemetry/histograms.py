@@ -11,6 +11,7 @@ from ..calls.work import Ended
 from ..guard import guarded
 from . import client_metrics, folding
 from .attributes import Attributes
+from .handing import Moment
 from .totals import Tags
 
 
@@ -42,7 +43,7 @@ class Histograms:
     def ended(self, call: ModelCall, _outcome: Attributes, context: Context) -> None:
         """Record a call."""
         record = self._sets.fitting(_tags(call), call.caller.user_id)
-        record(call, context)
+        record(call, Moment(context))
 
     def of_turn(self, attributes: dict[str, str], user_id: str) -> Ended:
         """Return what records how long a turn took."""

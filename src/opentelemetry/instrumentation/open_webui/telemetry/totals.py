@@ -21,8 +21,9 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
+from types import MappingProxyType
 from typing import Final
 
 _logger = logging.getLogger(__name__)
@@ -32,10 +33,13 @@ Tags = tuple[tuple[str, str | int], ...]
 Number = int | float
 Account = tuple[Tags, Tags]
 """Whose, and what it is for."""
-Entry = tuple[str, Tags, Number]
-"""What to book: under which metric, with which tags beside the account's, how much."""
+Row = tuple[str, Tags]
+"""A metric, and the tags that a series of it has beside the account's."""
+Entry = tuple[Row, Number]
+"""What to book: where, and how much."""
 
 _NEVER: Final = float("-inf")
+_EMPTY: Final[Mapping[Tags, dict[Row, Series]]] = MappingProxyType({})
 # What OTLP's integers hold.
 _MOST: Final = (1 << 63) - 1
 
@@ -142,14 +146,16 @@ class Totals:
         self._membership = membership
         self._clock = clock
         self._lock = threading.Lock()
-        self._accounts: dict[Account, dict[tuple[str, Tags], Series]] = {}
+        self._accounts: dict[Tags, dict[Tags, dict[Row, Series]]] = {}
+        self._turned_to: tuple[Tags | None, Mapping[Tags, dict[Row, Series]]] = (None, _EMPTY)
         self._gauges: dict[tuple[str, Tags], Series] = {}
         self._shared: dict[Tags, Tags] = {}
+        self._keys: dict[Row, Row] = {}
         self._shards: dict[str, list[set[Series]]] = {}
         self._series: Counter[str] = Counter()
         self._owned: Counter[tuple[str, str | int]] = Counter()
         self._room: dict[str, int] = {}
-        self._members: dict[str, tuple[Tags, tuple[Series, ...]]] = {}
+        self._members: dict[str, tuple[tuple[Tags, ...], tuple[Series, ...]]] = {}
         self._opened: list[tuple[str, int]] = []
         self._warned = False
         self._announcing = False
@@ -185,14 +191,12 @@ class Totals:
             now = self._clock()
             silent_since = now - self.idle
             place, account = Place.OWN, (owner, what)
-            series = self._accounts.get(account)
+            series = self._page(what).get(owner)
             if series is None:
                 place, account = self._place(owner, what, other, share)
                 series = self._open(account)
-            for metric, extra, amount in entries:
-                row = series.get((metric, extra)) or self._row(
-                    series, metric, account, extra, share
-                )
+            for key, amount in entries:
+                row = series.get(key) or self._row(series, key, account, share)
                 if row.last_moved < silent_since:
                     row.announce(now, self._hold, self.until_read)
                 row.last_moved = now
@@ -211,7 +215,7 @@ class Totals:
             tags: All of them.
             moved: Whether they are active by it; if not, they stay as active as they were.
         """
-        wanted = sum(tags, ())
+        wanted = tuple(tags)
         with self._lock:
             now = self._clock()
             known, rows = self._members.get(who, ((), ()))
@@ -219,7 +223,7 @@ class Totals:
             if known != wanted:
                 for row in rows:
                     row.hide()
-                rows = tuple(self._member(each) for each in tags if self._may_show(each))
+                rows = tuple(self._member(each) for each in wanted if self._may_show(each))
                 self._members[who] = (wanted, rows)
             if now - since <= self.idle:
                 for row in rows:
@@ -288,16 +292,26 @@ class Totals:
     def clear(self) -> None:
         """Begin with nothing, and a lock of its own: this process was forked from another."""
         self._lock = threading.Lock()
-        for kept in (self._accounts, self._shared, self._series, self._owned, self._members):
+        for kept in (
+            self._accounts, self._shared, self._keys, self._series, self._owned, self._members,
+        ):  # fmt: skip
             kept.clear()
+        self._turned_to = (None, _EMPTY)
         for metric, shards in self._shards.items():
             self._room[metric] = self.shard_size
             for rows in shards:
                 rows.clear()
 
-    def _open(self, account: Account) -> dict[tuple[str, Tags], Series]:
+    def _page(self, what: Tags) -> Mapping[Tags, dict[Row, Series]]:
+        """Return the accounts of all owners that are for the same: a call books on several."""
+        if what is not self._turned_to[0]:
+            self._turned_to = (what, self._accounts.get(what, _EMPTY))
+        return self._turned_to[1]
+
+    def _open(self, account: Account) -> dict[Row, Series]:
         owner, what = account
-        return self._accounts.setdefault((owner, self._one(what)), {})
+        self._turned_to = (None, _EMPTY)
+        return self._accounts.setdefault(self._one(what), {}).setdefault(owner, {})
 
     def _one(self, tags: Tags) -> Tags:
         """Return equal tags that are kept already, if there are: few are different."""
@@ -309,31 +323,24 @@ class Totals:
             return Place.OWN, (owner, what)
         self._warn()
         less = self._fold(what)
-        if (owner, less) in self._accounts or self._has_room(owner, 2 * share):
+        if owner in self._page(less) or self._has_room(owner, 2 * share):
             return Place.OWN_LESS, (owner, less)
-        if (other, what) in self._accounts or self._owned[other[0]] < share:
+        if other in self._page(what) or self._owned[other[0]] < share:
             return Place.OTHER, (other, what)
         return Place.OTHER_LESS, (other, less)
 
     def _has_room(self, tags: Tags, share: int) -> bool:
         return self._owned[tags[0]] < share and self._series[tags[0][0]] < self._limit
 
-    def _row(
-        self,
-        series: dict[tuple[str, Tags], Series],
-        metric: str,
-        account: Account,
-        extra: Tags,
-        share: int,
-    ) -> Series:
+    def _row(self, series: dict[Row, Series], key: Row, account: Account, share: int) -> Series:
         """Return the series of an entry that is new to its account."""
         if self._owned[account[0][0]] >= share:
-            extra = self._fold(extra)
-        row = series.get((metric, extra))
+            key = (key[0], self._fold(key[1]))
+        row = series.get(key)
         if row is None:
             owner, what = account
-            extra = self._one(extra)
-            row = series[metric, extra] = self._new(metric, (owner, self._one(what), extra))
+            metric, extra = key = self._keys.setdefault(key, key)
+            row = series[key] = self._new(metric, (owner, self._one(what), extra))
         return row
 
     def _warn(self) -> None:

@@ -20,7 +20,7 @@ from ...wrapping import Wrapper
 from ..endpoints import Payload
 from ..host import Host
 from ..live import LiveCall
-from ..passage import Passage, given_up_with
+from ..passage import Passage
 from ..transport import Carrying, Outgoing, json_payload, make_ready, outgoing
 from .bodies import payload_of
 
@@ -193,7 +193,7 @@ def _watch(host: Host, call: LiveCall, response: ClientResponse) -> None:
     if kind.startswith(_MUTE) or (kind == _BYTES and not call.call.asked.endpoint.has_tokens):
         body.passage.mute()
     response.content = cast(StreamReader, body)
-    given_up_with(response, body.give_up)
+    call.end_with(response, body.give_up)
 
 
 def _is_measured(host: Host, response: ClientResponse) -> bool:
@@ -401,10 +401,20 @@ class WatchedBody:
         """Watch ``StreamReader.readchunk``."""
         return await anext(self.iter_chunks(), (b"", False))
 
-    def _read(
+    async def _read(
         self, read: Callable[..., Awaitable[bytes]], *args: Any, **options: Any
-    ) -> Awaitable[bytes]:
-        return anext(_Pieces(functools.partial(read, *args, **options), self.passage), b"")
+    ) -> bytes:
+        """Do one step of :class:`_Pieces`, as which most bodies are read, without making one."""
+        passage = self.passage
+        while True:
+            try:
+                piece = await read(*args, **options)
+            except BaseException as error:
+                passage.fail(error)
+                raise
+            kept = passage.piece(piece) if piece else passage.end()
+            if kept or not piece:
+                return kept
 
     def set_exception(self, *args: Any, **options: Any) -> None:
         """Watch ``StreamReader.set_exception``: the response was closed, at its end or before."""

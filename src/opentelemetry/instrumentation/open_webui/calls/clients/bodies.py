@@ -12,7 +12,7 @@ from ...guard import guarded
 from ..endpoints import Payload
 from ..host import Host
 from ..live import LiveCall
-from ..passage import Passage, given_up_with
+from ..passage import Passage
 from ..transport import Outgoing, json_payload, outgoing
 
 T = TypeVar("T")
@@ -32,6 +32,8 @@ def asked(
 
 def payload_of(body: object, headers: Mapping[str, Any] | None = None) -> Payload:
     """Return what is in a request's body, which may be compressed, or fields already."""
+    if isinstance(body, str):
+        return json_payload(body)
     if isinstance(body, Mapping):
         return {str(name): value for name, value in body.items()}
     return json_payload(unpacked(body, _encoding(headers)))
@@ -63,7 +65,7 @@ class Watch:
         self._plain = Plain(None)
         self.inside = False
         """Whether a method of the body is reading: it may do so by others of its methods."""
-        given_up_with(self, call.give_up)
+        call.end_with(self, call.give_up)
 
     def answered(self, status: int, headers: Mapping[str, str]) -> Watch:
         """Take the head of the answer."""

@@ -81,7 +81,7 @@ def _start(
     if not running.asks(given):
         return None
     url, form = running.address(given), form_of(given.get("form_data"))
-    parts = urlsplit(url)
+    parts, prompt = urlsplit(url), runtime.measure(running.endpoint, form)
     asked = Asked(
         endpoint=running.endpoint,
         operation=running.operation,
@@ -92,7 +92,8 @@ def _start(
         port=port_of(parts),
         images=running.images(given),
         url=url,
-        prompt=runtime.measure(running.endpoint, form),
+        # Measured now: the function may change its form.
+        prompt=lambda: prompt,
     )
     return runtime.start_call(asked, _caller(runtime, given))
 
