@@ -65,7 +65,7 @@ def test_files_without_a_call_hold_nothing_up(spool: Spool, tmp_path: Path) -> N
     other.append(kept)
     other.let_go()
     (file,) = other.waiting()
-    for name in ("0", "1"):
+    for name in ("-0", "-1"):  # Before any other.
         file.with_name(f"{spool._prefix}{name}.jsonl").touch()
     assert taken(spool) == kept
     assert spool.waiting() == []

@@ -241,10 +241,8 @@ def test_at_the_end_nothing_waits_for_who_is_not_there(exports: Exports, exporte
     tracers.add_span_processor(BatchSpanProcessor(exporter(endpoint=NOWHERE, timeout=60)))
     exports.watch(TRACES, tracers)
     tracers.get_tracer("t").start_span("s").end()
-    began = time.monotonic()
-    assert exports.end([tracers.force_flush], SECONDS)
-    # It would be tried again after one, two, four, … seconds.
-    assert time.monotonic() - began < 30
+    # It would be tried again after one, two, four, … seconds, for a minute.
+    assert exports.end([tracers.force_flush], 20)
     assert exports.tallies[TRACES].dropped == {"export_failed": 1}
 
 
