@@ -7,7 +7,6 @@ a :class:`Shape`, and all that questions of the same shape differ in are its par
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     Select,
+    Subquery,
     Table,
     Text,
     and_,
@@ -26,11 +26,12 @@ from sqlalchemy import (
     func,
     literal,
     literal_column,
-    or_,
     select,
     true,
     union,
+    union_all,
 )
+from sqlalchemy.types import TypeEngine
 
 from .. import ids
 from ..names import CHAT_TASK, REFUSED_TASK
@@ -55,11 +56,10 @@ from .schema import (
 from .sums import DAY_SECONDS
 
 OF_LINE: Final = ("source", "provider", "model", "picked", "imported")
-SPANS: Final = (1, 2, 32)
+SPANS: Final = (1, 32)
 """How many spans of time a statement can have that adds up calls."""
 _NUMBER: Final = "part_number"
-_MINUTE_SECONDS: Final = 60
-_A_MINUTE: Final = literal_column(str(_MINUTE_SECONDS), Integer())
+_A_MINUTE: Final = literal_column("60", Integer())
 _EMPTY: Final = (0, 0)
 
 Values = dict[str, Any]
@@ -136,16 +136,7 @@ def in_spans(shape: Shape, spans: Sequence[tuple[int, int]]) -> Values:
         for name, moment in zip(("first", "end"), span, strict=True):
             bound = moment - EPOCH if of_user else ids.first_of(moment * 1000)
             values[f"{name}_{shape.place}_{number}"] = bound
-    if of_user and shape.spans > 1:
-        values[f"minutes_{shape.place}"] = _minutes_of(spans)
     return values
-
-
-def _minutes_of(spans: Sequence[tuple[int, int]]) -> list[int]:
-    of_each = (
-        range((a - EPOCH) // _MINUTE_SECONDS, (b - EPOCH) // _MINUTE_SECONDS + 1) for a, b in spans
-    )
-    return sorted(set(itertools.chain.from_iterable(of_each)))
 
 
 def _id(name: str) -> BindParameter[bytes]:
@@ -260,7 +251,11 @@ class _Statement:
         return tables
 
     def _of_calls(self) -> Any:
-        tables = calls.join(kinds, kinds.c.no == calls.c.kind_no)
+        tables: Any = calls
+        if self._shape.spans > 1:
+            span = self._spans()
+            tables = span.join(calls, self._is_in(span.c.first, span.c.end))
+        tables = tables.join(kinds, kinds.c.no == calls.c.kind_no)
         if not self._by_groups:
             return tables
         return tables.join(standings, standings.c.no == calls.c.standing_no)
@@ -299,26 +294,29 @@ class _Statement:
 
     def _of_time(self) -> ColumnElement[bool]:
         if self._from_rows:
-            return self._of_spans()
+            return true() if self._shape.spans > 1 else self._is_in(*self._span(0))
         of = self._sums.c
         grain, first, end = (self._bound(name) for name in ("grain", "first", "end"))
         return and_(of.grain == grain, of.bucket >= first, of.bucket < end)
 
-    def _of_spans(self) -> ColumnElement[bool]:
-        spans = [self._of_span(number) for number in range(self._shape.spans)]
-        if "user_id" not in self._shape.given or len(spans) == 1:
-            return or_(*spans)
-        # An index leads to minutes, and SQLite does not see by itself to which.
-        minutes = bindparam(f"minutes_{self._shape.place}", expanding=True, type_=Integer())
-        return and_(call_minute.in_(minutes), or_(*spans))
+    def _spans(self) -> Subquery:
+        """Return the spans as a table, which SQLite goes through twice as fast as through ORs."""
+        rows = (self._span(number) for number in range(self._shape.spans))
+        return union_all(
+            *(select(first.label("first"), end.label("end")) for first, end in rows)
+        ).subquery("span")
 
-    def _of_span(self, number: int) -> ColumnElement[bool]:
-        first, end = (f"{name}_{self._shape.place}_{number}" for name in ("first", "end"))
-        if "user_id" not in self._shape.given:
-            return and_(calls.c.id >= _id(first), calls.c.id < _id(end))
-        if self._shape.spans == 1:
-            return begun_in(_whole(first), _whole(end))
-        return and_(calls.c.at >= _whole(first), calls.c.at < _whole(end))
+    def _span(self, number: int) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+        of: TypeEngine[Any] = BigInteger() if "user_id" in self._shape.given else Id()
+        names = (f"{name}_{self._shape.place}_{number}" for name in ("first", "end"))
+        # PostgreSQL would take them for texts.
+        first, end = (cast(bindparam(name, type_=of), of) for name in names)
+        return first, end
+
+    def _is_in(self, first: ColumnElement[Any], end: ColumnElement[Any]) -> ColumnElement[bool]:
+        if "user_id" in self._shape.given:
+            return begun_in(first, end)
+        return and_(calls.c.id >= first, calls.c.id < end)
 
     def _of_parts(self) -> ColumnElement[bool]:
         if self._shape.only == "listed":
