@@ -8,12 +8,12 @@ from sums that are kept by month, day and hour; only for what is left of an hour
 from __future__ import annotations
 
 import json
-from collections import ChainMap, defaultdict
+from collections import ChainMap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache, partial
 from itertools import islice
-from operator import add, attrgetter, sub
+from operator import add, attrgetter, neg
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, select
@@ -23,7 +23,7 @@ from . import queries
 from .booking import unpacked_chat
 from .periods import ALWAYS, MOST_EDGES, Period, Piece, Run, pieces, runs, seconds_of, terms
 from .queries import ListShape, Shape
-from .schema import EPOCH, HOUR, MEASURES, calls, groups, lines, standings, users
+from .schema import CALLS, EPOCH, HOUR, MEASURES, calls, groups, lines, standings, users
 
 DIMENSIONS: Final = (
     "user", "group", "groups", "source", "provider", "model", "picked", "imported",
@@ -61,9 +61,6 @@ class Sums:
 
     def __add__(self, other: Sums) -> Sums:
         return Sums(*map(add, _ROW(self), _ROW(other)))
-
-    def __sub__(self, other: Sums) -> Sums:
-        return Sums(*map(sub, _ROW(self), _ROW(other)))
 
     def row(self) -> tuple[int, ...]:
         """Return all, in the order of :data:`~.schema.MEASURES`."""
@@ -175,19 +172,33 @@ def sums(
             quicker. All others are 0.
         now: Unix time, for tests.
     """
-    found: dict[Key, Sums] = defaultdict(Sums)
-    for key, more in _found(connection, period, _Asked(where, by, {"calls", *measures}), now):
-        found[key] += more
-    return {key: sums for key, sums in found.items() if sums.calls}
+    found: dict[Key, _Amounts] = {}
+    asked = _Asked(where, by, {CALLS, *measures})
+    for key, more in _found(connection, period, asked, now):
+        _add(found, key, more)
+    return asked.sums(found)
+
+
+# Sums without their names: to add these takes a third of the time.
+_Amounts = tuple[int, ...]
+
+
+def _add(found: dict[Key, _Amounts], key: Key, more: _Amounts) -> None:
+    known = found.get(key)
+    found[key] = more if known is None else tuple(map(add, known, more))
+
+
+def _less(amounts: _Amounts) -> _Amounts:
+    return tuple(map(neg, amounts))
 
 
 def _found(
     connection: Connection, period: Period, asked: _Asked, now: float | None
-) -> Iterator[tuple[Key, Sums]]:
+) -> Iterator[tuple[Key, _Amounts]]:
     for piece, is_more in terms(period, now):
         for row in asked.rows(connection, *asked.of(piece)):
-            more = asked.sums(row)
-            yield asked.key(row), more if is_more else Sums() - more
+            more = asked.amounts(row)
+            yield asked.key(row), more if is_more else _less(more)
 
 
 def users_by(
@@ -236,15 +247,15 @@ def series(
             quicker. All others are 0.
         now: Unix time, for tests.
     """
-    parts: list[dict[Key, Sums]] = [defaultdict(Sums) for _ in edges[1:]]
-    asked = _Asked(where, by, {"calls", *measures})
+    parts: list[dict[Key, _Amounts]] = [{} for _ in edges[1:]]
+    asked = _Asked(where, by, {CALLS, *measures})
     for run in runs(edges):
         for part, key, found in _found_in(connection, run, asked, now):
-            parts[part][key] += found
-    return [{key: found for key, found in part.items() if found.calls} for part in parts]
+            _add(parts[part], key, found)
+    return [asked.sums(part) for part in parts]
 
 
-_Found = Iterator[tuple[int, Key, Sums]]
+_Found = Iterator[tuple[int, Key, _Amounts]]
 """What adds to a part of a chart, by its number."""
 
 
@@ -282,7 +293,7 @@ def _of_hours(connection: Connection, run: Run, asked: _Asked, now: float | None
         for numbers, key, found in numbered([(shape, values)]):
             own, home = divmod(numbers, MOST_EDGES)
             yield own, key, found
-            yield home, key, Sums() - found
+            yield home, key, _less(found)
 
 
 def _moved(connection: Connection, run: Run, asked: _Asked) -> _Found:
@@ -292,7 +303,7 @@ def _moved(connection: Connection, run: Run, asked: _Asked) -> _Found:
     statements = asked.of_spans(run.cuts(), number="own")
     for part, key, found in _numbered(connection, earlier, statements, asked):
         if part < run.part + run.parts:
-            yield part, key, Sums() - found
+            yield part, key, _less(found)
         if part > run.part:
             yield part - 1, key, found
 
@@ -303,7 +314,7 @@ def _numbered(
     chart = {"start": run.start, "step": run.step, "part": run.part, "shift": run.home_shift}
     for shape, values in statements:
         for row in asked.rows(connection, shape, {**values, **chart}):
-            yield asked.number(row), asked.key(row), asked.sums(row)
+            yield asked.number(row), asked.key(row), asked.amounts(row)
 
 
 _Statement = tuple[Shape, queries.Values]
@@ -354,9 +365,17 @@ class _Asked:
         found: int = row[-len(self._wanted) - 1]
         return found
 
-    def sums(self, row: Row[Any]) -> Sums:
-        """Return what a row ends with."""
-        return Sums(**dict(zip(self._wanted, row[-len(self._wanted) :], strict=True)))
+    def amounts(self, row: Row[Any]) -> _Amounts:
+        """Return what a row ends with: that of calls, and of what else is wanted."""
+        return tuple(row[-len(self._wanted) :])
+
+    def sums(self, found: Mapping[Key, _Amounts]) -> dict[Key, Sums]:
+        """Return amounts by their names, where there were any calls."""
+        return {
+            key: Sums(**dict(zip(self._wanted, amounts, strict=True)))
+            for key, amounts in found.items()
+            if amounts[0]
+        }
 
 
 # Single calls
