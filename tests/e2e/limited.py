@@ -85,7 +85,7 @@ class LimitedServer:
         # The app made the chat, with both messages in it, before it asked for the answer.
         tasks, chat = fields.pop("tasks", TURN_TASKS), fields.pop("chat_id", "")
         body = turn_body(model, text, chat_id=chat, tasks=tasks, **fields)
-        chat = chat or self._new_chat(user, body)
+        chat = chat or self.new_chat(user, body)
         sent = {**body, "parent_message": body["user_message"]}
         headers = self.server.browser_headers()
         options = {"user": user, "auth": "session", "headers": headers}
@@ -94,7 +94,8 @@ class LimitedServer:
             self.server.finish_turn(user, chat)
         return chat
 
-    def _new_chat(self, user: str, body: dict[str, Any]) -> str:
+    def new_chat(self, user: str, body: dict[str, Any]) -> str:
+        """Make a chat with a message, and the place of its answer; returns its id."""
         asked = body["user_message"]
         answer = {"id": body["id"], "parentId": asked["id"], "role": "assistant", "content": ""}
         messages = {asked["id"]: asked, body["id"]: {**answer, "model": body["model"]}}
