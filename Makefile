@@ -57,7 +57,7 @@ test-matrix: ## The table of all paths, asked and refused, and the screens, on e
 	@set -e; for version in $(VERSIONS); do \
 		$(PYTHON) dev/setup.py $$version; \
 		echo "Open WebUI $$version"; \
-		.venv-$$version/bin/python -m pytest -q tests/e2e/test_sources.py tests/e2e/test_calls.py tests/e2e/test_paths.py tests/e2e/test_limits.py tests/e2e/test_screens.py tests/e2e/test_usage.py; \
+		.venv-$$version/bin/python -m pytest -q $(addprefix tests/e2e/test_,sources.py calls.py paths.py limits.py limits_turns.py screens.py usage.py); \
 	done
 
 fuzz: setup ## The properties of the parsers, for minutes instead of moments

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, ClientWebSocketResponse
+from aiohttp import ClientSession
 
 from e2e.direct import DIRECT, with_app
 from e2e.paths import PIXEL, Path, environment, text
 from e2e.servers import instrumented
 from e2e.truth import Expectation, Further, assert_equal, reported
+from e2e.voice import VoiceCall
 from harness.openwebui import OpenWebUI, free_port
 from harness.otlp import Event, Receiver, Span
 from harness.postgres import Postgres
@@ -269,41 +269,6 @@ def test_a_document_read_by_ocr_counts_its_pages(
 
 
 # --- voice calls ----------------------------------------------------------------------------------
-
-
-@dataclass
-class VoiceCall:
-    """One end of a voice call, as the app has it."""
-
-    socket: ClientWebSocketResponse
-
-    async def say(self, case: str) -> None:
-        """Say something, and listen to the answer."""
-        sound = f"case={case} ".encode().ljust(4800, b"\0")
-        await self._send("input_audio_buffer.append", audio=b64encode(sound).decode())
-        await self._send("input_audio_buffer.commit")
-        heard = await self._event("conversation.item.input_audio_transcription.completed")
-        await self._send("bridge.respond", item_id=heard["item_id"])
-        await self._event("response.done")
-
-    async def tell_status(self) -> None:
-        """Have the voice say that work is going on."""
-        await self._send("bridge.status", status="working")
-        await self._event("response.done")
-
-    async def begin(self, token: str) -> None:
-        await self._send("auth", token=token, chat_id=None, model_id="gpt-std")
-        await self._event("bridge.ready")
-
-    async def _send(self, kind: str, **fields: object) -> None:
-        await self.socket.send_json({"type": kind, **fields})
-
-    async def _event(self, kind: str) -> dict[str, Any]:
-        while True:
-            event = await self.socket.receive_json(timeout=20)
-            assert event["type"] != "bridge.error", event
-            if event["type"] == kind:
-                return dict(event)
 
 
 async def converse(server: OpenWebUI, user: str, source: str) -> None:

@@ -17,8 +17,9 @@ from aiohttp import ClientSession
 
 import harness
 from e2e import functions
-from e2e.limited import LimitedServer, assert_refused
+from e2e.limited import LimitedServer, assert_refused, limit
 from e2e.paths import HERE, Path, environment
+from e2e.voice import VoiceCall, VoiceError
 from harness import node
 from harness.openwebui import VERSION, Answer
 from harness.postgres import Postgres
@@ -150,11 +151,11 @@ def test_the_client_of_ollama_raises_its_error_at_once(limited: LimitedServer) -
 def test_the_sdks_for_javascript_raise_their_errors_at_once(limited: LimitedServer) -> None:
     node.install(SDKS, "what the SDKs for JavaScript do")
     before, key = refusals(limited), limited.server.world.user("alice").api_key
-    command = ["node", "ask.mjs", limited.server.base_url, key]
+    asked = [name for name in OF_JAVASCRIPT if VERSION >= (0, 8) or name.startswith("openai")]
+    command = ["node", "ask.mjs", limited.server.base_url, key, *asked]
     done = subprocess.run(command, cwd=SDKS, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     raised = json.loads(done.stdout)
-    asked = [name for name in OF_JAVASCRIPT if VERSION >= (0, 8) or name.startswith("openai")]
     for name in asked:
         assert raised[name]["error"] == OF_JAVASCRIPT[name]
         assert raised[name]["status"] == 429
@@ -201,19 +202,35 @@ def test_an_upload_that_cannot_be_read_says_why(limited: LimitedServer) -> None:
 
 @pytest.mark.skipif(VERSION < (0, 12), reason="there are no voice calls")
 def test_a_voice_call_ends_with_the_sentence(limited: LimitedServer) -> None:
-    async def call() -> dict[str, Any]:
+    with pytest.raises(VoiceError, match="0 requests"):
+        speak(limited, 1)
+    assert limited.served() == []
+
+
+def speak(limited: LimitedServer, times: int) -> None:
+    """Have a voice call, in which somebody asks so many things."""
+
+    async def call() -> None:
         url = f"{limited.server.base_url}/api/v1/audio/realtime"
         async with ClientSession() as session, session.ws_connect(url) as socket:
-            token = limited.server.world.user("alice").token
-            begin = {"type": "auth", "token": token, "chat_id": None, "model_id": "gpt-std"}
-            await socket.send_json(begin)
-            while True:
-                event: dict[str, Any] = await socket.receive_json(timeout=20)
-                if event["type"] == "bridge.error":
-                    return event
+            voice = VoiceCall(socket)
+            await voice.begin(limited.server.world.user("alice").token)
+            for number in range(times):
+                await voice.say(f"voice-{number}")
 
-    assert "0 requests" in asyncio.run(call())["message"]
-    assert limited.served() == []
+    asyncio.run(call())
+
+
+@pytest.mark.skipif(VERSION < (0, 12), reason="there are no voice calls")
+def test_a_voice_call_that_crosses_a_limit_ends_with_the_sentence(limited: LimitedServer) -> None:
+    user, model = limited.id_of("alice"), "realtime-std"
+    limited.set(limit("two", 2, user=user, models=[model], counts_from="now"))
+    with pytest.raises(VoiceError, match="2 requests of realtime-std"):
+        speak(limited, 3)
+    assert [call.model for call in limited.provider.snapshot()] == [model, model]
+    with pytest.raises(VoiceError, match="2 requests of realtime-std"):
+        speak(limited, 1)
+    limited.refuse("alice", "admin")
 
 
 def test_what_is_free_again_is_served(limited: LimitedServer, tmp_path: FilePath) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,13 +16,14 @@ from e2e import functions
 from e2e.direct import DIRECT, with_app
 from e2e.limited import LimitedServer, assert_refused, limit
 from e2e.paths import PIXEL, environment
-from harness.openwebui import VERSION
+from harness.openwebui import VERSION, OpenWebUI, turn_body
 from harness.postgres import Postgres
 from harness.provider import Provider
 from harness.seed import as_admin
 
 CHAT = "/api/chat/completions"
 TASKS = ["chat", "follow_up_generation", "tags_generation", "title_generation"]
+PREFIXED = "p.gpt-std"
 LOCAL = "localdesk" if VERSION >= (0, 8) else "counted"
 """A workspace model on another base than `helpdesk` has, where this version can call one."""
 
@@ -34,8 +36,19 @@ def limited(
     limited = LimitedServer(provider, tmp_path_factory.mktemp("limits"), env)
     with limited.server as server:
         functions.install(server, provider.openai_url)
+        add_prefixed_connection(server)
         server.ask("GET", "/api/models?refresh=true", user="admin")
         yield limited
+
+
+def add_prefixed_connection(server: OpenWebUI) -> None:
+    """The provider once more, with something before the names of its models."""
+    form = server.ask("GET", "/openai/config", user="admin", auth="session")
+    lists = {key: form[key] for key in ("OPENAI_API_BASE_URLS", "OPENAI_API_KEYS")}
+    configs = {str(len(form["OPENAI_API_KEYS"])): {"enable": True, "prefix_id": "p"}}
+    more = {key: [*values, values[0]] for key, values in lists.items()}
+    configs = {**form["OPENAI_API_CONFIGS"], **configs}
+    as_admin(server, "/openai/config/update", {**form, **more, "OPENAI_API_CONFIGS": configs})
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +117,8 @@ def test_documents_are_in_the_answer_of_whoever_was_let_in(limited: LimitedServe
     file = limited.server.ask("POST", route, user=user, files=files)
     limited.provider.wait_idle(0.3)
     limited.provider.clear()
-    limited.set(limit("one", 1, user=limited.id_of(user)))
+    # The upload counts, if the limit is first seen in the same second.
+    limited.set(limit("two", 2, user=limited.id_of(user)))
     attached = [{"type": "file", "id": file["id"], "name": "a.txt", "status": "uploaded"}]
     limited.turn(user, "helpdesk", "case=ask of the moon", files=attached, tasks=())
     calls = limited.provider.snapshot()
@@ -120,6 +134,22 @@ def test_a_tool_loop_that_crosses_a_limit_ends_with_the_sentence(limited: Limite
     assert limited.served() == ["chat"]
     [answer] = messages_of(limited, user, chat)
     assert "1 request" in error_of(answer) + str(answer["content"])
+
+
+@pytest.mark.skipif(VERSION < (0, 12), reason="without a session, tools run in no loop")
+def test_a_tool_loop_of_a_program_without_a_session_ends_with_the_sentence(
+    limited: LimitedServer,
+) -> None:
+    user = limited.somebody()
+    limited.set(limit("one", 1, user=limited.id_of(user)))
+    body = turn_body("toolbox", "case=loop", chat_id="", tasks=(), tool_ids=["case_lookup"])
+    del body["session_id"]
+    chat = limited.new_chat(user, body)
+    sent = {**body, "chat_id": chat, "stream": True}
+    assert limited.server.request("POST", CHAT, user=user, json=sent).status == 200
+    assert limited.served() == ["chat"]
+    [answer] = messages_of(limited, user, chat)
+    assert "1 request" in error_of(answer)
 
 
 def test_pictures_in_a_turn_are_made(limited: LimitedServer) -> None:
@@ -182,6 +212,17 @@ def test_what_was_held_back_is_let_go_at_every_end(limited: LimitedServer) -> No
     for number in range(10 - used):
         assert server.chat(user, "gpt-std", f"case=rest-{number}").status == 200
     assert server.chat(user, "gpt-std", "case=over").status == 429
+
+
+def test_what_is_cut_off_counts(limited: LimitedServer) -> None:
+    """Nobody reads for nothing by leaving before the provider has said what it costs."""
+    user, text = limited.somebody(), "case=cut " + "word " * 3000
+    limited.set(limit("some", 5000, "tokens", user=limited.id_of(user)))
+    body = {"model": "gpt-slow", "messages": [{"role": "user", "content": text}], "stream": True}
+    limited.server.abandon("POST", CHAT, chunks=1, user=user, json=body)
+    limited.provider.wait_idle(0.5)
+    assert limited.server.request("POST", CHAT, user=user, json=body).status == 429
+    assert limited.served() == ["chat"]
 
 
 # --- direct connections ---------------------------------------------------------------------------
@@ -259,6 +300,12 @@ ATTEMPTS: dict[str, tuple[str, dict[str, Any]]] = {
     "passed": ("/openai/v1/../chat/completions", PLAIN),
     "title": ("/api/v1/tasks/title/completions", {**PLAIN, "chat_id": "another"}),
     "moa": ("/api/v1/tasks/moa/completions", {**PLAIN, "prompt": "p", "responses": ["a"]}),
+    "slash": ("/api/chat/completions/", PLAIN),
+    "encoded": ("/api/chat/%63ompletions", PLAIN),
+    "index": ("/ollama/api/chat/0", {**PLAIN, "model": "llama-std"}),
+    "anothers-name": (CHAT, {**PLAIN, "user": "another", "user_id": "another"}),
+    "batch": ("/openai/batches", {"input_file_id": "f", "endpoint": "/v1/chat/completions"}),
+    "any-endpoint": ("/openai/v2/odd", {"model": "gpt-std", "input": "case=try"}),
     "image": ("/api/v1/images/generations", {"prompt": "case=try"}),
     "edit": ("/api/v1/images/edit", {"prompt": "case=try", "image": PIXEL}),
 }  # fmt: skip
@@ -301,7 +348,7 @@ def test_deleting_chats_gives_nothing_back(limited: LimitedServer) -> None:
 
 
 def test_a_model_behind_others_is_limited(limited: LimitedServer) -> None:
-    """By a workspace model, an arena, a fallback or a pipe."""
+    """By a workspace model or an arena."""
     user = limited.somebody()
     limited.set(limit("none of it", 0, user=limited.id_of(user), models=["gpt-std"]))
     assert limited.server.chat(user, "helpdesk", "case=behind").status == 429
@@ -383,6 +430,20 @@ def test_a_channel_is_no_way_round_it(limited: LimitedServer) -> None:
     answer = limited.server.request("POST", route, user="admin", auth="session", json=said)
     assert answer.status == 200
     time.sleep(1.0)
+    assert limited.served() == []
+
+
+def test_the_prefix_of_a_connection_is_no_way_round_it(limited: LimitedServer) -> None:
+    """The last one: it is known half a minute after it was set."""
+    limited.set(limit("none of it", 0, user=limited.id_of("admin"), models=["gpt-std"]))
+    ask = partial(limited.server.request, "POST", user="admin", json={**PLAIN, "model": PREFIXED})
+    deadline = time.monotonic() + 45
+    while ask(CHAT).status != 429:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    limited.provider.wait_idle(0.2)
+    limited.provider.clear()
+    assert [ask(route).status for route in (CHAT, "/openai/chat/completions")] == [429, 429]
     assert limited.served() == []
 
 

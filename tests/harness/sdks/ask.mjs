@@ -1,11 +1,11 @@
 // Asks Open WebUI by the SDKs for JavaScript, as somebody who is refused: what does each of them raise?
-// Arguments: the server's address, a key. Prints one line of JSON.
+// Arguments: the server's address, a key, and which of what follows to ask. Prints one line of JSON.
 
 import Anthropic from '@anthropic-ai/sdk';
 import { Ollama } from 'ollama';
 import OpenAI from 'openai';
 
-const [address, key] = process.argv.slice(2);
+const [address, key, ...names] = process.argv.slice(2);
 const messages = [{ role: 'user', content: 'hello' }];
 const openai = new OpenAI({ baseURL: `${address}/api/v1`, apiKey: key });
 const anthropic = new Anthropic({ baseURL: `${address}/api`, apiKey: key });
@@ -21,9 +21,9 @@ const asked = {
   'ollama, streamed': () => ollama.chat({ model: 'llama-std', messages, stream: true }),
 };
 const raised = {};
-for (const [name, ask] of Object.entries(asked)) {
+for (const name of names) {
   try {
-    await ask();
+    await asked[name]();
   } catch (error) {
     raised[name] = { error: error.constructor.name, status: error.status ?? error.status_code, text: error.message };
   }

@@ -82,7 +82,6 @@ def test_half_a_report_is_half_an_estimate(
         (None, "500", {"status": 500}),
         (SAID, None, {"status": 429}),
         ({"error": {"code": "overloaded"}}, None, {}),
-        (None, "cancelled", {}),
         (SAID, None, {"estimates": False}),
         (SAID, None, {"endpoint": endpoints.RERANK}),
     ],
@@ -111,6 +110,13 @@ def test_an_aborted_stream_used_what_it_had_streamed() -> None:
         read(b'data: {"choices":[{"delta":{"content":"word"},"finish_reason":null}]}\n')
     call.end("cancelled")
     assert call.call.usage == call.call.estimated == Usage(GIVEN, 100)
+
+
+def test_what_was_given_up_before_it_was_answered_was_read() -> None:
+    call = ended(None, "cancelled")
+    assert call.usage == call.estimated
+    assert (call.usage.input, call.usage.output or 0) == (GIVEN, 0)
+    assert ended(None, "cancelled", status=429).usage == Usage()
 
 
 def test_an_aborted_stream_of_anthropic_knows_its_input() -> None:

@@ -41,7 +41,7 @@ from opentelemetry.instrumentation.open_webui.host.surfaces import threads
 from opentelemetry.instrumentation.open_webui.host.surfaces.running import inside
 from opentelemetry.instrumentation.open_webui.settings import Settings
 from unit.readers import READERS, Reader, body, form
-from unit.sdk import Sdk, accountant, asked, begun, caller_named
+from unit.sdk import Sdk, accountant, asked, begun, caller_named, no_prefixes
 from unit.served import FRAMINGS, PACKERS, Server, serving
 
 CLIENTS = [
@@ -66,7 +66,7 @@ class World:
             Settings.load({}, {}),
             self.sdk.telemetry,
             Groups(lookup, 30),
-            Connections(connections),
+            Connections(connections, no_prefixes),
             accountant(),
         )
         caller = caller_named(task="title_generation", model_id="picked")

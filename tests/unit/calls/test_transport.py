@@ -21,7 +21,7 @@ from opentelemetry.instrumentation.open_webui.host.runtime import Runtime
 from opentelemetry.instrumentation.open_webui.host.surfaces.leaf import announces
 from opentelemetry.instrumentation.open_webui.host.surfaces.openai import CHAT
 from opentelemetry.instrumentation.open_webui.settings import Settings
-from unit.sdk import Sdk, accountant, answer
+from unit.sdk import Sdk, accountant, answer, no_prefixes
 
 OPTION = b'"stream_options":{"include_usage":true}'
 BODY = b'{"model":"base","stream":true,"messages":[{"role":"user","content":"\xc3\xa4 {"}]}'
@@ -85,7 +85,7 @@ class World:
             loaded,
             self.sdk.telemetry,
             Groups(lookup, 30),
-            Connections(connections),
+            Connections(connections, no_prefixes),
             accountant(),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +22,7 @@ from opentelemetry.instrumentation.open_webui.host.admission import (
     refused,
     visit,
 )
+from opentelemetry.instrumentation.open_webui.host.connections import Connections
 from opentelemetry.instrumentation.open_webui.host.surfaces import limits
 from opentelemetry.instrumentation.open_webui.settings import Settings
 from unit.host.test_admission import CALLER, REFUSAL, SENTENCE, Gate, Ticket, admission
@@ -113,7 +115,27 @@ def test_elsewhere_it_is_an_error(
 
 
 def runtime(gate: Gate) -> Any:
-    return SimpleNamespace(admission=admission(gate), settings=Settings())
+    connections = Connections(None, None)  # type: ignore[arg-type]
+    connections._prefixes = ("p.", "p.q.")
+    return SimpleNamespace(admission=admission(gate), settings=Settings(), connections=connections)
+
+
+def test_a_model_goes_by_the_name_that_the_provider_knows_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = {"desk": {"info": {"base_model_id": "p.m1"}}}
+    request = SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(MODELS=known)))
+
+    def others(model: str) -> tuple[str, ...]:
+        return limits._standing_on(runtime(Gate()), request, model)
+
+    assert others("m1") == others("p") == ()
+    assert others("p.m1") == ("m1",)
+    assert others("p.q.m1") == ("q.m1", "m1")
+    assert others("desk") == ("p.m1", "m1")
+    monkeypatch.setattr(compat, "version", lambda: (0, 6, 43))
+    assert others("m1:latest") == ()
+    assert others("p.m1") == ("m1", "p.m1:latest", "m1:latest")
 
 
 def embed(model: str, texts: list[str], user: Any = None) -> str:
@@ -133,6 +155,7 @@ def test_a_function_in_a_thread_is_looked_at_too(refused_model: str) -> None:
 
 
 async def answers(request: Any = None, form_data: Any = None) -> str:
+    form_data.clear()
     return "answered"
 
 
@@ -241,6 +264,26 @@ def test_a_limit_that_comes_meanwhile_refuses_what_is_asked_again_and_no_part_of
     turns.run()
     assert len(set(turns.leaves)) == 1
     assert [wanted.model for wanted, _ in turns.gate.asked] == ["m1"]
+
+
+@pytest.mark.parametrize(
+    ("version", "source", "fails"),
+    [((0, 11), "background", True), ((0, 12), "background", False), ((0, 11), "api", False)],
+)
+def test_a_run_that_hears_of_no_errors_is_told_of_its_refusal(
+    monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], source: str, fails: bool
+) -> None:
+    monkeypatch.setattr(compat, "version", lambda: version)
+    caller = replace(CALLER, source=source)
+    monkeypatch.setattr(limits, "find_caller", lambda *_: caller)
+    wrapped = wrapt.FunctionWrapper(answers, limits.turn(runtime(Gate("m1"))))
+    form = {"model": "m1", "automation_id": "a", **CHAT}
+    request = SimpleNamespace(scope={}, app=SimpleNamespace(state=SimpleNamespace(MODELS={})))
+    if fails:
+        with pytest.raises(Exception, match=SENTENCE):
+            asyncio.run(wrapped(request, form))
+    else:
+        assert asyncio.run(wrapped(request, form)) == "answered"
 
 
 def test_a_body_that_is_not_as_it_should_be_is_no_browsers_own() -> None:

@@ -35,7 +35,7 @@ from opentelemetry.instrumentation.open_webui.ledger.spool import Spool
 from opentelemetry.instrumentation.open_webui.settings import PREFIX, Settings
 from unit.ledger.books import booking, many
 from unit.ledger.processes import ledger_in
-from unit.sdk import Sdk, accountant, asked, caller_named
+from unit.sdk import Sdk, accountant, asked, caller_named, no_prefixes
 
 pytestmark = pytest.mark.database
 
@@ -108,7 +108,7 @@ def in_runtime(ledger: Any, sdk: Sdk) -> None:
         Settings.load({}, {}),
         sdk.telemetry,
         Groups(lookup, 30),
-        Connections(connections),
+        Connections(connections, no_prefixes),
         accountant(),
         ledger,
     )

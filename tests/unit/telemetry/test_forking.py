@@ -40,7 +40,7 @@ class Process:
         self.reader = InMemoryMetricReader()
         self.sdk = Sdk([self.reader])
         self.runtime = Runtime(
-            Settings(), self.sdk.telemetry, Groups(Any, 30), Connections(Any), accountant()
+            Settings(), self.sdk.telemetry, Groups(Any, 30), Connections(Any, Any), accountant()
         )
         self.sdk.telemetry.begin()
         self.serve()

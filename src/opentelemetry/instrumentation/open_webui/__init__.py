@@ -109,7 +109,7 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     def _start(self, settings: Settings, prices: PriceFile | None, kwargs: dict[str, Any]) -> Any:
         from .answers.estimates import Estimator
         from .calls.accounting import Accountant
-        from .host.compat import base_urls, group_names
+        from .host.compat import base_urls, group_names, prefixes
         from .host.connections import Connections
         from .host.groups import Groups
         from .host.runtime import Runtime
@@ -130,7 +130,7 @@ class OpenWebUIInstrumentor(BaseInstrumentor):  # type: ignore[misc]
                 lambda user_ids: group_names(user_ids, settings.inherited_groups),
                 settings.groups_cache_seconds,
             ),
-            Connections(base_urls),
+            Connections(base_urls, prefixes),
             Accountant(
                 Prices(prices or PriceFile()), Estimator() if settings.estimate_usage else None
             ),

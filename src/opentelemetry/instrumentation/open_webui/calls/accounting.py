@@ -10,6 +10,7 @@ from ..answers.estimates import Estimator, Text, of_request, rough_tokens
 from ..answers.usage import Usage
 from ..guard import guarded
 from ..money.pricing import Bill, Prices, is_own_affair
+from ..names import CANCELLED
 from .call import ModelCall
 from .endpoints import Endpoint
 
@@ -61,8 +62,9 @@ def _lacks_tokens(call: ModelCall) -> bool:
         return False
     if not _lacks_input(call) and not _lacks_output(call):
         return False
-    # Of a call that failed, only what was said before tells that the model had begun.
-    return call.error is None or bool(call.usage) or _has_spoken(call)
+    # Of a call that failed, only what was said before tells that the model had begun. What was
+    # given up it had: nobody has it read for nothing by leaving before it says anything.
+    return call.error in (None, CANCELLED) or bool(call.usage) or _has_spoken(call)
 
 
 def _lacks_input(call: ModelCall) -> bool:

@@ -12,7 +12,7 @@ import inspect
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -184,7 +184,7 @@ _BASE_URLS: Final = {
 async def base_urls() -> list[tuple[str, str]]:
     """Return (configuration key, base URL) of every provider that Open WebUI is configured for."""
     with suppress_instrumentation():
-        values = await _configured()
+        values = await _configured(_BASE_URLS)
     return [
         (key, url)
         for key, value in values.items()
@@ -193,13 +193,30 @@ async def base_urls() -> list[tuple[str, str]]:
     ]
 
 
-async def _configured() -> dict[str, Any]:
+# Where it keeps what else there is to say of them.
+_API_CONFIGS: Final = {
+    "openai.api_configs": "OPENAI_API_CONFIGS",
+    "ollama.api_configs": "OLLAMA_API_CONFIGS",
+}
+
+
+async def prefixes() -> list[str]:
+    """Return what Open WebUI puts before the names of models of some connections."""
+    with suppress_instrumentation():
+        values = await _configured(_API_CONFIGS)
+    several = [value for value in values.values() if isinstance(value, dict)]
+    connections = [each for value in several for each in value.values()]
+    found = [each.get("prefix_id") for each in connections if isinstance(each, dict)]
+    return [prefix for prefix in found if isinstance(prefix, str) and prefix]
+
+
+async def _configured(names: Mapping[str, str]) -> dict[str, Any]:
     module = sys.modules.get("open_webui.models.config")
     if module is not None and hasattr(module.Config, "get_many"):
-        found: dict[str, Any] = await module.Config.get_many(*_BASE_URLS)
+        found: dict[str, Any] = await module.Config.get_many(*names)
         return found
     config = sys.modules["open_webui.main"].app.state.config
-    return {key: getattr(config, name, None) for key, name in _BASE_URLS.items()}
+    return {key: getattr(config, name, None) for key, name in names.items()}
 
 
 _own_hosts: frozenset[str] = frozenset()

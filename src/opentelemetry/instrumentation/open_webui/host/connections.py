@@ -1,4 +1,7 @@
-"""Open WebUI's configured providers: the net knows by their addresses what is a call to a model."""
+"""Open WebUI's configured providers: the net knows by their addresses what is a call to a model.
+
+And the limits, by which other name a provider knows one.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ from .compat import own_hosts
 
 Lookup = Callable[[], Awaitable[Iterable[tuple[str, str]]]]
 """Asks Open WebUI for (configuration key, base URL) of all its connections."""
+Prefixes = Callable[[], Awaitable[Iterable[str]]]
+"""Asks it for what it puts before the names of their models."""
 
 # An administrator who adds a connection waits no longer than this for the net to know it.
 _SECONDS: Final = 30.0
@@ -30,14 +35,22 @@ class Connections:
 
     Args:
         lookup: Asks Open WebUI.
+        prefixes: Likewise.
         clock: Seconds, monotonic.
     """
 
-    def __init__(self, lookup: Lookup, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        lookup: Lookup,
+        prefixes: Prefixes,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._lookup = lookup
+        self._look_up_prefixes = prefixes
         self._clock = clock
         self._known: tuple[str, ...] = ()
         self._keys: dict[str, str] = {}
+        self._prefixes: tuple[str, ...] = ()
         self._own_ports: set[int] = set()
         self._own_hosts = {*_LOOPBACK, socket.gethostname().lower()}
         self._asked = float("-inf")
@@ -49,9 +62,7 @@ class Connections:
 
     def has(self, url: str) -> bool:
         """Whether an address is one of a connection. Runs for every request that is sent."""
-        if self._loop is not None and self._clock() - self._asked > _SECONDS:
-            self._asked = self._clock()
-            self._loop.call_soon_threadsafe(self._start)
+        self._refresh()
         return url.startswith(self._known) if self._known else False
 
     def listens(self, server: object) -> None:
@@ -76,12 +87,24 @@ class Connections:
         keys = (key for base, key in self._keys.items() if url.startswith(base))
         return providers.ollama if any("ollama" in key for key in keys) else None
 
+    def without_prefix(self, model: str) -> tuple[str, ...]:
+        """Return how providers may call a model whose name begins with a connection's prefix."""
+        self._refresh()
+        return tuple(model[len(one) :] for one in self._prefixes if model.startswith(one))
+
+    def _refresh(self) -> None:
+        """Ask anew, beside what is going on, if the answer is old."""
+        if self._loop is not None and self._clock() - self._asked > _SECONDS:
+            self._asked = self._clock()
+            self._loop.call_soon_threadsafe(self._start)
+
     async def load(self) -> None:
         """Ask Open WebUI now, and from now on whenever the answer is old."""
         self._loop = asyncio.get_running_loop()
         self._asked = self._clock()
         try:
             found = {_bare(url): key for key, url in await self._lookup() if _bare(url)}
+            self._prefixes = tuple({f"{one}." for one in await self._look_up_prefixes()})
         except Exception:
             report("the lookup of Open WebUI's connections")
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
@@ -40,6 +41,7 @@ from ..identity import find_caller, find_user_id
 from ..patching import MAIN, Target
 from ..runtime import Runtime
 from . import images, notices, ollama, openai, retrieval
+from .audio import REALTIME
 from .chat import CHAT_FIELDS, picked_models
 from .leaf import form_of
 
@@ -49,7 +51,10 @@ UNKNOWN: Final = "unknown"
 _ANSWERS: Final = "generate_chat_completion"
 _TELLS_ERRORS: Final = (0, 11)
 _BEGINS_CHATS: Final = (0, 9)
+_HEARS_OF_RUNS: Final = (0, 12)
+_TAKES_NAMES: Final = (0, 8)
 _VISIT: Final = "open_webui_visit"
+_RESPOND: Final = "response.create"
 
 
 def request(runtime: Runtime) -> Wrapper:
@@ -113,8 +118,13 @@ def turn(runtime: Runtime) -> Wrapper:
         if isinstance(leave, Refusal):
             # Open WebUI keeps the message with its error, so that the chat goes on from there.
             _without_tasks(several[0].form)
+            # What the form says is taken out of it on the way.
+            hears_nothing = _is_run_that_hears_no_errors(several[0])
             with denied(leave):
-                return await wrapped(*args, **kwargs)
+                answered = await wrapped(*args, **kwargs)
+            if hears_nothing:
+                raise refused(leave)
+            return answered
         _last_as_long_as_the_turn(leave)
         # What the browser asks by itself lets nothing in that our providers are asked beside it.
         with holding(leave) if direct else under(leave):
@@ -298,17 +308,63 @@ def voice(runtime: Runtime) -> Wrapper:
         coming = announced.get()
         if not admission.asks or coming is None or present_leave() is not None:
             return await wrapped(*args, **kwargs)
-        try:
-            leave = await admission.enter(
-                Asking(coming.caller, UNKNOWN, operation=_operation(coming))
-            )
-        except Exception as error:
-            # The text of no other kind is shown.
-            raise ValueError(str(error)) from error
+        model = _model_of_voice(wrapped, args, kwargs) or UNKNOWN
+        with _told_by_voice():
+            leave = await admission.enter(_spoken(coming, model))
         with under(leave):
             return await wrapped(*args, **kwargs)
 
     return wrapper
+
+
+def voice_rounds(runtime: Runtime) -> Wrapper:
+    """Wrap ``ClientSession._ws_connect``: each later response of a voice call is looked at again.
+
+    What is asked for meanwhile goes over this socket, which is the provider's.
+    """
+    admission = runtime.admission
+
+    async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+        socket = await wrapped(*args, **kwargs)
+        coming, leave = announced.get(), present_leave()
+        if admission.asks and leave is not None and coming is not None and coming.leaf is REALTIME:
+            socket.send_json = _looked_at(admission, leave, coming, socket.send_json)
+        return socket
+
+    return wrapper
+
+
+def _looked_at(
+    admission: Admission, leave: Leave, coming: Announced, send: Callable[..., Any]
+) -> Callable[..., Any]:
+    (model,) = leave.admitted
+
+    async def sending(data: Any, *args: Any, **kwargs: Any) -> Any:
+        if data.get("type") == _RESPOND and not leave.begins_with(model):
+            with _told_by_voice():
+                await admission.again(leave, _spoken(coming, model))
+        return await send(data, *args, **kwargs)
+
+    return sending
+
+
+def _spoken(coming: Announced, model: str) -> Asking:
+    return Asking(coming.caller, model, operation=_operation(coming))
+
+
+@guarded
+def _model_of_voice(function: Callable[..., Any], args: Any, kwargs: Any) -> str | None:
+    model = bound(function, args, kwargs)["config"].get("audio.realtime.model")
+    return model if isinstance(model, str) else None
+
+
+@contextmanager
+def _told_by_voice() -> Iterator[None]:
+    """Raise refusals as errors of the only kind whose text is shown."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(str(error)) from error
 
 
 @guarded
@@ -337,7 +393,7 @@ def _asked(runtime: Runtime, function: Callable[..., Any], args: Any, kwargs: An
     caller = coming.caller if coming is not None else _caller(runtime, given, form)
     called = _called(given, form)
     model = caller.model_id or called
-    others = (called, *_standing_on(given.get("request"), called))
+    others = (called, *_standing_on(runtime, given.get("request"), called))
     return Asking(caller, model, form, others, called=called, operation=_operation(coming))
 
 
@@ -362,7 +418,7 @@ def _of_turn(
     form: Form = given["form_data"]
     caller, in_chat = _caller_of_turn(runtime, given, form), _is_told_in_chat(form)
     return [
-        _of_picked(caller, model, form, given["request"], in_chat=in_chat)
+        _of_picked(runtime, caller, model, form, given["request"], in_chat=in_chat)
         for model in dict.fromkeys(picked_models(form))
     ]
 
@@ -383,6 +439,12 @@ def _is_told_in_chat(form: Form) -> bool:
     return bool(form.get("session_id") and answers and (form.get("chat_id") or begins))
 
 
+def _is_run_that_hears_no_errors(asked: Asking) -> bool:
+    """Whether Open WebUI calls an automation's run a success once its chat has begun."""
+    is_run = asked.caller.source == "background" and "automation_id" in asked.form
+    return is_run and compat.version() < _HEARS_OF_RUNS
+
+
 def _without_tasks(form: Form) -> None:
     if isinstance(form, dict):
         form["background_tasks"] = {}
@@ -399,20 +461,34 @@ def _further(
     if here is None or here.turn is None or model not in here.turn.models - leave.admitted:
         return None
     caller = _caller(runtime, given, {"model": model})
-    return _of_picked(caller, model, form, given["request"])
+    return _of_picked(runtime, caller, model, form, given["request"])
 
 
 def _of_picked(
-    caller: Caller, model: str, form: Form, request: Any, *, in_chat: bool = False
+    runtime: Runtime,
+    caller: Caller,
+    model: str,
+    form: Form,
+    request: Any,
+    *,
+    in_chat: bool = False,
 ) -> Asking:
-    others = _standing_on(request, model)
+    others = _standing_on(runtime, request, model)
     return Asking(caller, model, form, others, request.scope, in_chat=in_chat)
 
 
-def _standing_on(request: Any, model: str) -> tuple[str, ...]:
-    """Return the model that a workspace model stands on, if it is one."""
+def _standing_on(runtime: Runtime, request: Any, model: str) -> tuple[str, ...]:
+    """Return the model that a workspace model stands on, and how providers may call either."""
     base = None if request is None else _base(request, model)
-    return () if base is None else (base,)
+    names = (model,) if base is None else (model, base)
+    bare = [name for one in names for name in runtime.connections.without_prefix(one)]
+    tagged = [f"{one}:latest" for one in (*names, *bare) if _is_tagged_on_the_way(one)]
+    return (*names[1:], *bare, *tagged)
+
+
+def _is_tagged_on_the_way(model: str) -> bool:
+    """Whether Ollama's routes ask for a model by a longer name than they were given."""
+    return compat.version() < _TAKES_NAMES and ":" not in model
 
 
 @guarded
@@ -507,6 +583,13 @@ WITHIN: Final = (
         voice,
         covers="limits on voice calls",
         since=(0, 12),
+    ),
+    Target(
+        "aiohttp.client",
+        "ClientSession._ws_connect",
+        voice_rounds,
+        covers="limits on each response of a voice call",
+        when=MAIN,
     ),
 )
 """Doors within the wrappers of :data:`~.TARGETS`. What has none is asked for by the HTTP client."""
