@@ -210,6 +210,10 @@ def test_admins_see_everybody_and_the_calls_behind_each_number(
     sight.open("all", **YEAR)
     assert_tiles(sight, place.of())
     assert sight.number("active_users") == len({call.user for call in place.of()})
+    sight.after(lambda: sight.page.locator('[data-key="split"]').select_option("model"))
+    models = {call.model for call in place.of()}
+    assert set(sight.page.locator(".legend li").all_text_contents()) == models
+    assert sight.page.locator(f".chart .layer-{len(models) - 1}").count() > 0
     sight.view("Users")
     rows = sight.rows("Users")
     shown = {row[0].split("\n")[0]: row for row in rows}
@@ -307,7 +311,7 @@ def test_it_is_for_all_eyes_hands_and_windows(
     sight.page.set_viewport_size({"width": width, "height": 844})
     sight.page.add_init_script(f"localStorage.setItem('theme', '{theme}')")
     for view in VIEWS:
-        sight.open(view, **YEAR)
+        sight.open(view, split="model", **YEAR)
         assert not sight.overflows, view
         assert sight.wrong_for_who_cannot_see() == [], view
     sight.page.get_by_text("New limit").click()
@@ -465,7 +469,7 @@ def test_a_foreign_page_reads_and_changes_nothing(
         page.goto(site.address(host))
         # The cookie goes with what the page asks for, and Open WebUI's own answers are read.
         if host == "127.0.0.1":
-            assert read_by(page, target, ["/api/v1/auths/"]) == ["/api/v1/auths/"]
+            assert read_by(page, target, ["/api/v1/chats/"]) == ["/api/v1/chats/"]
         gets = ("mine", "mine/calls?format=csv", "mine/limits", "leaderboard", "limits", *OF_ALL)
         assert read_by(page, target, [f"{API}/{path}" for path in gets]) == []
         changes = [

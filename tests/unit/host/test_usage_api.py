@@ -217,6 +217,21 @@ def test_the_parts_of_a_chart_are_all_of_it(client: TestClient, every: str) -> N
         assert_amounts(part, its)
 
 
+@pytest.mark.parametrize("every", ["day", "month"])
+def test_the_parts_of_a_chart_are_told_by_model(client: TestClient, every: str) -> None:
+    found = get(client, f"summary?{DAYS}&every={every}&split=model")
+    assert {one["model"] for part in found["data"] for one in part["models"]} == {
+        one.picked for one in BOOKINGS
+    }
+    for part in found["data"]:
+        for name in ("requests", "tokens"):
+            assert sum(one[name] for one in part["models"]) == part[name]
+        costs = sum(Decimal(one["cost_usd"] or 0) for one in part["models"])
+        assert costs == Decimal(part["cost_usd"] or 0)
+    assert get(client, f"summary?{DAYS}&every={every}")["data"][0]["models"] is None
+    assert client.get(f"{API}/summary?split=model&format=csv", headers=by("admin")).is_success
+
+
 def day_of(one: Booking) -> str:
     return datetime.fromtimestamp(milliseconds_of(one) / 1000, BERLIN).date().isoformat()
 

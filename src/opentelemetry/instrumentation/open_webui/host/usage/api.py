@@ -64,7 +64,7 @@ def _add_mine(to: APIRouter, runtime: Runtime, signed: Signed) -> None:
             began = answers.began(connection)
             asked = given.asked(began, _zone(user), user.id)
             return {
-                **answers.overview(connection, asked, given.every),
+                **answers.overview(connection, asked, given.every, given.split),
                 "you": {
                     "user_id": user.id,
                     "user": user.name,
@@ -98,7 +98,7 @@ def _add_sums(to: APIRouter, runtime: Runtime, signed: Signed) -> None:
         found = await read(
             runtime,
             lambda connection: answers.summary(
-                connection, _asked(connection, given, user), given.every
+                connection, _asked(connection, given, user), given.every, given.split
             ),
         )
         return answered(request, "overview", found, given.format)

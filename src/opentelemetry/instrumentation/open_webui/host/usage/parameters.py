@@ -83,6 +83,9 @@ class Charted(Spanned):
     every: Every | None = Field(
         None, description="What the chart has a value for; by the length of the period."
     )
+    split: Literal["model"] | None = Field(
+        None, description="`model`: each part of the chart also by model."
+    )
 
 
 class _OfAll(BaseModel):

@@ -17,7 +17,7 @@ from ...ledger import chargeback as charging
 from ...ledger import reading
 from ...ledger.booking import ESTIMATED_INPUT, ESTIMATED_OUTPUT
 from ...ledger.periods import Period
-from ...ledger.reading import Call, Sums, Where
+from ...ledger.reading import Call, Key, Sums, Where
 from . import shapes
 from .amounts import amounts, rank, usd
 from .asking import SORTS, Asked, Paged
@@ -30,18 +30,21 @@ CHARGES: Final = (SPLIT, FIRST)
 _PAST: Final = Past()
 
 
-def overview(connection: Connection, asked: Asked, every: str | None) -> shapes.Overview:
+def overview(
+    connection: Connection, asked: Asked, every: str | None, split: str | None = None
+) -> shapes.Overview:
     """Return totals, by source, by model, and for each part of a chart.
 
     Args:
         connection: The ledger's.
         asked: Which calls.
         every: ``hour``, ``day``, ``week`` or ``month``; by the length of the period if not given.
+        split: ``model``, if each part is to be told by model, too.
     """
     every = every or asked.span.every
     edges = asked.span.edges(every)
     found = reading.sums(connection, asked.span.period, asked.where, ("source", "picked"))
-    parts = _parts(connection, edges, every, asked.where)
+    parts = _parts(connection, edges, every, asked.where, ("picked",) if split else ())
     sources = _added_up(found, 0)
     models = _added_up(found, 1)
     return {
@@ -52,23 +55,45 @@ def overview(connection: Connection, asked: Asked, every: str | None) -> shapes.
         "sources": [{"source": name, **amounts(sources[name])} for name in sorted(sources)],
         "models": [{"model": name, **amounts(models[name])} for name in _ranked(models, SORTS[0])],
         "data": [
-            {"begin": _begin(edge, every, asked.span.zone), **amounts(part)}
+            _moment(_begin(edge, every, asked.span.zone), part, split)
             for (edge, _), part in zip(pairwise(edges), parts, strict=True)
         ],
     }
 
 
-def _parts(connection: Connection, edges: Sequence[int], every: str, where: Where) -> list[Sums]:
+def _parts(
+    connection: Connection, edges: Sequence[int], every: str, where: Where, by: Sequence[str]
+) -> list[dict[Key, Sums]]:
     """Return the sums of each part. Months differ in length; each by itself is read quicker."""
     if every == "month":
-        return [reading.total(connection, Period(*part), where) for part in pairwise(edges)]
-    return [part.get((), Sums()) for part in reading.series(connection, edges, where)]
+        return [reading.sums(connection, Period(*part), where, by) for part in pairwise(edges)]
+    return reading.series(connection, edges, where, by)
 
 
-def summary(connection: Connection, asked: Asked, every: str | None) -> shapes.Summary:
+def _moment(begin: str, part: Mapping[Key, Sums], split: str | None) -> shapes.Moment:
+    return {
+        "begin": begin,
+        **amounts(sum(part.values(), Sums())),
+        "models": [_share(key[0], part[key]) for key in sorted(part)] if split else None,
+    }
+
+
+def _share(model: str, used: Sums) -> shapes.Share:
+    told = amounts(used)
+    return {
+        "model": model,
+        "requests": told["requests"],
+        "tokens": told["tokens"],
+        "cost_usd": told["cost_usd"],
+    }
+
+
+def summary(
+    connection: Connection, asked: Asked, every: str | None, split: str | None = None
+) -> shapes.Summary:
     """Return the same of everybody, and how many users that are."""
     users = reading.users_by(connection, asked.span.period, asked.where)
-    return {**overview(connection, asked, every), "users": users.get((), 0)}
+    return {**overview(connection, asked, every, split), "users": users.get((), 0)}
 
 
 def users(

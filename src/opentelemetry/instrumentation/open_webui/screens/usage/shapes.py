@@ -22,10 +22,20 @@ class Told(TypedDict):
     source: str
 
 
+class Share(TypedDict):
+    """What was used of a model in a part of a chart."""
+
+    model: str
+    requests: int
+    tokens: int
+    cost_usd: str | None
+
+
 class Moment(Amounts):
     """A part of a chart, by the day or the hour that it begins with."""
 
     begin: str
+    models: list[Share] | None
 
 
 class OfModel(Amounts):

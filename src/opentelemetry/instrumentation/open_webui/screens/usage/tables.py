@@ -29,7 +29,7 @@ def as_text(kind: str, rows: Sequence[Mapping[str, Any]]) -> str:
         rows: The ``data`` of an answer.
     """
     out = io.StringIO()
-    records = [{name: _cell(value) for name, value in row.items()} for row in rows]
+    records = [{name: _cell(row[name]) for name in COLUMNS[kind]} for row in rows]
     as_csv(records, COLUMNS[kind], out)
     return out.getvalue()
 

@@ -22,7 +22,7 @@ const LATER = 15_000;
 const VIEWS = {
   mine: {
     path: "mine",
-    names: [],
+    names: ["split"],
     also: "mine/limits",
     show: (answer, place, _again, limits) => [held.mine(limits), overview(answer, "history", place)],
     every: SOON,
@@ -47,7 +47,7 @@ const VIEWS = {
   },
   all: {
     path: "summary",
-    names: ["user_id", "group"],
+    names: ["user_id", "group", "split"],
     show: (answer, place) => overview(answer, "calls", place),
   },
   users: {

@@ -63,6 +63,7 @@ const TEXTS = {
   over_time: ["{what} over time", "{what} im Zeitverlauf", "{what} dans le temps", "{what} en el tiempo", "{what}随时间变化", "{what}の推移"],
   as_table: ["As a table", "Als Tabelle", "En tableau", "Como tabla", "以表格显示", "表で表示"],
   by_model: ["By model", "Nach Modell", "Par modèle", "Por modelo", "按模型", "モデル別"],
+  others: ["Others", "Andere", "Autres", "Otros", "其他", "その他"],
   by_source: ["By source", "Nach Quelle", "Par source", "Por origen", "按来源", "利用元別"],
   active_users: ["Users", "Benutzer", "Utilisateurs", "Usuarios", "用户数", "ユーザー数"],
   nothing: ["Nothing was used in this period.", "In diesem Zeitraum wurde nichts genutzt.", "Rien n'a été utilisé sur cette période.", "No se usó nada en este período.", "该时段没有用量。", "この期間の利用はありません。"],
