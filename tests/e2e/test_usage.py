@@ -137,8 +137,8 @@ def place(provider: Provider, receiver: Receiver) -> Iterator[Place]:
         for number in range(4):
             server.chat("bob", models[number % len(models)], f"case=api-{number}")
         server.chat("alice", "gpt-mini", "case=api-alice")
-        # Before 0.8, the browser itself makes the chat of a turn.
-        if VERSION >= (0, 8):
+        # Before 0.9, the browser itself makes the chat of a turn.
+        if VERSION >= (0, 9):
             server.turn("carol", "llama-std", "case=ui-turn hello")
         found.note()
         time.sleep(1)
