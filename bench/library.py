@@ -112,12 +112,15 @@ class Bench:
         async def connections() -> list[tuple[str, str]]:
             return [("openai.api_base_urls", "http://provider.example:8080/v1")]
 
+        async def prefixes() -> list[str]:
+            return []
+
         self.telemetry = Telemetry(settings, self.tracers, self.meters, self.loggers)
         self.runtime = Runtime(
             settings,
             self.telemetry,
             Groups(lookup, 3600),
-            Connections(connections),
+            Connections(connections, prefixes),
             Accountant(Prices(PriceFile()), Estimator()),
         )
         asyncio.run(self.runtime.connections.load())
