@@ -37,6 +37,7 @@ from opentelemetry.instrumentation.open_webui.host.groups import Groups
 from opentelemetry.instrumentation.open_webui.host.runtime import Runtime
 from opentelemetry.instrumentation.open_webui.host.surfaces.leaf import announces
 from opentelemetry.instrumentation.open_webui.host.surfaces.openai import CHAT
+from opentelemetry.instrumentation.open_webui.limits.budget import Budget
 from opentelemetry.instrumentation.open_webui.money import pricing
 from opentelemetry.instrumentation.open_webui.money.price_file import PriceFile
 from opentelemetry.instrumentation.open_webui.money.pricing import Prices
@@ -98,6 +99,7 @@ class Bench:
         spans: SpanExporter | None = None,
         logs: LogRecordExporter | None = None,
         *readers: MetricReader,
+        limits: Budget | None = None,
     ) -> None:
         self.tracers, self.loggers = TracerProvider(), LoggerProvider()
         self.tracers.add_span_processor(BatchSpanProcessor(spans or NoSpans()))
@@ -122,6 +124,7 @@ class Bench:
             Groups(lookup, 3600),
             Connections(connections, prefixes),
             Accountant(Prices(PriceFile()), Estimator()),
+            limits=limits,
         )
         asyncio.run(self.runtime.connections.load())
         pricing.load()

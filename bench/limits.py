@@ -1,4 +1,7 @@
-"""What limits cost: deciding before a call, and counting after it, in a process with a ledger."""
+"""What limits cost: deciding before a call, and counting after it, in a process with a ledger.
+
+And what the doors cost at which Open WebUI's functions ask for that, as they call each other.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,21 @@ import json
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
+import wrapt
+
+from bench.library import CALLS, MICRO, Bench, difference
+from opentelemetry.instrumentation.open_webui.host.patching import Wrapper
+from opentelemetry.instrumentation.open_webui.host.runtime import Runtime
+from opentelemetry.instrumentation.open_webui.host.surfaces import limits as doors
+from opentelemetry.instrumentation.open_webui.host.surfaces.chat import chat_request
+from opentelemetry.instrumentation.open_webui.host.surfaces.leaf import announces
+from opentelemetry.instrumentation.open_webui.host.surfaces.openai import CHAT
 from opentelemetry.instrumentation.open_webui.limits.budget import Budget
 from opentelemetry.instrumentation.open_webui.limits.gate import Refusal
 from unit.ledger.processes import ledger_in
@@ -68,7 +82,9 @@ def _of_clerk() -> float:
     return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
 
 
-def _measured(group: str) -> Cost:
+@contextmanager
+def _limited() -> Iterator[tuple[Budget, Any]]:
+    """Make limits, and their ledger."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "limits.yaml").write_text(json.dumps({"limits": _LIMITS}))
@@ -78,20 +94,81 @@ def _measured(group: str) -> Cost:
         budget.begin()
         time.sleep(2)
         try:
-            return asyncio.run(_calls(budget, ledger, group))
+            yield budget, ledger
         finally:
             budget.close()
             ledger.close()
 
 
+class Chat:
+    """A chat with one model, as Open WebUI's functions call each other, behind our doors or not."""
+
+    def __init__(self, runtime: Runtime, *, limited: bool) -> None:
+        def behind(
+            function: Any, door: Callable[[Runtime], Wrapper], *around: Callable[[Runtime], Wrapper]
+        ) -> Any:
+            for maker in (door, *around) if limited else around:
+                function = wrapt.FunctionWrapper(function, maker(runtime))
+            return function
+
+        self.serve = behind(self._serve, doors.request)
+        self._complete = behind(self._chat_completion, doors.turn, chat_request)
+        self._process = behind(_nothing, doors.answer)
+        self._call = behind(_nothing, doors.chat, announces(CHAT))
+
+    async def _serve(self, scope: dict[str, Any], _receive: None, send: Any) -> None:
+        state = SimpleNamespace(auth_type="api_key", metadata={})
+        request = SimpleNamespace(state=state, scope=scope, headers={}, app=_APP)
+        form = {"model": "gpt-std", "messages": _MESSAGES}
+        await self._complete(request=request, form_data=form, user=scope["person"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _chat_completion(self, **given: Any) -> None:
+        await self._process(**given)
+        await self._call(**given)
+
+
+_APP = SimpleNamespace(state=SimpleNamespace(MODELS={}))
+_MESSAGES = [{"role": "user", "content": "word " * 200}] * 3
+
+
+async def _nothing(*_: Any, **__: Any) -> None:
+    """Stands in for Open WebUI's."""
+
+
+async def _chats(runtime: Runtime, *, limited: bool) -> None:
+    chat = Chat(runtime, limited=limited)
+    for number in range(CALLS):
+        name = f"u{number % _USERS}"
+        scope = {
+            "type": "http",
+            "path": "/api/chat/completions",
+            "person": SimpleNamespace(id=name, name=name, email="u@example.org", role="user"),
+        }
+        await chat.serve(scope, None, _nothing)
+
+
+def _at_the_doors(group: str) -> float:
+    """Microseconds of CPU of one chat on the event loop."""
+    with _limited() as (budget, _):
+        runtime = Bench([group], limits=budget).runtime
+        with_doors = difference(
+            lambda: _chats(runtime, limited=True), lambda: _chats(runtime, limited=False)
+        )
+    return with_doors / CALLS * MICRO
+
+
 def table() -> Iterator[str]:
     """Measure, and return lines to print."""
     for what, group in (("of a user without limits", "other"), ("of a user with three", "g")):
-        cost = _measured(group)
+        with _limited() as (budget, ledger):
+            cost = asyncio.run(_calls(budget, ledger, group))
         yield (
             f"  one call {what}: {cost.cpu:4.0f} µs of CPU,"
             f" waits {cost.p50:.0f} µs, at most {cost.p99:.0f} µs in 99 of 100"
         )
+        yield f"  one chat {what}, all its doors: {_at_the_doors(group):4.0f} µs of CPU"
 
 
 if __name__ == "__main__":

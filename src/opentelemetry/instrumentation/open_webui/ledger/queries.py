@@ -418,7 +418,7 @@ def listed(shape: ListShape) -> Select[Any]:
     if "user_id" in given:
         query = query.where(calls.c.user_no == user_no())
     if wanted := of_group(given):
-        query = query.where(memberships.c.no.in_(memberships_in(wanted)))
+        query = query.where(standings.c.membership_no.in_(memberships_in(wanted)))
     if shape.oldest_first:
         return query.order_by(calls.c.id)
     order = (call_minute.desc(), calls.c.id.desc())
@@ -440,14 +440,18 @@ def one_of_id() -> Select[Any]:
 
 
 def _told() -> Select[Any]:
-    tables = {"user_id": users, "user_name": standings, "groups": memberships}
-    tables |= {**dict.fromkeys(_OF_KIND, kinds), **dict.fromkeys(OF_LINE, lines)}
+    # What is only shown is looked up: with each table less to join, PostgreSQL is done sooner with
+    # thinking about the order.
+    user_id = select(users.c.user_id).where(users.c.no == calls.c.user_no).scalar_subquery()
+    named = select(memberships.c.groups).where(memberships.c.no == standings.c.membership_no)
+    shown = {"user_id": user_id, "groups": named.scalar_subquery()}
+    tables = {**dict.fromkeys(_OF_KIND, kinds), **dict.fromkeys(OF_LINE, lines)}
+    columns = {**calls.c, "user_name": standings.c.user_name, **shown}
+    columns |= {name: table.c[name] for name, table in tables.items()}
     return (
-        select(*(tables.get(name, calls).c[name] for name in TOLD))
+        select(*(columns[name] for name in TOLD))
         .select_from(calls)
         .join(kinds, kinds.c.no == calls.c.kind_no)
         .join(lines, lines.c.no == kinds.c.line_no)
         .join(standings, standings.c.no == calls.c.standing_no)
-        .join(memberships, memberships.c.no == standings.c.membership_no)
-        .join(users, users.c.no == calls.c.user_no)
     )

@@ -354,6 +354,8 @@ class _Asked:
 
     def key(self, row: Row[Any]) -> Key:
         """Return the values of the dimensions; of a group there are two."""
+        if "group" not in self._shape.by:
+            return tuple(row[: len(self._shape.by)])
         values = iter(row)
         return tuple(
             (next(values), next(values)) if name == "group" else next(values)

@@ -354,8 +354,12 @@ def recall(connection: Connection, process: str, keys: Iterable[str]) -> None:
 
 def recalled(connection: Connection, process: str) -> set[str]:
     """Return the accounts that this process is asked for."""
-    query = select(holds.c.account).where(holds.c.process == process, holds.c.recalled)
-    return set(connection.scalars(query))
+    return set(connection.scalars(_RECALLED, {"process": process}))
+
+
+_RECALLED: Final = select(holds.c.account).where(
+    holds.c.process == bindparam("process"), holds.c.recalled
+)
 
 
 def let_go(connection: Connection, process: str, keys: Iterable[str]) -> None:
