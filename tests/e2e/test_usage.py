@@ -36,6 +36,7 @@ YEAR = {"period": "365d"}
 EVIL = "<img src=x onerror=\"window.evil='yes'\">"
 FORMULA = "=HYPERLINK(1)"
 OF_ALL = ("summary", "users", "groups", "models", "calls", "chargeback")
+AVATAR = '[alt="Open User Profile Menu"], #sidebar button img, nav button img'
 VIEWS = ("mine", "history", "leaderboard", "all", "users", "groups", "models", "calls", "chargeback", "limits")  # fmt: skip
 
 
@@ -266,12 +267,12 @@ def test_the_user_menu_leads_to_it(place: Place, browser: Browser, name: str) ->
         page = app.page
         link = page.locator('a[data-usage-ledger="page"]')
         for _ in range(2):
-            page.locator("#sidebar button img, nav button img").last.click()
+            page.locator(AVATAR).last.click()
             link.wait_for()
             assert (link.count(), link.inner_text().strip()) == (1, "Usage")
             page.keyboard.press("Escape")
             link.wait_for(state="detached")
-        page.locator("#sidebar button img, nav button img").last.click()
+        page.locator(AVATAR).last.click()
         link.click()
         page.wait_for_url("**/usage")
         UsagePage(page, place.server.base_url).settle()

@@ -17,7 +17,7 @@ import yaml
 
 from e2e.servers import PREFIX
 from harness.grafana import ALL, View
-from harness.openwebui import OpenWebUI
+from harness.openwebui import OpenWebUI, RequestFailed
 from harness.programs import ROOT
 from harness.provider import ServedCall
 from stack.conftest import Stack, stack_of
@@ -157,8 +157,18 @@ def run_automation(server: OpenWebUI) -> None:
         path = f"/api/v1/automations/{path}"
         return server.ask("POST", path, user="admin", auth="session", json=form, headers=headers)
 
-    made = post("create", {"name": "Report", "data": {**data, "target": {"type": "chat"}}})
-    post(f"{made['id']}/run", {})
+    made: list[Any] = []
+
+    def is_made() -> bool:
+        # Open WebUI gives up on rules of recurrence that a busy machine does not evaluate in 2 s.
+        with suppress(RequestFailed):
+            made.append(
+                post("create", {"name": "Report", "data": {**data, "target": {"type": "chat"}}})
+            )
+        return bool(made)
+
+    wait_for(is_made)
+    post(f"{made[0]['id']}/run", {})
     wait_for(lambda: "bg-report" in server_cases(server))
 
 

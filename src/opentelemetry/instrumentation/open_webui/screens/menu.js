@@ -7,7 +7,8 @@
 (() => {
   "use strict";
 
-  const GEAR = '[role="menu"] path[d^="M10.343 3.94"]';
+  // In 0.8, what holds the menu's rows is not called one.
+  const GEAR = ':is([role="menu"], [slot="content"]) path[d^="M10.343 3.94"]';
   const ERROR = '#response-content-container svg:has(path[d^="m11.25 11.25.041-.02"])';
   // What limits/words.py ends its sentences with.
   const REFUSAL = /\bback at \d\d:\d\d\b.*\([^()]+\)\.$/;
