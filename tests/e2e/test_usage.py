@@ -36,7 +36,12 @@ YEAR = {"period": "365d"}
 EVIL = "<img src=x onerror=\"window.evil='yes'\">"
 FORMULA = "=HYPERLINK(1)"
 OF_ALL = ("summary", "users", "groups", "models", "calls", "chargeback")
-AVATAR = '[alt="Open User Profile Menu"], #sidebar button img, nav button img'
+# What opens the user menu.
+AVATAR = (
+    '[alt="Open User Profile Menu"]'
+    if (0, 8) <= VERSION < (0, 9)
+    else "#sidebar button img, nav button img"
+)
 VIEWS = ("mine", "history", "leaderboard", "all", "users", "groups", "models", "calls", "chargeback", "limits")  # fmt: skip
 
 
