@@ -144,7 +144,7 @@ def test_a_tool_loop_of_a_program_without_a_session_ends_with_the_sentence(
     limited.set(limit("one", 1, user=limited.id_of(user)))
     body = turn_body("toolbox", "case=loop", chat_id="", tasks=(), tool_ids=["case_lookup"])
     del body["session_id"]
-    chat = limited.new_chat(user, body)
+    chat = limited.server.new_chat(user, body)
     sent = {**body, "chat_id": chat, "stream": True}
     assert limited.server.request("POST", CHAT, user=user, json=sent).status == 200
     assert limited.served() == ["chat"]

@@ -361,7 +361,7 @@ class OpenWebUI(Process):
         headers = {**self.browser_headers(), **(headers or {})}
         if VERSION < (0, 9):
             # The app made the chat, with both messages in it, before it asked for the answer.
-            chat_id = chat_id or self._new_chat(user, body)
+            chat_id = chat_id or self.new_chat(user, body)
             body |= {"parent_message": body["user_message"], "chat_id": chat_id}
         answer = self.ask("POST", path, user=user, auth="session", json=body, headers=headers)
         chat = chat_id or str(answer["chat_id"])
@@ -369,7 +369,8 @@ class OpenWebUI(Process):
             self.finish_turn(user, chat)
         return chat
 
-    def _new_chat(self, user: str, body: dict[str, Any]) -> str:
+    def new_chat(self, user: str, body: dict[str, Any]) -> str:
+        """Make a chat with a turn's message, and the place of its answer; returns its id."""
         asked = body["user_message"]
         answer = {"id": body["id"], "parentId": asked["id"], "role": "assistant", "content": ""}
         messages = {asked["id"]: asked, body["id"]: {**answer, "model": body["model"]}}
