@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,19 @@ LACKING = (
 MOUNT = "/otel-auto-instrumentation-python"
 
 
+# Where the package is put, beside others: into folders of the image's own, not of this environment.
+SHARED = ("opentelemetry", "opentelemetry/instrumentation")
+
+
+def of_links(folder: Path) -> None:
+    """Replace a link to a folder by a folder of links."""
+    linked = folder.resolve()
+    folder.unlink()
+    folder.mkdir()
+    for entry in linked.iterdir():
+        (folder / entry.name).symlink_to(entry)
+
+
 def commands(stage: str) -> str:
     """What a stage of the Dockerfile runs."""
     [text] = re.findall(rf"^FROM \S+{stage}\n(.*?)(?=^FROM|\Z)", DOCKERFILE, re.M | re.S)
@@ -41,17 +55,21 @@ def commands(stage: str) -> str:
 
 
 @pytest.fixture
-def image(tmp_path: Path) -> Path:
+def image(tmp_path: Path) -> Iterator[Path]:
     """The programs of an environment like the image's, without us."""
     programs = without_metadata(tmp_path)
     [packages] = programs.parent.glob("lib/python*/site-packages")
     for entry in list(packages.iterdir()):
         if entry.name.startswith(LACKING):
             entry.unlink()
+    for folder in SHARED:
+        of_links(packages / folder)
     pip = programs / "pip"
     pip.write_text(f'#!/bin/sh\nexec {programs}/python -m pip "$@"\n')
     pip.chmod(0o755)
-    return programs
+    yield programs
+    # What is installed there has not come into this environment, where it would hide `src`.
+    assert not (Path(sysconfig.get_path("purelib")) / SHARED[-1] / "open_webui").exists()
 
 
 def build(image: Path, stage: str, root: Path, extras: str = "") -> None:
