@@ -299,6 +299,9 @@ def test_a_wrong_address_is_told_and_calls_wait(tmp_path: Path) -> None:
             True,
         ),
         ("postgresql://me@db/usage", "postgresql://me@db/other", False),
+        ("postgresql:///usage?host=/a", "postgresql:///usage?host=/b", False),
+        ("postgresql://db/usage?password=a", "postgresql://db/usage?password=b", True),
+        ("postgresql://db/u?options=-csearch_path%3Da", "postgresql://db/u", False),
         ("sqlite:////data/usage.db", "sqlite:////other/usage.db", False),
     ],
 )

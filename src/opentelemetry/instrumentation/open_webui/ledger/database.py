@@ -28,6 +28,8 @@ _POSTGRES_OPTIONS: Final = {
     "application_name": "open-webui-usage-ledger",
 }
 _NO_ADDRESS: Final = "at no address"
+# What of a URL's query says where the database and its tables are.
+_WHERE: Final = ("host", "port", "options")
 _DRIVERS: Final = ("psycopg2", "psycopg")
 
 
@@ -154,8 +156,9 @@ def name_of(url: str) -> str:
         parsed, backend = _parsed(url)
     except DatabaseError:
         return _NO_ADDRESS
-    where = URL.create(backend, host=parsed.host, port=parsed.port, database=parsed.database)
-    return where.render_as_string()
+    query = {name: parsed.query[name] for name in _WHERE if name in parsed.query}
+    where = (parsed.host, parsed.port, parsed.database, query)
+    return URL.create(backend, None, None, *where).render_as_string()
 
 
 def _parsed(url: str) -> tuple[URL, str]:
