@@ -67,6 +67,18 @@ def test_they_are_read_anew_when_they_are_old() -> None:
     asyncio.run(asyncio.wait_for(used(), 10))
 
 
+def test_addresses_are_known_without_prefixes() -> None:
+    async def addresses() -> list[tuple[str, str]]:
+        return [("openai.api_base_urls", "https://a.example/v1")]
+
+    async def away() -> list[str]:
+        raise LookupError
+
+    connections = Connections(addresses, away)
+    asyncio.run(connections.load())
+    assert connections.has("https://a.example/v1/chat/completions")
+
+
 @pytest.mark.parametrize("odd", [None, [], "odd"])
 def test_a_configuration_that_is_odd_has_none(monkeypatch: pytest.MonkeyPatch, odd: object) -> None:
     async def get_many(*names: str) -> dict[str, Any]:

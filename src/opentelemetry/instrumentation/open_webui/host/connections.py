@@ -104,11 +104,10 @@ class Connections:
         self._asked = self._clock()
         try:
             found = {_bare(url): key for key, url in await self._lookup() if _bare(url)}
+            self._keys, self._known = found, tuple(found)
             self._prefixes = tuple({f"{one}." for one in await self._look_up_prefixes()})
         except Exception:
             report("the lookup of Open WebUI's connections")
-            return
-        self._keys, self._known = found, tuple(found)
 
     def _start(self) -> None:
         task = asyncio.get_running_loop().create_task(self.load())
