@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from opentelemetry.instrumentation.open_webui.doctor.report import BAD, NOTE, OK
 from opentelemetry.instrumentation.open_webui.doctor.servers import Server
 from opentelemetry.instrumentation.open_webui.host.ledger_state import booked
 from opentelemetry.instrumentation.open_webui.host.presence import Booked, Note
-from opentelemetry.instrumentation.open_webui.ledger.database import of_file, of_url
+from opentelemetry.instrumentation.open_webui.ledger.database import of_url
 from opentelemetry.instrumentation.open_webui.ledger.ledger import Off
 from opentelemetry.instrumentation.open_webui.ledger.schema import VERSION_TABLE
 from opentelemetry.instrumentation.open_webui.ledger.spool import Spool
@@ -41,14 +40,6 @@ def judged(environ: dict[str, str]) -> Line:
     judging.judge_ledger(section, Settings.load({}, environ), environ)
     (line,) = section.lines
     return line
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(of_file(tmp_path / "usage.db"))
-    store.open()
-    yield store
-    store.database.disconnect()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from opentelemetry.instrumentation.open_webui.doctor.report import BAD, NOTE, OK
 from opentelemetry.instrumentation.open_webui.doctor.servers import Server
 from opentelemetry.instrumentation.open_webui.host.limits_state import checked
 from opentelemetry.instrumentation.open_webui.host.presence import Checked, Note
-from opentelemetry.instrumentation.open_webui.ledger.database import of_file
 from opentelemetry.instrumentation.open_webui.ledger.store import Store
 from opentelemetry.instrumentation.open_webui.limits import table
 from opentelemetry.instrumentation.open_webui.limits.books import Books
@@ -24,6 +22,8 @@ from opentelemetry.instrumentation.open_webui.limits.off import FREE
 from opentelemetry.instrumentation.open_webui.limits.rules import parse
 from opentelemetry.instrumentation.open_webui.settings import PREFIX, Settings
 from unit.ledger.books import many
+
+pytestmark = pytest.mark.database
 
 DAY: dict[str, Any] = {"measure": "requests", "amount": 5, "per": "day"}
 POOL = {
@@ -44,14 +44,6 @@ LIMITS = [
     {**DAY, "name": "Next term", "everyone": True, "measure": "cost", "observe": True},
     POOL,
 ]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(of_file(tmp_path / "usage.db"))
-    store.open()
-    yield store
-    store.database.disconnect()
 
 
 def judged(directory: Path, **more: str) -> list[Line]:

@@ -65,6 +65,12 @@ def add(engine: Engine, **values: Any) -> None:
         )
 
 
+def add_ten_in_parts_of_three(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "_AT_ONCE", 3)
+    for number in range(10):
+        add(engine, number=number)
+
+
 def imported(store: Store, engine: Engine | None) -> Import:
     work = Import(lambda: Host(None, engine))
     while work.step(store) is not None:
@@ -97,9 +103,7 @@ def test_stored_answers_are_taken_over_and_marked(store: Store, engine: Engine) 
 def test_it_is_done_once_however_often_it_is_begun(
     store: Store, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importing, "_AT_ONCE", 3)
-    for number in range(10):
-        add(engine, number=number)
+    add_ten_in_parts_of_three(engine, monkeypatch)
     # The first process is killed after its first step; its time is over at once.
     monkeypatch.setattr(importing, "_LEASE", -1.0)
     assert Import(lambda: Host(None, engine)).step(store) is not None
@@ -113,9 +117,7 @@ def test_it_is_done_once_however_often_it_is_begun(
 def test_two_processes_do_not_do_it_at_once(
     store: Store, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importing, "_AT_ONCE", 3)
-    for number in range(10):
-        add(engine, number=number)
+    add_ten_in_parts_of_three(engine, monkeypatch)
     first, second = Import(lambda: Host(None, engine)), Import(lambda: Host(None, engine))
     assert first.step(store) == importing._NEXT
     assert second.step(store) == importing._LEASE
@@ -129,9 +131,7 @@ def test_two_processes_do_not_do_it_at_once(
 def test_who_began_it_by_a_clock_that_was_ahead_keeps_nobody_out(
     store: Store, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importing, "_AT_ONCE", 3)
-    for number in range(10):
-        add(engine, number=number)
+    add_ten_in_parts_of_three(engine, monkeypatch)
     with monkeypatch.context() as ahead:
         ahead.setattr(time, "time", lambda now=time.time: now() + 1000.0)
         assert Import(lambda: Host(None, engine)).step(store) == importing._NEXT

@@ -81,13 +81,13 @@ def _tried(section: Section, connection: Connection, rules: Rules) -> Iterator[L
     spent = Rules(tuple(replace(limit, amount=0) for limit in rules.limits))
     books.take_rules(spent, table.known_since(connection, [limit.id for limit in rules.limits]))
     allowed = {limit.id: amount for limit, _, amount in pools(rules, now)}
-    told = set[str]()
+    shown = set[str]()
     for limit in rules.limits:
         wanted = _made_up(limit)
         for account in books.accounts_of(wanted):
             account.looked_up(holding.used(connection, account, now), 0, False, ())
-            if account.limit.id in allowed and account.key not in told:
-                told.add(account.key)
+            if account.limit.id in allowed and account.key not in shown:
+                shown.add(account.key)
                 section.ok(_standing(account, allowed[account.limit.id], now))
         with books.locked():
             answer, _ = books.decide(wanted, None)

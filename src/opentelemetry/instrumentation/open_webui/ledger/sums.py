@@ -16,7 +16,6 @@ from .schema import DAY, EVERYONE, HOUR, MEASURES, MONTH, membership_sums, user_
 
 HOUR_SECONDS: Final = 3600
 DAY_SECONDS: Final = 86_400
-GRAINS: Final = (HOUR, DAY, MONTH)
 
 Key = tuple[int, int, int, int]
 """Four numbers. In the tables: of a standing or a membership, grain, bucket, line."""

@@ -12,7 +12,6 @@ from .answers import told
 from .asking import Asked
 
 OFF, ANONYMOUS, NAMED = "off", "anonymous", "named"
-MODES: Final = (OFF, ANONYMOUS, NAMED)
 MOST_READ: Final = 300
 """Users of whom is looked up whether they wish to be on it."""
 
