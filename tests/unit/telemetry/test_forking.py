@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,6 +23,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 
+from harness import collectors
+from harness.otlp import Receiver
 from opentelemetry.instrumentation.open_webui import deferred
 from opentelemetry.instrumentation.open_webui.host.connections import Connections
 from opentelemetry.instrumentation.open_webui.host.groups import Groups
@@ -205,6 +209,37 @@ def test_connections_of_the_parent_are_not_used() -> None:
     channels.let_go(exporter)
     for adapter in session.adapters.values():
         assert adapter.poolmanager not in pools
+
+
+FORKING_WHILE_IT_EXPORTS = """
+import sys, threading, time
+from pathlib import Path
+from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricsData, PeriodicExportingMetricReader
+from opentelemetry.instrumentation.open_webui.telemetry.exporting import Exports
+
+exporter = OTLPMetricExporter(endpoint=sys.argv[1], insecure=True)
+exports = Exports()
+exports.watch("metrics", MeterProvider(metric_readers=[PeriodicExportingMetricReader(exporter)]))
+[watched] = exports._watched.values()
+exporting = threading.Thread(target=exporter.export, args=[MetricsData([])], daemon=True)
+exporting.start()
+while watched.asked is None:
+    time.sleep(0.01)
+exports.before_fork()
+print(exporting.is_alive(), [(task / "comm").read_text() for task in Path("/proc/self/task").iterdir()])
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads have no names")
+def test_grpc_has_ended_when_a_process_forks_while_it_exports() -> None:
+    with Receiver() as receiver, collectors.slow("grpc", receiver, 3.0) as endpoint:
+        program = [sys.executable, "-c", FORKING_WHILE_IT_EXPORTS, endpoint]
+        told = subprocess.run(program, capture_output=True, text=True, timeout=60, check=True)
+    alive, _, threads = told.stdout.partition(" ")
+    assert alive == "False"
+    assert not any(name in threads for name in ("event_engine", "grpc", "timer_manager"))
 
 
 def test_a_process_that_forks_before_it_serves_exports_nothing_until_it_does() -> None:

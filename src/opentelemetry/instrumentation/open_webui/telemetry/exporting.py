@@ -50,6 +50,8 @@ _SECOND_TRY: Final = 0.3
 # Of the time that a stop may take, what a request may wait for its answer.
 _ANSWER_SHARE: Final = 0.4
 _POLL: Final = 0.02
+# What an export may take that was cancelled.
+_CANCELLED: Final = 2.0
 
 
 class Tally:
@@ -118,6 +120,7 @@ class _Watched:
         self.closed = False
         """Whether nothing is exported: this process was forked, or forks before it serves."""
         self._tally = tally
+        self._exporting = threading.Lock()
         self._export: Callable[..., Any] = exporter.export
         otlp = any(cls.__module__.startswith(_OTLP) for cls in type(exporter).__mro__)
         self._split = _SPLITTERS[tally.signal] if otlp else _whole
@@ -134,15 +137,26 @@ class _Watched:
         for event in _back_offs(self.exporter):
             event.set() if ending else event.clear()
 
-    def before_fork(self) -> None:
-        """Close what a fork does not survive."""
-        if channels.is_grpc(self.exporter) and not self.closed:
-            self.closed = True
-            channels.close(self.exporter)
+    @property
+    def has_channel(self) -> bool:
+        """Whether a gRPC channel is open, which a fork does not survive."""
+        return channels.is_grpc(self.exporter) and not self.closed
+
+    def close(self) -> None:
+        """Close the channel, once nobody uses it any more."""
+        self.closed = True
+        self.end(True)
+        channels.cancel(self.exporter)
+        # An export under way would keep gRPC's core alive.
+        if self._exporting.acquire(timeout=_CANCELLED):
+            self._exporting.release()
+        self.end(False)
+        channels.close(self.exporter)
 
     def begin_anew(self) -> None:
         """Leave to the parent what is the parent's: this process was forked from it."""
         self.asked, self.ending = None, False
+        self._exporting = threading.Lock()
         if channels.is_grpc(self.exporter):
             self.closed = True
         channels.let_go(self.exporter)
@@ -155,7 +169,8 @@ class _Watched:
 
     def export(self, data: Any, *args: Any, **kwargs: Any) -> Any:
         """Export, unless there is nothing to tell yet."""
-        return None if self.closed else self._export_all(data, args, kwargs)
+        with self._exporting:
+            return None if self.closed else self._export_all(data, args, kwargs)
 
     def _export_all(self, data: Any, args: Any, kwargs: Any) -> Any:
         """Export in as many requests as it takes; return the result of the worst."""
@@ -249,8 +264,11 @@ class Exports:
     @guarded
     def before_fork(self) -> None:
         """Close what a fork does not survive; nothing is exported until :meth:`reopen`."""
-        for watched in self._watched.values():
-            watched.before_fork()
+        open_ones = [each for each in self._watched.values() if each.has_channel]
+        for watched in open_ones:
+            watched.close()
+        if open_ones:
+            channels.wait_for_end()
 
     @guarded
     def begin_anew(self) -> None:
