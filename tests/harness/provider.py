@@ -185,7 +185,11 @@ class Provider(WebThread):
         return f"{self.base_url}/pipelines"
 
     def snapshot(self) -> list[ServedCall]:
-        """Copies of the calls logged so far, in the order they began."""
+        """Copies of the calls logged so far, in the order they began.
+
+        Who has an answer finds it here: bytes leave and are noted in one step of the loop.
+        """
+        self.finish_step()
         with self._lock:
             return [replace(call) for call in self.calls]
 

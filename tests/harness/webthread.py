@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import suppress
 from typing import Self
 
 from aiohttp import web
@@ -58,6 +59,14 @@ class WebThread(Running):
     def close(self) -> None:
         """The same."""
         self.stop()
+
+    def finish_step(self) -> None:
+        """Wait until the loop has done what it is at."""
+        with suppress(RuntimeError):  # It has just been closed.
+            if self._loop is not None:
+                done = threading.Event()
+                self._loop.call_soon_threadsafe(done.set)
+                done.wait(STOP_TIMEOUT)
 
     def _run(self) -> None:
         try:
