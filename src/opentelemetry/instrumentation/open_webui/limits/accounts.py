@@ -64,7 +64,7 @@ class Account:
 
     __slots__ = (
         "allowed", "base", "begins", "ended", "ends", "in_flight", "is_known", "is_owed", "key",
-        "limit", "looks", "others", "pending", "published", "settled", "span", "start", "who",
+        "limit", "others", "pending", "published", "settled", "span", "start", "who",
     )  # fmt: skip
 
     def __init__(
@@ -82,13 +82,13 @@ class Account:
         self.base = 0
         self.others = 0
         self.published = 0
+        """What we hold for all others to see, less what of it is in the ledger by now."""
         self.in_flight = 0
         self.ended = 0
         """The sum of what is pending."""
-        self.pending: dict[str, tuple[int, int]] = {}
-        """What our calls have used that are not in the ledger yet, and since which look."""
+        self.pending: dict[str, int] = {}
+        """What our calls have used that are not in the ledger yet."""
         self.settled: Settled | None = None
-        self.looks = 0
         self.is_owed = False
         self.is_known = False
         """Whether what is in the ledger is known."""
@@ -138,9 +138,8 @@ class Account:
             found: Those of our pending calls that are in the ledger.
         """
         for call_id in found:
-            self._no_longer_pending(call_id)
+            self.ended -= self.pending.pop(call_id, 0)
         self.base, self.others, self.is_owed, self.is_known = base, others, owed, True
-        self.looks += 1
 
     def decide(self, need: Need) -> Verdict:
         """Decide by what was just looked up."""
@@ -150,31 +149,28 @@ class Account:
         """Whether only what other processes hold is in the way, which may be less by now."""
         return self.others > 0 and not self._is_full(self.base + self.mine, need)
 
-    def to_publish(self) -> int:
-        """Return what to hold from now on."""
+    def to_publish(self, *, ahead: bool) -> int:
+        """Return what to hold from now on.
+
+        Args:
+            ahead: Whether to hold more ahead than is left of that.
+        """
         left = self.allowed * SHARED_FROM // 100 - self.taken
-        return self.mine + max(0, left // _PARTS)
+        most = left // _PARTS if ahead else min(left // _PARTS, self.published - self.mine)
+        return self.mine + max(0, most)
 
     def settle(self, call_id: str, amount: int) -> None:
         """Take it that a call of ours has ended."""
-        self.pending[call_id] = (amount, self.looks)
+        self.pending[call_id] = amount
         self.ended += amount
 
     def written(self, call_id: str) -> None:
-        """Take it that a call of ours is in the ledger."""
-        if call_id not in self.pending:
-            return
-        amount, looks = self._no_longer_pending(call_id)
-        if looks == self.looks:
-            self.base += amount
-        else:
-            # What was looked up meanwhile may have it, or not.
-            self.is_known = False
-
-    def _no_longer_pending(self, call_id: str) -> tuple[int, int]:
-        amount, looks = self.pending.pop(call_id, (0, self.looks))
+        """Take it that a call of ours is in the ledger, and was not when that was looked up."""
+        amount = self.pending.pop(call_id, 0)
         self.ended -= amount
-        return amount, looks
+        self.base += amount
+        # Others see both, so it must not be used twice.
+        self.published -= amount
 
     def _is_full(self, taken: int, need: Need) -> bool:
         """Whether a call has no room: nothing is left, or less than it is sure to use.

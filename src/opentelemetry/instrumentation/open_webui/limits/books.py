@@ -367,12 +367,7 @@ class Books:
             for reservation in late:
                 self._end(reservation)
 
-    def pending(self) -> set[str]:
-        """Return the ids of calls that are not known to be in the ledger."""
-        with self._lock:
-            return set(self._unwritten)
-
-    def written(self, call_ids: set[str]) -> None:
+    def written(self, call_ids: Iterable[str]) -> None:
         """Take it that calls are in the ledger."""
         with self._lock:
             for call_id in call_ids:
@@ -413,19 +408,19 @@ class Books:
         )
 
     def forget_ended(self) -> list[str]:
-        """Forget accounts whose time is over; return their keys as far as others know of them."""
+        """Forget accounts whose time is over; return their keys."""
         with self._lock:
             now, crowded = self._clock(), len(self._accounts) > _MOST_ACCOUNTS
             over = [
                 key
                 for key, one in self._accounts.items()
-                if (one.ends <= now or crowded) and not one.in_flight and not one.pending
+                if one.ends <= now or (crowded and not one.in_flight and not one.pending)
             ]
             gone = [self._accounts.pop(key) for key in over]
             for one in gone:
                 # Whoever still knows it is to open another.
                 one.ends = 0.0
-            return [one.key for one in gone if one.published]
+            return [one.key for one in gone]
 
 
 def _unless_known_full(account: Account, need: Need) -> Verdict:
