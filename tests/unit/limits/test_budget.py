@@ -355,7 +355,7 @@ def test_what_was_held_ahead_is_used_once(
         done += 1
         # So slowly that each call is known to be in the ledger before the next.
         accounts = [one for budget in budgets for one in budget.books.accounts()]
-        wait_for(lambda accounts=accounts: not any(one.pending for one in accounts))
+        wait_for(lambda accounts=accounts: not any(one.ended for one in accounts))
     assert done == 40
 
 
@@ -432,7 +432,7 @@ def test_a_call_counts_once_written_or_not(made: Make, ledger: Ledger) -> None:
     [account] = budget.books.accounts()
     assert (account.base, account.ended, account.used) == (0, 500, 500)
     ledger.book(of_call(call))
-    wait_for(lambda: not account.pending)
+    wait_for(lambda: not account.ended)
     assert (account.ended, account.used) == (0, 500)
     other = made()
     let_in(other)

@@ -10,12 +10,11 @@ used or held is never more than is allowed, whatever the processes do at the sam
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from enum import Enum
 from typing import Final, NamedTuple
 
 from ..ledger.sums import HOUR_SECONDS
-from .rules import NOW, START, USER, Limit, Who
+from .rules import MEASURES, NOW, START, USER, Limit, Who
 from .windows import Span
 
 SHARED_FROM: Final = 80
@@ -32,12 +31,16 @@ class Verdict(Enum):
     ASK = "ask"
 
 
-class Need(NamedTuple):
-    """What a call is going to use, in a limit's measure."""
+Used = tuple[int, ...]
+"""One for each of :data:`~.rules.MEASURES`."""
 
-    sure: int
+
+class Need(NamedTuple):
+    """What a call is going to use."""
+
+    sure: Used
     """What it uses in any case."""
-    likely: int
+    likely: Used
     """What calls like it have used."""
 
 
@@ -64,13 +67,15 @@ class Account:
 
     __slots__ = (
         "allowed", "base", "begins", "ended", "ends", "in_flight", "is_known", "is_owed", "key",
-        "limit", "others", "pending", "published", "settled", "span", "start", "who",
+        "limit", "measure", "others", "published", "settled", "span", "start", "who",
     )  # fmt: skip
 
     def __init__(
         self, limit: Limit, who: Who, start: int, span: Span, begins: float, ends: float
     ) -> None:
         self.limit = limit
+        self.measure = MEASURES.index(limit.measure)
+        """Its place in :data:`~.rules.MEASURES`."""
         self.who = who
         self.start = start
         self.span = span
@@ -85,9 +90,7 @@ class Account:
         """What we hold for all others to see, less what of it is in the ledger by now."""
         self.in_flight = 0
         self.ended = 0
-        """The sum of what is pending."""
-        self.pending: dict[str, int] = {}
-        """What our calls have used that are not in the ledger yet."""
+        """What our calls have used that are not known to be in the ledger."""
         self.settled: Settled | None = None
         self.is_owed = False
         self.is_known = False
@@ -111,34 +114,25 @@ class Account:
     @property
     def warns(self) -> bool:
         """Whether so much is used that people are to be warned."""
-        return self.used * 100 >= self.allowed * self.limit.warn_at
+        return (self.base + self.ended) * 100 >= self.allowed * self.limit.warn_at
 
-    def look(self, need: Need, *, trusted: bool) -> Verdict:
-        """Decide by what is known here, if that is possible.
-
-        Args:
-            need: What the call is going to use.
-            trusted: Whether others know of what we hold.
-        """
+    def look(self, need: Need) -> Verdict:
+        """Decide by what is known here, if that is possible."""
         if not self.is_known:
             return Verdict.ASK
-        if self._is_full(self.used, need):
+        if self._is_full(self.base + self.ended, need):
             return Verdict.FULL
-        if trusted and self.mine + need.likely <= self.published:
-            return Verdict.FITS
-        return Verdict.ASK
+        room = self.published - self.in_flight - self.ended
+        return Verdict.FITS if need.likely[self.measure] <= room else Verdict.ASK
 
-    def looked_up(self, base: int, others: int, owed: bool, found: Iterable[str]) -> None:
-        """Take what the database says.
+    def looked_up(self, base: int, others: int, owed: bool) -> None:
+        """Take what the database says, once it is known which of our calls are in the ledger.
 
         Args:
             base: What all calls in the ledger have used.
             others: What other processes hold.
             owed: Whether some of them were asked to tell it anew, and have not yet.
-            found: Those of our pending calls that are in the ledger.
         """
-        for call_id in found:
-            self.ended -= self.pending.pop(call_id, 0)
         self.base, self.others, self.is_owed, self.is_known = base, others, owed, True
 
     def decide(self, need: Need) -> Verdict:
@@ -159,14 +153,8 @@ class Account:
         most = left // _PARTS if ahead else min(left // _PARTS, self.published - self.mine)
         return self.mine + max(0, most)
 
-    def settle(self, call_id: str, amount: int) -> None:
-        """Take it that a call of ours has ended."""
-        self.pending[call_id] = amount
-        self.ended += amount
-
-    def written(self, call_id: str) -> None:
-        """Take it that a call of ours is in the ledger, and was not when that was looked up."""
-        amount = self.pending.pop(call_id, 0)
+    def written(self, amount: int) -> None:
+        """Take it that what a call of ours has used is in the ledger by now."""
         self.ended -= amount
         self.base += amount
         # Others see both, so it must not be used twice.
@@ -178,7 +166,7 @@ class Account:
         What it is likely to use beside that may be more than is left: what begins below the limit
         is finished.
         """
-        return taken >= self.allowed or taken + need.sure > self.allowed
+        return taken >= self.allowed or taken + need.sure[self.measure] > self.allowed
 
 
 def opened(limit: Limit, who: Who, span: Span, at: float, since: int) -> Account:

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from concurrent.futures import Future
 from typing import Final, Protocol
 
@@ -226,7 +226,7 @@ class Clerk:
 
     def _look_up_for(self, batch: Sequence[Asking], answers: dict[Asking, Answer]) -> None:
         books = self._books
-        accounts = {one.key: one for ask in batch for one in books.accounts_of(ask.wanted)}
+        accounts = {one for ask in batch for one in books.accounts_of(ask.wanted)}
         blocked: set[str] = set()
 
         def decide() -> None:
@@ -238,11 +238,11 @@ class Clerk:
                 else:
                     answers[asking] = answer
 
-        self._exchange(accounts.values(), decide, blocked)
+        self._exchange(accounts, decide, blocked)
 
     def _exchange(
         self,
-        accounts: Collection[Account],
+        accounts: Set[Account],
         decide: Callable[[], None] | None = None,
         blocked: Collection[str] = (),
         *,
@@ -254,7 +254,9 @@ class Clerk:
         with holding.writing(self._database(), _PATIENCE) as connection:
             clock = holding.take_turns(connection)
             self._book()
+            written = holding.found(connection, books.unwritten(accounts))
             looks = holding.look_up(connection, self.process, accounts, time.time(), clock)
+            books.written(written)
             with books.locked():
                 for account in accounts:
                     account.looked_up(*looks[account.key])
@@ -357,7 +359,7 @@ class Clerk:
             self._exchange(ageing)
         pools = books.shared() if self._is_due("pools", _POOLS_EVERY) else []
         if pools:
-            self._exchange(pools, ahead=False)
+            self._exchange(set(pools), ahead=False)
 
     def _beat(self) -> None:
         with holding.writing(self._database(), _PATIENCE) as connection:
@@ -373,7 +375,7 @@ class Clerk:
             return
         accounts = self._books.by_key(keys)
         if accounts:
-            self._exchange(accounts, ahead=False)
+            self._exchange(set(accounts), ahead=False)
         forgotten = keys - {one.key for one in accounts}
         if forgotten:
             with holding.writing(self._database(), _PATIENCE) as connection:

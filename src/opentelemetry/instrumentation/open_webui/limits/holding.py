@@ -74,8 +74,6 @@ class Look(NamedTuple):
     base: int
     others: int
     owed: bool
-    found: tuple[str, ...]
-    """Those of our pending calls that are in the ledger."""
 
 
 @contextmanager
@@ -127,14 +125,8 @@ def look_up(
     """
     alive = clock - ALIVE_SECONDS
     held = _held_by_others(connection, process, [account.key for account in accounts], alive)
-    pending = {call_id for account in accounts for call_id in tuple(account.pending)}
-    written = found(connection, pending)
     return {
-        account.key: Look(
-            used(connection, account, now),
-            *held.get(account.key, (0, False)),
-            tuple(written.intersection(account.pending)),
-        )
+        account.key: Look(used(connection, account, now), *held.get(account.key, (0, False)))
         for account in accounts
     }
 
