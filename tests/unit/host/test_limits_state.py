@@ -63,7 +63,7 @@ def test_limits_are_told_by_their_fullest_account() -> None:
     assert read[names.LIMIT_USED]() == []
     for user, used in (("ada", 300), ("bob", 700)):
         for account in budget.books.accounts_of(wanted(user)):
-            account.looked_up(used if account.limit.name == "T" else 10**9, 0, False, ())
+            account.looked_up(used if account.limit.name == "T" else 10**9, 0, False)
     assert read[names.LIMIT_USED]() == [
         (700.0, of("T", "tokens", "shared", False)),
         (1.0, of("P", "cost", "shared", True)),
@@ -96,7 +96,7 @@ def test_a_group_is_named_whose_budget_it_is(changed: dict[str, Any], group: str
     budget.books = Books(time.time)
     budget.books.take_rules(parse({"limits": [{**BUDGET, **changed}]}), {})
     for account in budget.books.accounts_of(wanted("ada", groups=("g",))):
-        account.looked_up(0, 0, False, ())
+        account.looked_up(0, 0, False)
     for metric in (names.LIMIT_USED, names.LIMIT_ALLOWED):
         [(_, told)] = shown.reads[metric]()
         assert told.get(names.GROUP_NAME) == group

@@ -151,19 +151,25 @@ def test_it_begins_again_after_its_end(ledger: Ledger, tmp_path: Path) -> None:
 
 
 def test_a_locked_file_makes_calls_wait_in_the_spool(ledger: Ledger, tmp_path: Path) -> None:
-    book(ledger, many(5, 1))
+    told: list[str] = []
+    ledger.when_written = lambda bookings: told.extend(one.id for one in bookings)
+    at_once, later = many(5, 1), many(5, 2)
+    book(ledger, at_once)
     eventually(lambda: ledger.written == 5)
+    assert set(told) == {one.id for one in at_once}
     with closing(sqlite3.connect(tmp_path / "usage.db")) as other:
         other.execute("BEGIN IMMEDIATE")
         spooled = ledger.spooled
-        book(ledger, many(5, 2))
+        book(ledger, later)
         eventually(lambda: ledger.spooled >= spooled + 5)
+        assert len(set(told)) == 5
         eventually(lambda: ledger.behind_seconds > 0)
         assert len(list(tmp_path.glob("usage-spool*"))) == 1
     eventually(lambda: ledger.written == 10)
     eventually(lambda: not list(tmp_path.glob("usage-spool*")))
     eventually(lambda: ledger.behind_seconds == 0)
     assert count_in(tmp_path) == 10
+    assert set(told) == {one.id for one in (*at_once, *later)}
 
 
 def test_a_damaged_file_is_told_and_a_new_one_gets_all(

@@ -98,3 +98,22 @@ def test_an_account_of_many_begins_with_a_full_hour() -> None:
     span = limit.window.span(NOW)
     assert opened(limit, Who("everyone"), span, NOW, NOW - 777).start == (NOW - 777) // 3600 * 3600
     assert opened(limit, Who("user", "u"), span, NOW, NOW - 777).start == NOW - 777
+
+
+def test_what_is_looked_up_is_of_one_moment(store: Store) -> None:
+    database, now = store.database, NOON + 1800
+    if database.is_sqlite:
+        pytest.skip("who writes to SQLite is alone")
+    limit = limit_of(
+        {"name": "L", "everyone": True, "measure": "requests", "amount": 9, "per": "day"}
+    )
+    who = Who("user", "u-1")
+    account = opened(limit, who, limit.window.span(now), now, NOON - 86_400)
+    before, meanwhile = booking(now - 60, user_id="u-1"), booking(now - 30, user_id="u-1")
+    store.write([before])
+    with database.writing() as connection:
+        clock = holding.take_turns(connection)
+        store.write([meanwhile])
+        assert holding.found(connection, [before.id, meanwhile.id]) == {before.id}
+        [look] = holding.look_up(connection, "mine", [account], now, clock).values()
+    assert look.base == 1

@@ -99,7 +99,7 @@ def test_nothing_counts_in_an_account_that_was_forgotten(monkeypatch: pytest.Mon
     [new] = kept.accounts_of(asked)
     assert new is not old
     assert kept.accounts() == [new]
-    new.looked_up(0, 0, False, ())
+    new.looked_up(0, 0, False)
     new.published, kept.trusted_until = 10, float("inf")
     assert isinstance(kept.admit(asked, None), Held)
     assert (old.in_flight, new.in_flight) == (0, 1)

@@ -85,7 +85,7 @@ def _tried(section: Section, connection: Connection, rules: Rules) -> Iterator[L
     for limit in rules.limits:
         wanted = _made_up(limit)
         for account in books.accounts_of(wanted):
-            account.looked_up(holding.used(connection, account, now), 0, False, ())
+            account.looked_up(holding.used(connection, account, now), 0, False)
             if account.limit.id in allowed and account.key not in shown:
                 shown.add(account.key)
                 section.ok(_standing(account, allowed[account.limit.id], now))

@@ -90,6 +90,8 @@ class Ledger:
         self._group_id = group_id
         self._jobs = tuple(jobs)
         self._seconds = seconds
+        self.when_written: Callable[[Sequence[Booking]], None] = lambda _bookings: None
+        """Called with calls that have come into the database, by the thread that writes."""
         self.lost = 0
         """Calls that found no room anywhere."""
         self.spooled = 0
@@ -267,7 +269,14 @@ class Ledger:
         # It brings SQLAlchemy and Alembic, which may take a moment; calls wait in the spool.
         from .writer import Writer
 
-        self._writer = Writer(self._opened, spool, self._held.extend, _quiet, self._jobs)
+        self._writer = Writer(
+            self._opened,
+            spool,
+            self._held.extend,
+            lambda bookings: self.when_written(bookings),
+            _quiet,
+            self._jobs,
+        )
 
     def _opened(self) -> Store:
         from .store import Store

@@ -48,6 +48,7 @@ class Writer:
         open_store: Returns the ledger's store, opened; may take long, and may raise.
         spool: Where what cannot be written waits.
         give_back: Takes calls that could not be written, and may have been in part.
+        when_written: Called with calls that are in the database by now; must not raise.
         quiet: Makes a context in which nothing of the work is traced.
         jobs: Done while there is nothing to write.
     """
@@ -57,12 +58,14 @@ class Writer:
         open_store: Callable[[], Store],
         spool: Spool,
         give_back: Callable[[Sequence[Booking]], None],
+        when_written: Callable[[Sequence[Booking]], None],
         quiet: Callable[[], AbstractContextManager[object]],
         jobs: Sequence[Job] = (),
     ) -> None:
         self._open_store = open_store
         self._spool = spool
         self._give_back = give_back
+        self._when_written = when_written
         self._quiet = quiet
         self._jobs = [(0.0, job) for job in jobs]
         self.store: Store | None = None
@@ -180,6 +183,7 @@ class Writer:
         assert self.store is not None
         try:
             self.written += self.store.write(bookings)
+            self._when_written(bookings)
             self._recover()
         except _REFUSALS:
             if len(bookings) == 1:

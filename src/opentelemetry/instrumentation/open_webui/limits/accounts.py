@@ -10,12 +10,11 @@ used or held is never more than is allowed, whatever the processes do at the sam
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from enum import Enum
 from typing import Final, NamedTuple
 
 from ..ledger.sums import HOUR_SECONDS
-from .rules import NOW, START, USER, Limit, Who
+from .rules import MEASURES, NOW, START, USER, Limit, Who
 from .windows import Span
 
 SHARED_FROM: Final = 80
@@ -32,12 +31,16 @@ class Verdict(Enum):
     ASK = "ask"
 
 
-class Need(NamedTuple):
-    """What a call is going to use, in a limit's measure."""
+Used = tuple[int, ...]
+"""One for each of :data:`~.rules.MEASURES`."""
 
-    sure: int
+
+class Need(NamedTuple):
+    """What a call is going to use."""
+
+    sure: Used
     """What it uses in any case."""
-    likely: int
+    likely: Used
     """What calls like it have used."""
 
 
@@ -64,13 +67,15 @@ class Account:
 
     __slots__ = (
         "allowed", "base", "begins", "ended", "ends", "in_flight", "is_known", "is_owed", "key",
-        "limit", "looks", "others", "pending", "published", "settled", "span", "start", "who",
+        "limit", "measure", "others", "published", "settled", "span", "start", "who",
     )  # fmt: skip
 
     def __init__(
         self, limit: Limit, who: Who, start: int, span: Span, begins: float, ends: float
     ) -> None:
         self.limit = limit
+        self.measure = MEASURES.index(limit.measure)
+        """Its place in :data:`~.rules.MEASURES`."""
         self.who = who
         self.start = start
         self.span = span
@@ -82,13 +87,11 @@ class Account:
         self.base = 0
         self.others = 0
         self.published = 0
+        """What we hold for all others to see, less what of it is in the ledger by now."""
         self.in_flight = 0
         self.ended = 0
-        """The sum of what is pending."""
-        self.pending: dict[str, tuple[int, int]] = {}
-        """What our calls have used that are not in the ledger yet, and since which look."""
+        """What our calls have used that are not known to be in the ledger."""
         self.settled: Settled | None = None
-        self.looks = 0
         self.is_owed = False
         self.is_known = False
         """Whether what is in the ledger is known."""
@@ -111,36 +114,26 @@ class Account:
     @property
     def warns(self) -> bool:
         """Whether so much is used that people are to be warned."""
-        return self.used * 100 >= self.allowed * self.limit.warn_at
+        return (self.base + self.ended) * 100 >= self.allowed * self.limit.warn_at
 
-    def look(self, need: Need, *, trusted: bool) -> Verdict:
-        """Decide by what is known here, if that is possible.
-
-        Args:
-            need: What the call is going to use.
-            trusted: Whether others know of what we hold.
-        """
+    def look(self, need: Need) -> Verdict:
+        """Decide by what is known here, if that is possible."""
         if not self.is_known:
             return Verdict.ASK
-        if self._is_full(self.used, need):
+        if self._is_full(self.base + self.ended, need):
             return Verdict.FULL
-        if trusted and self.mine + need.likely <= self.published:
-            return Verdict.FITS
-        return Verdict.ASK
+        room = self.published - self.in_flight - self.ended
+        return Verdict.FITS if need.likely[self.measure] <= room else Verdict.ASK
 
-    def looked_up(self, base: int, others: int, owed: bool, found: Iterable[str]) -> None:
-        """Take what the database says.
+    def looked_up(self, base: int, others: int, owed: bool) -> None:
+        """Take what the database says, once it is known which of our calls are in the ledger.
 
         Args:
             base: What all calls in the ledger have used.
             others: What other processes hold.
             owed: Whether some of them were asked to tell it anew, and have not yet.
-            found: Those of our pending calls that are in the ledger.
         """
-        for call_id in found:
-            self._no_longer_pending(call_id)
         self.base, self.others, self.is_owed, self.is_known = base, others, owed, True
-        self.looks += 1
 
     def decide(self, need: Need) -> Verdict:
         """Decide by what was just looked up."""
@@ -150,31 +143,22 @@ class Account:
         """Whether only what other processes hold is in the way, which may be less by now."""
         return self.others > 0 and not self._is_full(self.base + self.mine, need)
 
-    def to_publish(self) -> int:
-        """Return what to hold from now on."""
+    def to_publish(self, *, ahead: bool) -> int:
+        """Return what to hold from now on.
+
+        Args:
+            ahead: Whether to hold more ahead than is left of that.
+        """
         left = self.allowed * SHARED_FROM // 100 - self.taken
-        return self.mine + max(0, left // _PARTS)
+        most = left // _PARTS if ahead else min(left // _PARTS, self.published - self.mine)
+        return self.mine + max(0, most)
 
-    def settle(self, call_id: str, amount: int) -> None:
-        """Take it that a call of ours has ended."""
-        self.pending[call_id] = (amount, self.looks)
-        self.ended += amount
-
-    def written(self, call_id: str) -> None:
-        """Take it that a call of ours is in the ledger."""
-        if call_id not in self.pending:
-            return
-        amount, looks = self._no_longer_pending(call_id)
-        if looks == self.looks:
-            self.base += amount
-        else:
-            # What was looked up meanwhile may have it, or not.
-            self.is_known = False
-
-    def _no_longer_pending(self, call_id: str) -> tuple[int, int]:
-        amount, looks = self.pending.pop(call_id, (0, self.looks))
+    def written(self, amount: int) -> None:
+        """Take it that what a call of ours has used is in the ledger by now."""
         self.ended -= amount
-        return amount, looks
+        self.base += amount
+        # Others see both, so it must not be used twice.
+        self.published -= amount
 
     def _is_full(self, taken: int, need: Need) -> bool:
         """Whether a call has no room: nothing is left, or less than it is sure to use.
@@ -182,7 +166,7 @@ class Account:
         What it is likely to use beside that may be more than is left: what begins below the limit
         is finished.
         """
-        return taken >= self.allowed or taken + need.sure > self.allowed
+        return taken >= self.allowed or taken + need.sure[self.measure] > self.allowed
 
 
 def opened(limit: Limit, who: Who, span: Span, at: float, since: int) -> Account:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from .. import ids
@@ -22,7 +22,7 @@ from .binding import pools
 from .gate import NearlyUsed, Refusal, Ticket, Wanted
 from .off import FREE
 from .people import Bound, Call, People
-from .rules import MEASURES, Limit, Rules, Who
+from .rules import Limit, Rules, Who
 from .sizes import Sizes, used_by
 from .windows import Span, Window
 
@@ -97,9 +97,9 @@ class Books:
         self._known = People(Rules(), 0.0)
         self._spans: dict[Window, Span] = {}
         self._accounts: dict[tuple[str, Who, int], Account] = {}
-        self._in_flight: dict[Kind, deque[Reservation]] = {}
-        self._unwritten: dict[str, list[Account]] = {}
-        """Where calls count that are not known to be in the ledger."""
+        self._in_flight: dict[Kind, list[Reservation]] = {}
+        self._unwritten: dict[str, list[tuple[Account, int]]] = {}
+        """Where calls count that are not known to be in the ledger, and how much."""
         self._ended_early: dict[Kind, int] = {}
         """Calls that have ended, and whose tickets are not released yet."""
 
@@ -166,9 +166,7 @@ class Books:
         with self._lock:
             self._book_events()
             trusted = self._monotonic() < self.trusted_until
-            return self._decide(
-                bound, wanted, ticket, lambda account, need: account.look(need, trusted=trusted)
-            )
+            return self._decide(bound, wanted, ticket, Account.look if trusted else _ask)
 
     def admit_unchecked(self, wanted: Wanted, ticket: Ticket | None) -> Answer:
         """Let in, or refuse by what is known here: the database cannot be asked."""
@@ -176,7 +174,7 @@ class Books:
             return ticket or FREE
         with self._lock:
             self._book_events()
-            answer = self._decide(self._bound_to(wanted), wanted, ticket, _unless_known_full)
+            answer = self._decide(self._bound_to(wanted), wanted, ticket, _let_in)
         assert answer is not None
         return answer
 
@@ -215,11 +213,11 @@ class Books:
         ticket: Ticket | None,
         verdict_of: Callable[[Account, Need], Verdict],
     ) -> Answer | None:
-        now, asks = self._clock(), False
+        now, need, asks = self._clock(), self._sizes.need(wanted), False
         parts: list[tuple[Account, int]] = []
         observed: list[Account] = []
         for one in bound:
-            account, need = self._account(one, now), self._sizes.need(wanted, one.limit.measure)
+            account = self._account(one, now)
             verdict = verdict_of(account, need)
             if one.limit.observe:
                 if verdict is Verdict.ASK:
@@ -230,7 +228,7 @@ class Books:
                 return self._refusal(account, need, now)
             elif verdict is Verdict.ASK:
                 asks = True
-            parts.append((account, need.likely))
+            parts.append((account, need.likely[account.measure]))
         return None if asks else self._let_in(wanted, ticket, parts, observed, now)
 
     def _let_in(
@@ -248,21 +246,22 @@ class Books:
         held = ticket if isinstance(ticket, Held) else Held(self._let_go)
         kind = (wanted.user_id, wanted.model, wanted.source)
         reservation = Reservation(kind, parts, self._monotonic())
-        for account, amount in parts:
-            account.in_flight += amount
         held.reservations.append(reservation)
-        self._in_flight.setdefault(kind, deque()).append(reservation)
-        held.warnings = tuple(
-            words.nearly(one.limit, one.who, one.span, one.used, one.allowed, now)
-            for one, _ in parts
-            if one.warns and not one.limit.observe
-        )
+        self._in_flight.setdefault(kind, []).append(reservation)
+        warnings = []
+        for one, amount in parts:
+            one.in_flight += amount
+            if one.warns and not one.limit.observe:
+                told = words.nearly(one.limit, one.who, one.span, one.used, one.allowed, now)
+                warnings.append(told)
+        held.warnings = tuple(warnings)
         return held
 
     def _refusal(self, account: Account, need: Need, now: float) -> Refusal:
         taken = max(account.used, min(account.allowed, account.taken))
         limit, who, span = account.limit, account.who, account.span
-        return words.refusal(limit, who, span, taken, account.allowed, need.sure, now)
+        sure = need.sure[account.measure]
+        return words.refusal(limit, who, span, taken, account.allowed, sure, now)
 
     def count_refusal(self, limit: str, measure: str) -> None:
         """Count a refusal that somebody was told."""
@@ -311,15 +310,16 @@ class Books:
         is_direct = asked.provider == DIRECT
         names = (picked, asked.model)
         at = ids.moment_of(call.id)
-        counts_in = []
+        parts = []
         key: Call = (caller.user_id, call.groups, names, caller.source, is_direct)
         for bound in self._people().of_call(key):
             account = self._account(bound, at)
             if at >= account.start:
-                account.settle(call.id, used[MEASURES.index(bound.limit.measure)])
-                counts_in.append(account)
-        if counts_in:
-            self._unwritten[call.id] = counts_in
+                amount = used[account.measure]
+                account.ended += amount
+                parts.append((account, amount))
+        if parts:
+            self._unwritten[call.id] = parts
             if len(self._unwritten) > _MOST_UNWRITTEN:
                 self._written(next(iter(self._unwritten)))
         kind = (caller.user_id, picked, caller.source)
@@ -367,20 +367,24 @@ class Books:
             for reservation in late:
                 self._end(reservation)
 
-    def pending(self) -> set[str]:
-        """Return the ids of calls that are not known to be in the ledger."""
-        with self._lock:
-            return set(self._unwritten)
-
-    def written(self, call_ids: set[str]) -> None:
+    def written(self, call_ids: Iterable[str]) -> None:
         """Take it that calls are in the ledger."""
         with self._lock:
             for call_id in call_ids:
                 self._written(call_id)
 
     def _written(self, call_id: str) -> None:
-        for account in self._unwritten.pop(call_id, ()):
-            account.written(call_id)
+        for account, amount in self._unwritten.pop(call_id, ()):
+            account.written(amount)
+
+    def unwritten(self, accounts: Collection[Account]) -> list[str]:
+        """Return the ids of calls that count in some accounts, and are not known to be written."""
+        with self._lock:
+            return [
+                call_id
+                for call_id, parts in self._unwritten.items()
+                if any(one in accounts for one, _ in parts)
+            ]
 
     def by_key(self, keys: set[str]) -> list[Account]:
         """Return the accounts of some keys."""
@@ -413,24 +417,29 @@ class Books:
         )
 
     def forget_ended(self) -> list[str]:
-        """Forget accounts whose time is over; return their keys as far as others know of them."""
+        """Forget accounts whose time is over; return their keys."""
         with self._lock:
             now, crowded = self._clock(), len(self._accounts) > _MOST_ACCOUNTS
             over = [
                 key
                 for key, one in self._accounts.items()
-                if (one.ends <= now or crowded) and not one.in_flight and not one.pending
+                if one.ends <= now or (crowded and not one.mine)
             ]
             gone = [self._accounts.pop(key) for key in over]
             for one in gone:
                 # Whoever still knows it is to open another.
                 one.ends = 0.0
-            return [one.key for one in gone if one.published]
+            return [one.key for one in gone]
 
 
-def _unless_known_full(account: Account, need: Need) -> Verdict:
-    is_full = account.look(need, trusted=False) is Verdict.FULL
-    return Verdict.FULL if is_full else Verdict.FITS
+def _ask(account: Account, need: Need) -> Verdict:
+    """Ask the database, unless it is known that nothing is left."""
+    return Verdict.FULL if account.look(need) is Verdict.FULL else Verdict.ASK
+
+
+def _let_in(account: Account, need: Need) -> Verdict:
+    """Let in, unless it is known that nothing is left."""
+    return Verdict.FULL if account.look(need) is Verdict.FULL else Verdict.FITS
 
 
 def _is_in(span: Span, at: float) -> bool:

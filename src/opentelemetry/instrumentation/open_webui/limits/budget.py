@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Final, Protocol
 
@@ -30,6 +30,9 @@ _CLOSE_SECONDS: Final = 1.0
 
 class Ledger(Protocol):
     """Where calls are booked."""
+
+    when_written: Callable[[Sequence[Booking]], None]
+    """Called with those that have come into its database."""
 
     def database(self) -> Database:
         """Return its database, or raise :class:`~..ledger.ledger.Unavailable`."""
@@ -82,6 +85,7 @@ class Budget:
             if self._clerk is None:
                 source = LimitsFile(self.file) if self.file else Table()
                 self._clerk = Clerk(self.books, self._ledger.database, source, self._is_closed)
+                self._ledger.when_written = self._clerk.written
                 self._clerk.begin()
             return self._clerk
 

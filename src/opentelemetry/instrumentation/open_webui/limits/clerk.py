@@ -6,7 +6,8 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from concurrent.futures import Future
 from typing import Final, Protocol
 
@@ -14,6 +15,7 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from .. import ids
 from ..guard import guarded, report
+from ..ledger.booking import Booking
 from ..ledger.database import Database
 from ..ledger.ledger import Unavailable
 from ..ledger.writer import told
@@ -31,17 +33,20 @@ DEADLINE: Final = 2.0
 _PATIENCE: Final = 1.5
 # Seconds between two exchanges at least: what comes meanwhile is asked for at once.
 _PAUSE: Final = 0.01
+# Seconds between two looks whether others need what is held; the longer one where nobody else is.
 _TICK: Final = 0.25
+_TICK_ALONE: Final = 1.0
 # Seconds until it is asked again, when what others hold is in the way: they hear of it in a tick.
 _AGAIN: Final = 0.35
 _OPENING: Final = 0.05
 _RULES_EVERY: Final = 2.0
-_PENDING_EVERY: Final = 2.0
 _BEAT_EVERY: Final = 5.0
-_TIDY_EVERY: Final = 10.0
+_TIDY_EVERY: Final = 60.0
 _POOLS_EVERY: Final = 20.0
 # Less than others believe it, by enough for a clock that is late.
 _TRUSTED_SECONDS: Final = 12.0
+# Ids of calls that wait to be taken account of.
+_MOST_WRITTEN: Final = 50_000
 
 
 class Source(Protocol):
@@ -113,7 +118,9 @@ class Clerk:
         self._queue: queue.SimpleQueue[Asking | None] = queue.SimpleQueue()
         self._later: list[Asking] = []
         self._due: dict[str, float] = {}
+        self._written: deque[str] = deque(maxlen=_MOST_WRITTEN)
         self._holds_any = False
+        self._has_others = True
         self._next_exchange = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="usage-limits", daemon=True)
@@ -125,6 +132,10 @@ class Clerk:
     def ask(self, asking: Asking) -> None:
         """Have a call decided."""
         self._queue.put(asking)
+
+    def written(self, bookings: Iterable[Booking]) -> None:
+        """Take it that calls are in the ledger."""
+        self._written.extend(one.id for one in bookings)
 
     def close(self, seconds: float) -> None:
         """Let go of all that is held, and end."""
@@ -155,7 +166,7 @@ class Clerk:
         now = time.monotonic()
         due = [one for one in self._later if one.again_at <= now]
         self._later = [one for one in self._later if one.again_at > now]
-        wait = min([_TICK, *(one.again_at - now for one in self._later)])
+        wait = min([self._tick(), *(one.again_at - now for one in self._later)])
         found: list[Asking | None] = []
         try:
             found.append(self._queue.get(timeout=0 if due else wait))
@@ -164,6 +175,9 @@ class Clerk:
         except queue.Empty:
             pass
         return [*due, *(one for one in found if one is not None)]
+
+    def _tick(self) -> float:
+        return _TICK if self._holds_any and self._has_others else _TICK_ALONE
 
     def _turn(self, batch: Sequence[Asking]) -> None:
         self._refresh_rules()
@@ -212,7 +226,7 @@ class Clerk:
 
     def _look_up_for(self, batch: Sequence[Asking], answers: dict[Asking, Answer]) -> None:
         books = self._books
-        accounts = {one.key: one for ask in batch for one in books.accounts_of(ask.wanted)}
+        accounts = {one for ask in batch for one in books.accounts_of(ask.wanted)}
         blocked: set[str] = set()
 
         def decide() -> None:
@@ -224,44 +238,53 @@ class Clerk:
                 else:
                     answers[asking] = answer
 
-        self._exchange(accounts.values(), decide, blocked)
+        self._exchange(accounts, decide, blocked)
 
     def _exchange(
         self,
-        accounts: Collection[Account],
+        accounts: Set[Account],
         decide: Callable[[], None] | None = None,
         blocked: Collection[str] = (),
+        *,
+        ahead: bool = True,
     ) -> None:
         """Look accounts up, decide by that, and tell others what is held from now on."""
         books = self._books
         time.sleep(max(0.0, self._next_exchange - time.monotonic()))
         with holding.writing(self._database(), _PATIENCE) as connection:
-            holding.take_turns(connection)
-            books.book_events()
-            looks = holding.look_up(connection, self.process, accounts, time.time())
+            clock = holding.take_turns(connection)
+            self._book()
+            written = holding.found(connection, books.unwritten(accounts))
+            looks = holding.look_up(connection, self.process, accounts, time.time(), clock)
+            books.written(written)
             with books.locked():
                 for account in accounts:
                     account.looked_up(*looks[account.key])
                 books.ageing.difference_update(accounts)
                 if decide is not None:
                     decide()
-                amounts = {account.key: account.to_publish() for account in accounts}
+                amounts = {account.key: account.to_publish(ahead=ahead) for account in accounts}
                 for account in accounts:
                     # Until others know of it, nothing can be let in by it.
                     account.published = 0
-            holding.publish(connection, self.process, amounts)
+            holding.publish(connection, self.process, amounts, clock)
             if blocked:
                 holding.recall(connection, self.process, blocked)
-        self._holds_any = True
+        self._holds_any = self._holds_any or any(amounts.values())
         self._next_exchange = time.monotonic() + _PAUSE
-        self._told_others()
+        books.trusted_until = time.monotonic() + _TRUSTED_SECONDS
         with books.locked():
             for account in accounts:
                 account.published = amounts[account.key]
 
-    def _told_others(self) -> None:
-        self._due["beat"] = time.monotonic() + _BEAT_EVERY
-        self._books.trusted_until = time.monotonic() + _TRUSTED_SECONDS
+    def _book(self) -> None:
+        """Book what has ended, and then what is in the ledger.
+
+        Only this thread does the latter, so never between looking up and taking what that has told.
+        """
+        written = [self._written.popleft() for _ in range(len(self._written))]
+        self._books.book_events()
+        self._books.written(written)
 
     # When the database cannot be asked
 
@@ -313,7 +336,7 @@ class Clerk:
     # Upkeep
 
     def _keep_up(self) -> None:
-        self._books.book_events()
+        self._book()
         try:
             self._keep_up_with_database()
         except Unavailable:
@@ -329,22 +352,22 @@ class Clerk:
         if self._holds_any and self._is_due("beat", _BEAT_EVERY):
             self._beat()
         self._hear_recalls()
-        if self._is_due("pending", _PENDING_EVERY):
-            self._find_pending()
         if self._is_due("tidy", _TIDY_EVERY):
             self._tidy()
-        pools = books.shared() if self._is_due("pools", _POOLS_EVERY) else []
         ageing, books.ageing = books.ageing, set()
-        if pools or ageing:
-            self._exchange({*pools, *ageing})
+        if ageing:
+            self._exchange(ageing)
+        pools = books.shared() if self._is_due("pools", _POOLS_EVERY) else []
+        if pools:
+            self._exchange(set(pools), ahead=False)
 
     def _beat(self) -> None:
         with holding.writing(self._database(), _PATIENCE) as connection:
-            holding.publish(connection, self.process, {})
-        self._told_others()
+            self._has_others = holding.beat(connection, self.process)
+        self._books.trusted_until = time.monotonic() + _TRUSTED_SECONDS
 
     def _hear_recalls(self) -> None:
-        if not (self._holds_any and self._is_due("recalls", _TICK)):
+        if not (self._holds_any and self._is_due("recalls", self._tick())):
             return
         with self._database().reading() as connection:
             keys = holding.recalled(connection, self.process)
@@ -352,23 +375,17 @@ class Clerk:
             return
         accounts = self._books.by_key(keys)
         if accounts:
-            self._exchange(accounts)
+            self._exchange(set(accounts), ahead=False)
         forgotten = keys - {one.key for one in accounts}
         if forgotten:
             with holding.writing(self._database(), _PATIENCE) as connection:
                 holding.let_go(connection, self.process, forgotten)
 
-    def _find_pending(self) -> None:
-        pending = self._books.pending()
-        if pending:
-            with self._database().reading() as connection:
-                found = holding.found(connection, pending)
-            self._books.written(found)
-
     def _tidy(self) -> None:
         self._books.expire()
         over = self._books.forget_ended()
         with holding.writing(self._database(), _PATIENCE) as connection:
+            holding.take_turns(connection)
             holding.let_go(connection, self.process, over)
             holding.bury(connection)
 

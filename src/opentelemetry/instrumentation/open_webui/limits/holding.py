@@ -64,8 +64,6 @@ ALIVE_SECONDS: Final = 20
 """What a process holds counts so long after it was last seen."""
 _AT_ONCE: Final = 500
 _SPIN: Final = 0.002
-# Any number: who tells others in PostgreSQL holds it.
-_LOCK: Final = 0x6C_69_6D_69_74_73
 # How long it is believed what was used before the last hour: calls may last longer than that.
 _SETTLED_SECONDS: Final = 60.0
 
@@ -76,8 +74,6 @@ class Look(NamedTuple):
     base: int
     others: int
     owed: bool
-    found: tuple[str, ...]
-    """Those of our pending calls that are in the ledger."""
 
 
 @contextmanager
@@ -100,25 +96,37 @@ def writing(database: Database, patience: float) -> Iterator[Connection]:
         yield connection
 
 
-def take_turns(connection: Connection) -> None:
-    """Keep others from doing this at the same time. In SQLite, who writes is alone."""
+def take_turns(connection: Connection) -> int:
+    """Keep others from doing this at the same time, and read all that follows as of this moment.
+
+    In SQLite, who writes is alone.
+
+    Returns:
+        The time that all processes have in common: the database's (Unix time).
+    """
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        # The moment is that of the first query, which this is not.
+        connection.exec_driver_sql(f"LOCK TABLE {holds.name} IN EXCLUSIVE MODE")
+    return _clock(connection)
 
 
 def look_up(
-    connection: Connection, process: str, accounts: Collection[Account], now: float
+    connection: Connection, process: str, accounts: Collection[Account], now: float, clock: int
 ) -> dict[str, Look]:
-    """Return what there is of some accounts, by their keys."""
-    held = _held_by_others(connection, process, [account.key for account in accounts])
-    pending = {call_id for account in accounts for call_id in tuple(account.pending)}
-    written = found(connection, pending)
+    """Return what there is of some accounts, by their keys.
+
+    Args:
+        connection: Whose turn it is.
+        process: Ours.
+        accounts: What to look up.
+        now: Unix time, by which calls are dated.
+        clock: What :func:`take_turns` has returned.
+    """
+    alive = clock - ALIVE_SECONDS
+    held = _held_by_others(connection, process, [account.key for account in accounts], alive)
     return {
-        account.key: Look(
-            used(connection, account, now),
-            *held.get(account.key, (0, False)),
-            tuple(written.intersection(account.pending)),
-        )
+        account.key: Look(used(connection, account, now), *held.get(account.key, (0, False)))
         for account in accounts
     }
 
@@ -291,11 +299,10 @@ _FOUND: Final = select(calls.c.id).where(calls.c.id.in_(bindparam("ids", expandi
 
 
 def _held_by_others(
-    connection: Connection, process: str, keys: list[str]
+    connection: Connection, process: str, keys: list[str], alive: int
 ) -> dict[str, tuple[int, bool]]:
     """Return what others hold, and whether some were asked to tell it anew and have not yet."""
     held: dict[str, tuple[int, bool]] = {}
-    alive = _clock(connection) - ALIVE_SECONDS
     for some in _parts(keys):
         values = {"keys": some, "mine": process, "alive": alive}
         for key, amount, owed in connection.execute(_HELD, values):
@@ -316,7 +323,7 @@ _HELD: Final = (
 )
 
 
-def publish(connection: Connection, process: str, amounts: Mapping[str, int]) -> None:
+def publish(connection: Connection, process: str, amounts: Mapping[str, int], clock: int) -> None:
     """Tell what a process holds of some accounts, and that it lives."""
     rows = [
         {"process": process, "account": key, "amount": amount, "recalled": False}
@@ -324,7 +331,22 @@ def publish(connection: Connection, process: str, amounts: Mapping[str, int]) ->
     ]
     if rows:
         connection.execute(_PUT_HOLD, rows)
-    connection.execute(_PUT_PROCESS, {"process": process, "seen": _clock(connection)})
+    connection.execute(_PUT_PROCESS, {"process": process, "seen": clock})
+
+
+def beat(connection: Connection, process: str) -> bool:
+    """Tell that a process lives; return whether any other does that holds something."""
+    clock = _clock(connection)
+    publish(connection, process, {}, clock)
+    values = {"mine": process, "alive": clock - ALIVE_SECONDS}
+    return connection.execute(_OTHERS, values).first() is not None
+
+
+_OTHERS: Final = (
+    select(processes.c.process)
+    .where(processes.c.process != bindparam("mine"), processes.c.seen > bindparam("alive"))
+    .limit(1)
+)
 
 
 def _put(table: Table) -> TextClause:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Final
 
 from ..calls.call import ModelCall
 from ..ledger.booking import nano
-from .accounts import Need
+from .accounts import Need, Used
 from .gate import Wanted
-from .rules import COST
 
 _FIRST_INPUT: Final = 500.0
 _FIRST_OUTPUT: Final = 500.0
 # What the latest of many calls weighs.
 _WEIGHT: Final = 0.02
 _MOST_MODELS: Final = 2000
-
-Used = tuple[int, ...]
-"""One for each of :data:`~.rules.MEASURES`."""
 
 
 def used_by(call: ModelCall) -> Used:
@@ -39,14 +34,10 @@ class _Size:
         self.output = _FIRST_OUTPUT
         self.cost = 0.0
 
-    def input_of(self, known: int) -> int:
-        return known or int(self.input)
-
-    def cost_of(self, known: int) -> int:
-        usual = self.input + self.output
-        if not usual:
-            return int(self.cost)
-        return int(self.cost * (self.input_of(known) + int(self.output)) / usual)
+    def need(self, known: int) -> Need:
+        put, out, usual = known or int(self.input), int(self.output), self.input + self.output
+        cost = int(self.cost * (put + out) / usual) if usual else int(self.cost)
+        return Need((1, known, known, 0, 0), (1, put + out, put, out, cost))
 
     def learn(self, used: Used) -> None:
         self.calls += 1
@@ -72,18 +63,9 @@ class Sizes:
             size = self._by_model[model] = _Size()
         size.learn(used)
 
-    def need(self, wanted: Wanted, measure: str) -> Need:
-        """Return what a call is going to use, in a measure."""
-        size = self._by_model.get(wanted.model, _UNKNOWN)
-        return _NEEDS[measure](size, wanted.input_tokens)
+    def need(self, wanted: Wanted) -> Need:
+        """Return what a call is going to use."""
+        return self._by_model.get(wanted.model, _UNKNOWN).need(wanted.input_tokens)
 
 
 _UNKNOWN: Final = _Size()
-_REQUEST: Final = Need(1, 1)
-_NEEDS: Final[Mapping[str, Callable[[_Size, int], Need]]] = {
-    "requests": lambda size, known: _REQUEST,
-    "tokens": lambda size, known: Need(known, size.input_of(known) + int(size.output)),
-    "input_tokens": lambda size, known: Need(known, size.input_of(known)),
-    "output_tokens": lambda size, known: Need(0, int(size.output)),
-    COST: lambda size, known: Need(0, size.cost_of(known)),
-}
