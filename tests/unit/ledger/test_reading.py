@@ -12,6 +12,8 @@ import pytest
 
 from opentelemetry.instrumentation.open_webui.ledger import queries, reading
 from opentelemetry.instrumentation.open_webui.ledger.booking import Booking, milliseconds_of
+from opentelemetry.instrumentation.open_webui.ledger.database import Database
+from opentelemetry.instrumentation.open_webui.ledger.keeping import thin_out
 from opentelemetry.instrumentation.open_webui.ledger.periods import (
     ALWAYS,
     EVERY,
@@ -87,11 +89,16 @@ def reckoned(
     return {key: summed(its) for key, its in found.items()}
 
 
-@pytest.fixture
-def filled(database: Any) -> Store:
+@pytest.fixture(
+    params=[None, NOON - 12 * 86_400, LATER], ids=["all hours", "some hours", "no hours"]
+)
+def filled(request: pytest.FixtureRequest, database: Database) -> Store:
+    """A ledger, in which sums by hour are kept from a moment on."""
     store = Store(database, lambda name: f"id-{name}")
     store.open()
     store.write(BOOKINGS)
+    if request.param:
+        thin_out(database, request.param)
     return store
 
 

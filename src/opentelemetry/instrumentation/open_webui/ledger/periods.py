@@ -190,6 +190,11 @@ def runs(edges: Sequence[int]) -> list[Run]:
     return found
 
 
+def spans_of_hours(hours: Iterable[int]) -> Iterator[Piece]:
+    """Yield hours, which are in order, in seconds; those that follow each other as one piece."""
+    return _joined(Piece(None, hour * HOUR_SECONDS, (hour + 1) * HOUR_SECONDS) for hour in hours)
+
+
 def _joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
     before: Piece | None = None
     for piece in pieces:
