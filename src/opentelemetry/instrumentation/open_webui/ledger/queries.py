@@ -42,9 +42,10 @@ from .periods import MOST_EDGES, Piece
 from .schema import (
     EPOCH,
     EVERYONE,
+    FIVE_MINUTES,
     MEASURES,
     Id,
-    call_minute,
+    call_time,
     calls,
     groups,
     kinds,
@@ -65,7 +66,6 @@ SPANS: Final = (1, 32)
 MANY: Final = 1000
 """As many in PostgreSQL, in arrays: else it would think about each for longer than it reads."""
 _NUMBER: Final = "part_number"
-_A_MINUTE: Final = literal_column("60", Integer())
 
 Values = dict[str, Any]
 """Parameters by name."""
@@ -369,8 +369,8 @@ class _Statement:
 
 def begun_in(first: ColumnElement[int], end: ColumnElement[int]) -> ColumnElement[bool]:
     """Return whether a user's call began in a span: seconds since :data:`~.schema.EPOCH`."""
-    minutes = and_(call_minute >= first // _A_MINUTE, call_minute <= end // _A_MINUTE)
-    return and_(minutes, calls.c.at >= first, calls.c.at < end)
+    times = and_(call_time >= first // FIVE_MINUTES, call_time <= end // FIVE_MINUTES)
+    return and_(times, calls.c.at >= first, calls.c.at < end)
 
 
 # What several kinds of statements have in common
@@ -446,7 +446,7 @@ _IF_LIMITED: Final = {
 }
 _IF_OF_USER: Final = {
     "period": begun_in(_whole("first"), _whole("end")),
-    "before": call_minute <= _whole("before_at") // _A_MINUTE,
+    "before": call_time <= _whole("before_at") // FIVE_MINUTES,
 }
 
 
@@ -461,7 +461,7 @@ def listed(shape: ListShape) -> Select[Any]:
         query = query.where(standings.c.membership_no.in_(memberships_in(wanted)))
     if shape.oldest_first:
         return query.order_by(calls.c.id)
-    order = (call_minute.desc(), calls.c.id.desc())
+    order = (call_time.desc(), calls.c.id.desc())
     return query.order_by(*(order if "user_id" in given else order[1:]))
 
 
