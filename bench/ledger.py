@@ -33,7 +33,7 @@ from opentelemetry.instrumentation.open_webui.ledger import reading
 from opentelemetry.instrumentation.open_webui.ledger.booking import Booking, milliseconds_of
 from opentelemetry.instrumentation.open_webui.ledger.bulk import insert_many
 from opentelemetry.instrumentation.open_webui.ledger.database import Database, of_file, of_url
-from opentelemetry.instrumentation.open_webui.ledger.keeping import HOURS_KEPT, thin_out
+from opentelemetry.instrumentation.open_webui.ledger.keeping import thin_out
 from opentelemetry.instrumentation.open_webui.ledger.ledger import Ledger
 from opentelemetry.instrumentation.open_webui.ledger.periods import Period, edges
 from opentelemetry.instrumentation.open_webui.ledger.place import Place
@@ -47,7 +47,11 @@ from opentelemetry.instrumentation.open_webui.ledger.schema import (
 )
 from opentelemetry.instrumentation.open_webui.ledger.schema import HOUR as HOUR_GRAIN
 from opentelemetry.instrumentation.open_webui.ledger.store import Store, row_of
-from opentelemetry.instrumentation.open_webui.ledger.sums import month_of, start_of_month
+from opentelemetry.instrumentation.open_webui.ledger.sums import (
+    HOURS_KEPT,
+    month_of,
+    start_of_month,
+)
 from unit.sdk import Sdk
 
 USERS: Final = 2_000

@@ -12,7 +12,6 @@ from opentelemetry.instrumentation.open_webui.ledger.booking import milliseconds
 from opentelemetry.instrumentation.open_webui.ledger.checking import check
 from opentelemetry.instrumentation.open_webui.ledger.database import Database, of_url
 from opentelemetry.instrumentation.open_webui.ledger.keeping import (
-    HOURS_KEPT,
     Retention,
     Thinning,
     forget,
@@ -34,6 +33,7 @@ from opentelemetry.instrumentation.open_webui.ledger.schema import (
     user_sums,
 )
 from opentelemetry.instrumentation.open_webui.ledger.store import Store
+from opentelemetry.instrumentation.open_webui.ledger.sums import HOURS_KEPT
 from unit.ledger.books import NOON, booking, many, summed
 from unit.ledger.conftest import emptied
 

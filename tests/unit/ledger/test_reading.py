@@ -164,6 +164,29 @@ def test_charts_equal_the_calls_in_any_zone(filled: Store, zone: str) -> None:
                     )
 
 
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("days", [(35, 19), (5, -3), (30, -28), (1, 0)])
+def test_charts_of_a_user_equal_the_calls_wherever_their_ends_are_cut(
+    filled: Store, days: tuple[int, int], zone: str
+) -> None:
+    midnight = NOON - 43_200
+    for cut in (0, 7, 1801, 20_000, 43_200, 66_600, 80_000):
+        period = Period(midnight - days[0] * 86_400 + cut, midnight + days[1] * 86_400 + cut)
+        for every in ("day", "hour"):
+            inner = edges(period, every, ZoneInfo(zone))
+            of = [period.start, *(one for one in inner if period.start < one < period.end)]
+            of.append(period.end)
+            with filled.database.reading() as connection:
+                parts = reading.series(connection, of, Where(user_id="u-2"), ("source",), now=LATER)
+            for (begin, until), part in zip(pairwise(of), parts, strict=True):
+                right = reckoned(
+                    Period(begin, until),
+                    lambda one: one.user_id == "u-2",
+                    lambda one: [(one.source,)],
+                )
+                assert part == right, (every, begin, until)
+
+
 @pytest.mark.parametrize("minutes", [10, 30, 60, 360, 1440])
 def test_charts_equal_the_calls_however_short_their_parts(filled: Store, minutes: int) -> None:
     start, end = NOON - 3 * 86_400 - 55, NOON + 86_400 + 12_345

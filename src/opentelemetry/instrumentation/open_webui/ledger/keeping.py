@@ -35,13 +35,11 @@ from .schema import (
     users,
 )
 from .store import Store
-from .sums import DAY_SECONDS, HOUR_SECONDS, month_of, start_of_month
+from .sums import DAY_SECONDS, HOUR_SECONDS, HOURS_KEPT, month_of, start_of_month
 
 FORGOTTEN: Final = "forgotten-"
 _PATIENCE: Final = 600.0
 _HOURS: Final = 24
-HOURS_KEPT: Final = 62
-"""Days for which the sums of users and groups by hour are kept: two months."""
 _EVERY: Final = 3600.0
 
 

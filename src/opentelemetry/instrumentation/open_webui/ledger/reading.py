@@ -29,6 +29,8 @@ from .periods import (
     Period,
     Piece,
     Run,
+    grid_of,
+    hours_and_rests,
     pieces,
     runs,
     seconds_of,
@@ -37,7 +39,7 @@ from .periods import (
 )
 from .queries import ListShape, Shape
 from .schema import CALLS, EPOCH, HOUR, MEASURES, calls, groups, lines, standings, users
-from .sums import HOUR_SECONDS
+from .sums import DAY_SECONDS, HOUR_SECONDS, HOURS_KEPT
 
 DIMENSIONS: Final = (
     "user", "group", "groups", "source", "provider", "model", "picked", "imported",
@@ -265,9 +267,14 @@ def series(
     """
     parts: list[dict[Key, _Amounts]] = [{} for _ in edges[1:]]
     asked = _Asked(connection, where, by, {CALLS, *measures})
-    for run in runs(edges):
-        for part, key, found in _found_in(connection, run, asked, now):
-            _add(parts[part], key, found)
+    grid = grid_of(edges) if where.user_id is not None else None
+    found = (
+        (one for run in runs(edges) for one in _found_in(connection, run, asked, now))
+        if grid is None or not asked.is_short(edges)
+        else _of_few(connection, edges, grid, asked)
+    )
+    for part, key, amounts in found:
+        _add(parts[part], key, amounts)
     return [asked.sums(part) for part in parts]
 
 
@@ -281,7 +288,7 @@ def _found_in(connection: Connection, run: Run, asked: _Asked, now: float | None
             yield run.part, key, found
     elif run.is_of_hours:
         yield from _of_hours(connection, run.on_hours, asked, now)
-        yield from _moved(connection, run, asked)
+        yield from _moved(connection, run, run.cuts(), asked)
     elif asked.keeps_hours_from(run.start):
         yield from _numbered(connection, run, asked.of_spans(run.rests(), number="own"), asked)
         whole = [asked.of(run.whole(now), number="own", only="inside")]
@@ -289,6 +296,18 @@ def _found_in(connection: Connection, run: Run, asked: _Asked, now: float | None
     else:
         calls = asked.of(Piece(None, run.start, run.end), number="own")
         yield from _numbered(connection, run, [calls], asked)
+
+
+def _of_few(connection: Connection, edges: Sequence[int], grid: Run, asked: _Asked) -> _Found:
+    """Add up the few hours that one user has in a month or two, with as few questions as can be."""
+    hours, rests = hours_and_rests(Period(edges[0], edges[-1]))
+    yield from _numbered(connection, grid, asked.of_spans(rests, number="own"), asked)
+    for piece in hours:
+        statement = asked.of(piece, number="own")
+        yield from _numbered(connection, grid.on_hours, [statement], asked)
+        first, end = (hour * HOUR_SECONDS for hour in piece[1:])
+        cuts = (cut for cut in grid.cuts() if first <= cut.first < end)
+        yield from _moved(connection, grid, cuts, asked)
 
 
 def _of_hours(connection: Connection, run: Run, asked: _Asked, now: float | None) -> _Found:
@@ -312,11 +331,11 @@ def _of_hours(connection: Connection, run: Run, asked: _Asked, now: float | None
         yield home, key, _less(found)
 
 
-def _moved(connection: Connection, run: Run, asked: _Asked) -> _Found:
+def _moved(connection: Connection, run: Run, cuts: Iterable[Piece], asked: _Asked) -> _Found:
     """Move the calls before edges that are not on full hours from the part after them."""
     # So that the number is that of the part after them, and never below zero.
     earlier = run._replace(start=run.start - run.step)
-    statements = asked.of_spans(run.cuts(), number="own")
+    statements = asked.of_spans(cuts, number="own")
     for part, key, found in _numbered(connection, earlier, statements, asked):
         if part < run.part + run.parts:
             yield part, key, _less(found)
@@ -362,6 +381,11 @@ class _Asked:
     def keeps_hours_from(self, moment: int) -> bool:
         """Whether there are sums of all hours from a moment (Unix time) on."""
         return moment // HOUR_SECONDS >= self._hours_from
+
+    def is_short(self, edges: Sequence[int]) -> bool:
+        """Whether the sums by hour of a user are quickly added up, and all there."""
+        is_short = edges[-1] - edges[0] <= HOURS_KEPT * DAY_SECONDS
+        return is_short and self.keeps_hours_from(edges[0])
 
     def kept(self, piece: Piece) -> Iterator[Piece]:
         """Yield a piece with single calls in the place of hours that are kept no more."""
