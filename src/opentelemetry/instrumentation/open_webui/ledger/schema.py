@@ -223,7 +223,10 @@ def _sums(owner: str) -> Table:
 user_sums: Final = _sums("standing")
 """Sums by standing. ``bucket``: hours or days since 1970, or months since the year 0, in UTC."""
 membership_sums: Final = _sums("membership")
-"""Sums by all groups that a user is in at a time, and of everyone."""
+"""Sums by all groups that a user is in at a time, and of everyone.
+
+Both lack hours that are longer ago than :data:`~.sums.HOURS_KEPT`; everyone does not.
+"""
 
 facts: Final = _table(
     "fact",
