@@ -225,13 +225,13 @@ def test_what_is_not_wanted_is_not_summed(filled: Store, measures: tuple[str, ..
 def test_an_edge_within_an_hour_parts_its_calls(store: Store) -> None:
     """The calls of the half hour before an edge are of the part before; those outside of none."""
     start = NOON // 86_400 * 86_400 + 18 * 3600 + 1800
-    of = [start, start + 86_400, start + 2 * 86_400]
+    of = [start + day * 86_400 for day in range(4)]
     for number, edge in enumerate(of, 1):
         store.write([booking(edge + one) for one in (-1801, *[-1] * number, 0, 1799)])
     with store.database.reading() as connection:
         for where in (Where(), Where(user_id="u-alice"), Where(group="research")):
             parts = reading.series(connection, of, where, now=LATER)
-            assert [part[()].calls for part in parts] == [5, 6]
+            assert [part[()].calls for part in parts] == [5, 6, 7]
 
 
 def test_questions_of_one_kind_share_their_statements(filled: Store) -> None:
