@@ -33,6 +33,7 @@ from opentelemetry.instrumentation.open_webui.ledger import reading
 from opentelemetry.instrumentation.open_webui.ledger.booking import Booking, milliseconds_of
 from opentelemetry.instrumentation.open_webui.ledger.bulk import insert_many
 from opentelemetry.instrumentation.open_webui.ledger.database import Database, of_file, of_url
+from opentelemetry.instrumentation.open_webui.ledger.keeping import thin_out
 from opentelemetry.instrumentation.open_webui.ledger.ledger import Ledger
 from opentelemetry.instrumentation.open_webui.ledger.periods import Period, edges
 from opentelemetry.instrumentation.open_webui.ledger.place import Place
@@ -46,7 +47,11 @@ from opentelemetry.instrumentation.open_webui.ledger.schema import (
 )
 from opentelemetry.instrumentation.open_webui.ledger.schema import HOUR as HOUR_GRAIN
 from opentelemetry.instrumentation.open_webui.ledger.store import Store, row_of
-from opentelemetry.instrumentation.open_webui.ledger.sums import month_of, start_of_month
+from opentelemetry.instrumentation.open_webui.ledger.sums import (
+    HOURS_KEPT,
+    month_of,
+    start_of_month,
+)
 from unit.sdk import Sdk
 
 USERS: Final = 2_000
@@ -172,20 +177,24 @@ def fill(store: Store, count: int) -> None:
             done += len(waiting)
             waiting.clear()
             show(f"{done:,} of {count:,} calls, {done / (time.monotonic() - began):,.0f} a second")
-    for owner, keys, tables in (
-        ("standing", "c.standing_no", ""),
-        ("membership", "0", ""),
+    kept_from = START + (DAYS - HOURS_KEPT) * 86_400
+    for owner, keys, tables, hours_from in (
+        ("standing", "c.standing_no", "", kept_from),
+        ("membership", "0", "", START),
         (
             "membership",
             "s.membership_no",
             "JOIN usage_ledger_standing s ON s.no = c.standing_no",
+            kept_from,
         ),
     ):
         show(f"sums by {owner}")
         with store.database.writing(3600) as connection:
-            connection.exec_driver_sql(_hourly(owner, keys, tables))
+            for grain, seconds, since in ((HOUR_GRAIN, HOUR, hours_from), (DAY, 86_400, START)):
+                connection.exec_driver_sql(_sums(owner, keys, tables, grain, seconds, since))
     for owner in ("standing", "membership"):
-        _coarser(store.database, owner)
+        _months(store.database, owner)
+    thin_out(store.database, kept_from)
     with store.database.engine.connect() as connection:
         if store.database.is_sqlite:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -198,8 +207,8 @@ def _row(store: Store, connection: Any, one: Booking) -> tuple[Any, ...]:
     return row_of(one, milliseconds_of(one) // 1000, standing.user_no, standing.no, kind.no)
 
 
-def _hourly(owner: str, key: str, tables: str) -> str:
-    """In the order of time, as they come about."""
+def _sums(owner: str, key: str, tables: str, grain: int, seconds: int, since: int) -> str:
+    """Those of a grain, from a moment on, in the order of time, as they come about."""
     amounts = {
         "calls": "count(*)",
         "answers": "sum(CASE WHEN k.task = 'chat' THEN 1 END)",
@@ -213,22 +222,18 @@ def _hourly(owner: str, key: str, tables: str) -> str:
     }
     return (
         f"INSERT INTO usage_ledger_{owner}_sum"
-        f" SELECT {key}, {HOUR_GRAIN}, (c.at + {EPOCH}) / {HOUR}, k.line_no,"
+        f" SELECT {key}, {grain}, (c.at + {EPOCH}) / {seconds}, k.line_no,"
         f" {', '.join(amounts[name] for name in MEASURES)}"
         f" FROM usage_ledger_call c JOIN usage_ledger_kind k ON k.no = c.kind_no {tables}"
-        " GROUP BY 1, 3, 4 ORDER BY 3, 1"
+        f" WHERE c.at >= {since - EPOCH} GROUP BY 1, 3, 4 ORDER BY 3, 1"
     )
 
 
-def _coarser(database: Database, owner: str) -> None:
+def _months(database: Database, owner: str) -> None:
     table = f"usage_ledger_{owner}_sum"
     measures = ", ".join(f"sum({name})" for name in MEASURES)
     days = START // 86_400 + DAYS
     with database.writing(3600) as connection:
-        connection.exec_driver_sql(
-            f"INSERT INTO {table} SELECT {owner}_no, {DAY}, bucket / 24, line_no, {measures}"
-            f" FROM {table} WHERE grain = {HOUR_GRAIN} GROUP BY 1, 3, 4 ORDER BY 3, 1"
-        )
         for month in range(month_of(START), month_of(days * 86_400) + 1):
             first, end = (start_of_month(one) // 86_400 for one in (month, month + 1))
             connection.exec_driver_sql(

@@ -5,13 +5,18 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import Table, delete, insert, select, text
 
 from harness.postgres import Postgres
 from opentelemetry.instrumentation.open_webui.ledger.booking import milliseconds_of
 from opentelemetry.instrumentation.open_webui.ledger.checking import check
 from opentelemetry.instrumentation.open_webui.ledger.database import Database, of_url
-from opentelemetry.instrumentation.open_webui.ledger.keeping import Retention, forget, prune
+from opentelemetry.instrumentation.open_webui.ledger.keeping import (
+    Retention,
+    Thinning,
+    forget,
+    prune,
+)
 from opentelemetry.instrumentation.open_webui.ledger.periods import ALWAYS, Period
 from opentelemetry.instrumentation.open_webui.ledger.reading import (
     Where,
@@ -20,8 +25,15 @@ from opentelemetry.instrumentation.open_webui.ledger.reading import (
     sums,
     total,
 )
-from opentelemetry.instrumentation.open_webui.ledger.schema import audits, door
+from opentelemetry.instrumentation.open_webui.ledger.schema import (
+    HOUR,
+    audits,
+    door,
+    membership_sums,
+    user_sums,
+)
 from opentelemetry.instrumentation.open_webui.ledger.store import Store
+from opentelemetry.instrumentation.open_webui.ledger.sums import HOURS_KEPT
 from unit.ledger.books import NOON, booking, many, summed
 from unit.ledger.conftest import emptied
 
@@ -141,6 +153,47 @@ def test_a_clock_that_was_ahead_keeps_nothing_longer(
     Retention(30).step(store)
     with store.database.reading() as connection:
         assert total(connection, ALWAYS).calls == 0
+
+
+def test_only_the_hours_of_two_months_are_kept_of_users_and_groups(store: Store) -> None:
+    days = (HOURS_KEPT + 30, HOURS_KEPT + 1, HOURS_KEPT - 1, 0)
+    bookings = [booking(time.time() - day * DAY) for day in days]
+    store.write(bookings)
+    assert Thinning().step(store) > 0
+    assert hours_of(store, user_sums) == 2
+    assert hours_of(store, membership_sums) == 2 + len(days)
+    assert not check(store.database).problems
+    # Once a day is enough; what comes late is in no sum that is asked for.
+    store.write([booking(time.time() - days[0] * DAY)])
+    Thinning().step(store)
+    assert hours_of(store, user_sums) == 3
+    assert not check(store.database).problems
+    moment = milliseconds_of(bookings[0]) // 1000
+    with store.database.reading() as connection:
+        an_hour = Period(moment // 3600 * 3600, moment // 3600 * 3600 + 3600)
+        assert total(connection, an_hour, Where(user_id="u-alice")).calls == 2
+
+
+def hours_of(store: Store, table: Table) -> int:
+    """How many sums by hour there are."""
+    with store.database.reading() as connection:
+        return len(connection.execute(select(table).where(table.c.grain == HOUR)).all())
+
+
+def test_hours_that_a_clock_ahead_has_taken_out_are_added_up_from_calls(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = time.time() // DAY * DAY - DAY
+    store.write([booking(moment), booking(moment + 3600)])
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time", lambda now=time.time: now() + 1000 * DAY)
+        Thinning().step(store)
+    Thinning().step(store)
+    store.write([booking(moment + 1)])
+    with store.database.reading() as connection:
+        an_hour = Period(int(moment), int(moment) + 3600)
+        assert total(connection, an_hour, Where(user_id="u-alice")).calls == 2
+    assert not check(store.database).problems
 
 
 def test_check_finds_sums_that_are_wrong(store: Store) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from opentelemetry.instrumentation.open_webui.ledger import queries, reading
 from opentelemetry.instrumentation.open_webui.ledger.booking import Booking, milliseconds_of
+from opentelemetry.instrumentation.open_webui.ledger.database import Database
+from opentelemetry.instrumentation.open_webui.ledger.keeping import thin_out
 from opentelemetry.instrumentation.open_webui.ledger.periods import (
     ALWAYS,
     EVERY,
@@ -87,11 +89,16 @@ def reckoned(
     return {key: summed(its) for key, its in found.items()}
 
 
-@pytest.fixture
-def filled(database: Any) -> Store:
+@pytest.fixture(
+    params=[None, NOON - 12 * 86_400, LATER], ids=["all hours", "some hours", "no hours"]
+)
+def filled(request: pytest.FixtureRequest, database: Database) -> Store:
+    """A ledger, in which sums by hour are kept from a moment on."""
     store = Store(database, lambda name: f"id-{name}")
     store.open()
     store.write(BOOKINGS)
+    if request.param:
+        thin_out(database, request.param)
     return store
 
 
@@ -157,6 +164,29 @@ def test_charts_equal_the_calls_in_any_zone(filled: Store, zone: str) -> None:
                     )
 
 
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("days", [(35, 19), (5, -3), (30, -28), (1, 0)])
+def test_charts_of_a_user_equal_the_calls_wherever_their_ends_are_cut(
+    filled: Store, days: tuple[int, int], zone: str
+) -> None:
+    midnight = NOON - 43_200
+    for cut in (0, 7, 1801, 20_000, 43_200, 66_600, 80_000):
+        period = Period(midnight - days[0] * 86_400 + cut, midnight + days[1] * 86_400 + cut)
+        for every in ("day", "hour"):
+            inner = edges(period, every, ZoneInfo(zone))
+            of = [period.start, *(one for one in inner if period.start < one < period.end)]
+            of.append(period.end)
+            with filled.database.reading() as connection:
+                parts = reading.series(connection, of, Where(user_id="u-2"), ("source",), now=LATER)
+            for (begin, until), part in zip(pairwise(of), parts, strict=True):
+                right = reckoned(
+                    Period(begin, until),
+                    lambda one: one.user_id == "u-2",
+                    lambda one: [(one.source,)],
+                )
+                assert part == right, (every, begin, until)
+
+
 @pytest.mark.parametrize("minutes", [10, 30, 60, 360, 1440])
 def test_charts_equal_the_calls_however_short_their_parts(filled: Store, minutes: int) -> None:
     start, end = NOON - 3 * 86_400 - 55, NOON + 86_400 + 12_345
@@ -195,13 +225,13 @@ def test_what_is_not_wanted_is_not_summed(filled: Store, measures: tuple[str, ..
 def test_an_edge_within_an_hour_parts_its_calls(store: Store) -> None:
     """The calls of the half hour before an edge are of the part before; those outside of none."""
     start = NOON // 86_400 * 86_400 + 18 * 3600 + 1800
-    of = [start, start + 86_400, start + 2 * 86_400]
+    of = [start + day * 86_400 for day in range(4)]
     for number, edge in enumerate(of, 1):
         store.write([booking(edge + one) for one in (-1801, *[-1] * number, 0, 1799)])
     with store.database.reading() as connection:
         for where in (Where(), Where(user_id="u-alice"), Where(group="research")):
             parts = reading.series(connection, of, where, now=LATER)
-            assert [part[()].calls for part in parts] == [5, 6]
+            assert [part[()].calls for part in parts] == [5, 6, 7]
 
 
 def test_questions_of_one_kind_share_their_statements(filled: Store) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .importing import Import
-from .keeping import Retention
+from .keeping import Retention, Thinning
 from .place import Host
 from .writer import Job
 
@@ -17,4 +17,4 @@ def jobs(host: Callable[[], Host], days: int) -> list[Job]:
         host: Returns what Open WebUI says of itself.
         days: Days after which calls are forgotten; 0 for never.
     """
-    return [Import(host).step, *([Retention(days).step] if days else [])]
+    return [Import(host).step, Thinning().step, *([Retention(days).step] if days else [])]

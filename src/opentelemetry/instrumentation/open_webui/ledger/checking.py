@@ -14,7 +14,7 @@ from ..names import REFUSED_TASK
 from . import facts
 from .database import Database
 from .migrating import current, newest
-from .queries import AMOUNTS
+from .queries import amounts_in
 from .reading import ends
 from .schema import (
     DAY,
@@ -95,17 +95,30 @@ def _check_month(connection: Connection, month: int, found: Checked) -> None:
     start, end = start_of_month(month), start_of_month(month + 1)
     hours = _of_rows(connection, start, end)
     found.calls += sum(amounts[0] for amounts in hours.values())
-    _compare(found, month, "users", _with_coarser(hours), _kept(connection, user_sums, start, end))
-    groups = _of_groups(connection, hours)
-    kept = _kept(connection, membership_sums, start, end)
-    _compare(found, month, "groups", _with_coarser(groups), kept)
+    hours_from = int(facts.read(connection, facts.HOURS_FROM) or 0)
+    for table, whose, right in (
+        (user_sums, "users", hours),
+        (membership_sums, "groups", _of_groups(connection, hours)),
+    ):
+        both = _with_coarser(right), _kept(connection, table, start, end)
+        _compare(found, month, whose, *(_without_old(sums, hours_from) for sums in both))
+
+
+def _without_old(found: _Found, hours_from: int) -> _Found:
+    """Return sums without those by hour that need not be there."""
+    return {
+        (owner, grain, bucket, line_no): amounts
+        for (owner, grain, bucket, line_no), amounts in found.items()
+        if owner == EVERYONE or grain != HOUR or bucket >= hours_from
+    }
 
 
 def _of_rows(connection: Connection, start: int, end: int) -> _Found:
     hour = (cast(calls.c.at, BigInteger) + EPOCH) // HOUR_SECONDS
     keys = (calls.c.standing_no, hour, kinds.c.line_no)
+    amounts = amounts_in(calls)
     query = (
-        select(*keys, *(_sum(AMOUNTS[name]) for name in MEASURES))
+        select(*keys, *(_sum(amounts[name]) for name in MEASURES))
         .join(kinds, kinds.c.no == calls.c.kind_no)
         .where(calls.c.id >= ids.first_of(start * 1000), calls.c.id < ids.first_of(end * 1000))
         .where(kinds.c.task != REFUSED_TASK)

@@ -35,7 +35,7 @@ from .schema import (
     users,
 )
 from .store import Store
-from .sums import DAY_SECONDS, month_of, start_of_month
+from .sums import DAY_SECONDS, HOUR_SECONDS, HOURS_KEPT, month_of, start_of_month
 
 FORGOTTEN: Final = "forgotten-"
 _PATIENCE: Final = 600.0
@@ -194,6 +194,39 @@ def forget(database: Database, user_id: str) -> Forgotten | None:
             facts.begin_epoch(connection)
             detail.update(user=pseudonym, calls=changed.rowcount)
         return Forgotten(pseudonym, changed.rowcount)
+
+
+def thin_out(database: Database, before: int) -> None:
+    """Take out the sums of users and groups by hour that ended before a moment.
+
+    From then on the calls themselves are added up where a period cuts through a day.
+
+    Args:
+        database: The ledger's, opened.
+        before: Unix time in seconds.
+    """
+    hour = before // HOUR_SECONDS
+    with database.writing(_PATIENCE) as connection:
+        # A clock that was ahead may have taken out more.
+        end = max(hour, int(facts.read(connection, facts.HOURS_FROM) or 0))
+        for table in (user_sums, membership_sums):
+            owner = table.primary_key.columns.values()[0]
+            old = (table.c.grain == HOUR, table.c.bucket < end, owner != EVERYONE)
+            connection.execute(delete(table).where(*old))
+        facts.write(connection, facts.HOURS_FROM, end)
+
+
+class Thinning:
+    """Takes out, day by day, the sums by hour that are hardly asked for any more."""
+
+    def step(self, store: Store) -> float:
+        """Do it if no other process has lately; return the seconds until it is due again."""
+        before = int(time.time()) - HOURS_KEPT * DAY_SECONDS
+        with store.database.reading() as connection:
+            done = int(facts.read(connection, facts.HOURS_FROM) or 0)
+        if done < before // HOUR_SECONDS - _HOURS:
+            thin_out(store.database, before)
+        return _EVERY
 
 
 class Retention:

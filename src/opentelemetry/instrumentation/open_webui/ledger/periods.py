@@ -190,6 +190,34 @@ def runs(edges: Sequence[int]) -> list[Run]:
     return found
 
 
+def spans_of_hours(hours: Iterable[int]) -> Iterator[Piece]:
+    """Yield hours, which are in order, in seconds; those that follow each other as one piece."""
+    return _joined(Piece(None, hour * HOUR_SECONDS, (hour + 1) * HOUR_SECONDS) for hour in hours)
+
+
+def grid_of(edges: Sequence[int]) -> Run | None:
+    """Return the parts of a chart as a run, of which the first and the last may be cut short.
+
+    ``None`` if others differ in length, or do not last full hours.
+    """
+    inner = runs(edges[1:-1])
+    if len(inner) != 1 or not inner[0].is_of_hours:
+        return None
+    step = inner[0].step
+    if max(edges[1] - edges[0], edges[-1] - edges[-2]) > step:
+        return None
+    return Run(0, edges[1] - step, step, len(edges) - 1)
+
+
+def hours_and_rests(period: Period) -> tuple[list[Piece], list[Piece]]:
+    """Return the full hours of a period, and what is left at its ends."""
+    found = list(_cover(period.start, period.end, _HOURS))
+    return (
+        [piece for piece in found if piece.grain is not None],
+        [piece for piece in found if piece.grain is None],
+    )
+
+
 def _joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
     before: Piece | None = None
     for piece in pieces:

@@ -11,9 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     BindParameter,
     ColumnElement,
+    FromClause,
     Integer,
     Select,
     Subquery,
@@ -23,6 +25,7 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
+    column,
     func,
     literal,
     literal_column,
@@ -39,9 +42,10 @@ from .periods import MOST_EDGES, Piece
 from .schema import (
     EPOCH,
     EVERYONE,
+    FIVE_MINUTES,
     MEASURES,
     Id,
-    call_minute,
+    call_time,
     calls,
     groups,
     kinds,
@@ -55,30 +59,29 @@ from .schema import (
 )
 from .sums import DAY_SECONDS
 
+_OF_GROUP: Final = ("group", "group_id", "group_ids")
 OF_LINE: Final = ("source", "provider", "model", "picked", "imported")
 SPANS: Final = (1, 32)
 """How many spans of time a statement can have that adds up calls."""
+MANY: Final = 1000
+"""As many in PostgreSQL, in arrays: else it would think about each for longer than it reads."""
 _NUMBER: Final = "part_number"
-_A_MINUTE: Final = literal_column("60", Integer())
-_EMPTY: Final = (0, 0)
 
 Values = dict[str, Any]
 """Parameters by name."""
 
-AMOUNTS: Final[Mapping[str, ColumnElement[Any]]] = {
+_COUNTED: Final[Mapping[str, ColumnElement[Any]]] = {
     "calls": literal(1),
     "answers": case((kinds.c.task == CHAT_TASK, 1), else_=0),
     "errors": case((kinds.c.error.is_not(None), 1), else_=0),
     "unpriced": case((kinds.c.unpriced, 1), else_=0),
     "estimated": case((kinds.c.estimated > 0, 1), else_=0),
-    "input": calls.c.input,
-    "output": calls.c.output,
-    "cache_read": calls.c.cache_read,
-    "cache_write": calls.c.cache_write,
-    "reasoning": calls.c.reasoning,
-    "cost": calls.c.cost,
 }
-"""What a call adds to each of :data:`~.schema.MEASURES`."""
+
+
+def amounts_in(rows: FromClause) -> Mapping[str, ColumnElement[Any]]:
+    """Return what a call of some adds to each of :data:`~.schema.MEASURES`."""
+    return {**_COUNTED, **{name: rows.c[name] for name in MEASURES if name not in _COUNTED}}
 
 
 class Shape(NamedTuple):
@@ -90,13 +93,24 @@ class Shape(NamedTuple):
     """Some of :data:`~.reading.DIMENSIONS`."""
     wanted: tuple[str, ...] = MEASURES
     spans: int = 0
-    """One of :data:`SPANS`, of single calls; 0 for buckets of kept sums."""
+    """One of :data:`SPANS`, or :data:`MANY`, of single calls; 0 for buckets of kept sums."""
     number: str = ""
     """By the number of a part of a chart as well: one of :data:`NUMBERS`."""
     only: str = ""
     """``inside``: no buckets that an edge between two parts cuts; ``listed``: only some buckets."""
     place: int = 0
     """Where it stands among others in one statement."""
+
+    @property
+    def of_user(self) -> bool:
+        """Whether it takes the sums of users."""
+        return "user_id" in self.given or "user" in self.by
+
+    @property
+    def of_everyone(self) -> bool:
+        """Whether it takes the sums of everyone: users and groups do not matter."""
+        asked = {*self.by, *self.given}
+        return not self.of_user and asked.isdisjoint((*_OF_GROUP, "groups"))
 
 
 NUMBERS: Final = ("own", "home", "both")
@@ -130,13 +144,20 @@ def in_buckets(shape: Shape, piece: Piece, seconds: int) -> Values:
 
 def in_spans(shape: Shape, spans: Sequence[tuple[int, int]]) -> Values:
     """Return the parameters for the calls of at most ``shape.spans`` spans (Unix time)."""
-    values: Values = {}
-    of_user = "user_id" in shape.given
-    for number, span in enumerate((*spans, *[_EMPTY] * (shape.spans - len(spans)))):
-        for name, moment in zip(("first", "end"), span, strict=True):
-            bound = moment - EPOCH if of_user else ids.first_of(moment * 1000)
-            values[f"{name}_{shape.place}_{number}"] = bound
-    return values
+    bounds = [tuple(_bound_of(shape, moment) for moment in span) for span in spans]
+    if shape.spans == MANY:
+        return dict(zip(("firsts", "ends"), map(list, zip(*bounds, strict=True)), strict=True))
+    bounds += [tuple(_bound_of(shape, 0) for _ in range(2))] * (shape.spans - len(spans))
+    return {
+        f"{name}_{shape.place}_{number}": bound
+        for number, span in enumerate(bounds)
+        for name, bound in zip(("first", "end"), span, strict=True)
+    }
+
+
+def _bound_of(shape: Shape, moment: int) -> Any:
+    """Return what is no greater for any call from a moment (Unix time) on."""
+    return moment - EPOCH if "user_id" in shape.given else ids.first_of(moment * 1000)
 
 
 def _id(name: str) -> BindParameter[bytes]:
@@ -160,8 +181,9 @@ class _Key(NamedTuple):
 class _Statement:
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
-        self._by_user = "user_id" in shape.given or "user" in shape.by
+        self._by_user = shape.of_user
         self._from_rows = shape.spans > 0
+        self._calls: FromClause = self._in_arrays() if shape.spans == MANY else calls
         self._sums: Table = user_sums if self._by_user else membership_sums
         self._groups = of_group(shape.given)
         self._by_groups = bool(self._groups) or not {"group", "groups"}.isdisjoint(shape.by)
@@ -182,7 +204,7 @@ class _Statement:
         return query if apart else query.having(func.count() > 0)
 
     def _measures(self) -> list[ColumnElement[Any]]:
-        amounts = AMOUNTS if self._from_rows else self._sums.c
+        amounts = amounts_in(self._calls) if self._from_rows else self._sums.c
         # PostgreSQL's sums are of a type that Python takes for decimals.
         return [
             cast(func.coalesce(func.sum(amounts[name]), 0), BigInteger)
@@ -206,7 +228,7 @@ class _Statement:
     def _moment(self) -> ColumnElement[Any]:
         """Return when the bucket, or the call, begins (Unix time)."""
         if self._from_rows:
-            return cast(calls.c.at, BigInteger) + EPOCH
+            return cast(self._calls.c.at, BigInteger) + EPOCH
         return cast(self._sums.c.bucket, BigInteger) * self._bound("seconds")
 
     def _bound(self, name: str) -> BindParameter[int]:
@@ -229,7 +251,7 @@ class _Statement:
                 yield _Key(lines.c[name], lines.c[name])
 
     def _user_no(self) -> ColumnElement[Any]:
-        return calls.c.user_no if self._from_rows else standings.c.user_no
+        return self._calls.c.user_no if self._from_rows else standings.c.user_no
 
     def _tables(self) -> Any:
         tables = self._owners()
@@ -251,14 +273,29 @@ class _Statement:
         return tables
 
     def _of_calls(self) -> Any:
-        tables: Any = calls
-        if self._shape.spans > 1:
+        tables: Any = self._calls
+        if self._shape.spans in SPANS[1:]:
             span = self._spans()
             tables = span.join(calls, self._is_in(span.c.first, span.c.end))
-        tables = tables.join(kinds, kinds.c.no == calls.c.kind_no)
+        tables = tables.join(kinds, kinds.c.no == self._calls.c.kind_no)
         if not self._by_groups:
             return tables
-        return tables.join(standings, standings.c.no == calls.c.standing_no)
+        return tables.join(standings, standings.c.no == self._calls.c.standing_no)
+
+    def _in_arrays(self) -> Subquery:
+        """Return the calls in the spans of two arrays, each found by the index.
+
+        Without the offset, PostgreSQL would take the spans for half of all time, and read it all.
+        """
+        one = self._of_bounds()
+        sides = (cast(bindparam(name, type_=ARRAY(one)), ARRAY(one)) for name in ("firsts", "ends"))
+        first, end = (column(name, one) for name in ("first", "end"))
+        span = func.unnest(*sides).table_valued(first, end, name="span").render_derived()
+        found = select(calls).where(self._is_in(span.c.first, span.c.end)).correlate(span)
+        if "user_id" in self._shape.given:
+            found = found.where(calls.c.user_no == user_no())
+        of_span = found.offset(0).lateral("of_span")
+        return select(of_span).select_from(span.join(of_span, true())).subquery("calls")
 
     # The sums of each owner lie together. By a number that is none of an index, SQLite cannot begin
     # with all sums and look their owners up, which takes much longer.
@@ -294,7 +331,7 @@ class _Statement:
 
     def _of_time(self) -> ColumnElement[bool]:
         if self._from_rows:
-            return true() if self._shape.spans > 1 else self._is_in(*self._span(0))
+            return self._is_in(*self._span(0)) if self._shape.spans == SPANS[0] else true()
         of = self._sums.c
         grain, first, end = (self._bound(name) for name in ("grain", "first", "end"))
         return and_(of.grain == grain, of.bucket >= first, of.bucket < end)
@@ -307,11 +344,14 @@ class _Statement:
         ).subquery("span")
 
     def _span(self, number: int) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
-        of: TypeEngine[Any] = BigInteger() if "user_id" in self._shape.given else Id()
+        of = self._of_bounds()
         names = (f"{name}_{self._shape.place}_{number}" for name in ("first", "end"))
         # PostgreSQL would take them for texts.
         first, end = (cast(bindparam(name, type_=of), of) for name in names)
         return first, end
+
+    def _of_bounds(self) -> TypeEngine[Any]:
+        return BigInteger() if "user_id" in self._shape.given else Id()
 
     def _is_in(self, first: ColumnElement[Any], end: ColumnElement[Any]) -> ColumnElement[bool]:
         if "user_id" in self._shape.given:
@@ -329,8 +369,8 @@ class _Statement:
 
 def begun_in(first: ColumnElement[int], end: ColumnElement[int]) -> ColumnElement[bool]:
     """Return whether a user's call began in a span: seconds since :data:`~.schema.EPOCH`."""
-    minutes = and_(call_minute >= first // _A_MINUTE, call_minute <= end // _A_MINUTE)
-    return and_(minutes, calls.c.at >= first, calls.c.at < end)
+    times = and_(call_time >= first // FIVE_MINUTES, call_time <= end // FIVE_MINUTES)
+    return and_(times, calls.c.at >= first, calls.c.at < end)
 
 
 # What several kinds of statements have in common
@@ -406,7 +446,7 @@ _IF_LIMITED: Final = {
 }
 _IF_OF_USER: Final = {
     "period": begun_in(_whole("first"), _whole("end")),
-    "before": call_minute <= _whole("before_at") // _A_MINUTE,
+    "before": call_time <= _whole("before_at") // FIVE_MINUTES,
 }
 
 
@@ -421,7 +461,7 @@ def listed(shape: ListShape) -> Select[Any]:
         query = query.where(standings.c.membership_no.in_(memberships_in(wanted)))
     if shape.oldest_first:
         return query.order_by(calls.c.id)
-    order = (call_minute.desc(), calls.c.id.desc())
+    order = (call_time.desc(), calls.c.id.desc())
     return query.order_by(*(order if "user_id" in given else order[1:]))
 
 

@@ -8,10 +8,11 @@ from sums that are kept by month, day and hour; only for what is left of an hour
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections import ChainMap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from itertools import islice
 from operator import add, attrgetter, neg
 from typing import Any, Final, NamedTuple
@@ -19,11 +20,26 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, Row, select
 
 from .. import ids
-from . import queries
+from . import facts, queries
 from .booking import unpacked_chat
-from .periods import ALWAYS, MOST_EDGES, Period, Piece, Run, pieces, runs, seconds_of, terms
+from .database import SQLITE
+from .periods import (
+    ALWAYS,
+    MOST_EDGES,
+    Period,
+    Piece,
+    Run,
+    grid_of,
+    hours_and_rests,
+    pieces,
+    runs,
+    seconds_of,
+    spans_of_hours,
+    terms,
+)
 from .queries import ListShape, Shape
 from .schema import CALLS, EPOCH, HOUR, MEASURES, calls, groups, lines, standings, users
+from .sums import DAY_SECONDS, HOUR_SECONDS, HOURS_KEPT
 
 DIMENSIONS: Final = (
     "user", "group", "groups", "source", "provider", "model", "picked", "imported",
@@ -173,7 +189,7 @@ def sums(
         now: Unix time, for tests.
     """
     found: dict[Key, _Amounts] = {}
-    asked = _Asked(where, by, {CALLS, *measures})
+    asked = _Asked(connection, where, by, {CALLS, *measures})
     for key, more in _found(connection, period, asked, now):
         _add(found, key, more)
     return asked.sums(found)
@@ -195,10 +211,11 @@ def _less(amounts: _Amounts) -> _Amounts:
 def _found(
     connection: Connection, period: Period, asked: _Asked, now: float | None
 ) -> Iterator[tuple[Key, _Amounts]]:
-    for piece, is_more in terms(period, now):
-        for row in asked.rows(connection, *asked.of(piece)):
-            more = asked.amounts(row)
-            yield asked.key(row), more if is_more else _less(more)
+    for term, is_more in terms(period, now):
+        for piece in asked.kept(term):
+            for row in asked.rows(connection, *asked.of(piece)):
+                more = asked.amounts(row)
+                yield asked.key(row), more if is_more else _less(more)
 
 
 def users_by(
@@ -218,8 +235,9 @@ def users_by(
         by: Some of :data:`DIMENSIONS`, without ``group``.
         now: Unix time, for tests.
     """
-    asked = _Asked(where, (*by, "user"), ())
-    parts = [asked.of(piece, place=place) for place, piece in enumerate(pieces(period, now))]
+    asked = _Asked(connection, where, (*by, "user"), ())
+    kept = (part for piece in pieces(period, now) for part in asked.kept(piece))
+    parts = [asked.of(piece, place=place) for place, piece in enumerate(kept)]
     if not parts:
         return {}
     shapes, values = zip(*parts, strict=True)
@@ -248,10 +266,15 @@ def series(
         now: Unix time, for tests.
     """
     parts: list[dict[Key, _Amounts]] = [{} for _ in edges[1:]]
-    asked = _Asked(where, by, {CALLS, *measures})
-    for run in runs(edges):
-        for part, key, found in _found_in(connection, run, asked, now):
-            _add(parts[part], key, found)
+    asked = _Asked(connection, where, by, {CALLS, *measures})
+    grid = grid_of(edges) if where.user_id is not None else None
+    found = (
+        (one for run in runs(edges) for one in _found_in(connection, run, asked, now))
+        if grid is None or not asked.is_short(edges)
+        else _of_few(connection, edges, grid, asked)
+    )
+    for part, key, amounts in found:
+        _add(parts[part], key, amounts)
     return [asked.sums(part) for part in parts]
 
 
@@ -265,42 +288,54 @@ def _found_in(connection: Connection, run: Run, asked: _Asked, now: float | None
             yield run.part, key, found
     elif run.is_of_hours:
         yield from _of_hours(connection, run.on_hours, asked, now)
-        yield from _moved(connection, run, asked)
-    else:
+        yield from _moved(connection, run, run.cuts(), asked)
+    elif asked.keeps_hours_from(run.start):
         yield from _numbered(connection, run, asked.of_spans(run.rests(), number="own"), asked)
         whole = [asked.of(run.whole(now), number="own", only="inside")]
         yield from _numbered(connection, run, whole, asked)
+    else:
+        calls = asked.of(Piece(None, run.start, run.end), number="own")
+        yield from _numbered(connection, run, [calls], asked)
+
+
+def _of_few(connection: Connection, edges: Sequence[int], grid: Run, asked: _Asked) -> _Found:
+    """Add up the few hours that one user has in a month or two, with as few questions as can be."""
+    hours, rests = hours_and_rests(Period(edges[0], edges[-1]))
+    yield from _numbered(connection, grid, asked.of_spans(rests, number="own"), asked)
+    for piece in hours:
+        statement = asked.of(piece, number="own")
+        yield from _numbered(connection, grid.on_hours, [statement], asked)
+        first, end = (hour * HOUR_SECONDS for hour in piece[1:])
+        cuts = (cut for cut in grid.cuts() if first <= cut.first < end)
+        yield from _moved(connection, grid, cuts, asked)
 
 
 def _of_hours(connection: Connection, run: Run, asked: _Asked, now: float | None) -> _Found:
     """Add up what begins and ends on full hours."""
     numbered = partial(_numbered, connection, run, asked=asked)
+    whole = run.ends(now) if run.shift else [run.whole(now)]
+    yield from numbered(
+        [asked.of(part, number="own") for piece in whole for part in asked.kept(piece)]
+    )
     if not run.shift:
-        yield from numbered([asked.of(run.whole(now), number="own")])
         return
-    yield from numbered([asked.of(piece, number="own") for piece in run.ends(now)])
     # Days begin at another hour than those of the zone: each is first put where most of it is, and
     # then the rest of its hours are moved. They are a part of all hours, of which a year has many.
     days = run.days(now)
     yield from numbered([asked.of(days, number="home")])
     hours = Piece(HOUR, days.first * _HOURS, max(days.first, days.end) * _HOURS)
-    strays = run.strays(now)
-    for start in range(0, len(strays), _AT_ONCE):
-        # An index leads to each; PostgreSQL takes long to read all hours and sort these out.
-        shape, values = asked.of(hours, number="both", only="listed")
-        values["buckets"] = strays[start : start + _AT_ONCE]
-        # Both numbers at once, because it is the reading of the hours that takes long.
-        for numbers, key, found in numbered([(shape, values)]):
-            own, home = divmod(numbers, MOST_EDGES)
-            yield own, key, found
-            yield home, key, _less(found)
+    # Both numbers at once, because it is the reading of the hours that takes long.
+    for numbers, key, found in numbered(asked.of_hours(hours, run.strays(now), number="both")):
+        own, home = divmod(numbers, MOST_EDGES)
+        yield own, key, found
+        yield home, key, _less(found)
 
 
-def _moved(connection: Connection, run: Run, asked: _Asked) -> _Found:
+def _moved(connection: Connection, run: Run, cuts: Iterable[Piece], asked: _Asked) -> _Found:
     """Move the calls before edges that are not on full hours from the part after them."""
     # So that the number is that of the part after them, and never below zero.
     earlier = run._replace(start=run.start - run.step)
-    statements = asked.of_spans(run.cuts(), number="own")
+    statements = asked.of_spans(cuts, number="own")
     for part, key, found in _numbered(connection, earlier, statements, asked):
         if part < run.part + run.parts:
             yield part, key, _less(found)
@@ -323,10 +358,45 @@ _Statement = tuple[Shape, queries.Values]
 class _Asked:
     """What is asked for, whatever the time."""
 
-    def __init__(self, where: Where, by: Sequence[str], measures: Collection[str]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        where: Where,
+        by: Sequence[str],
+        measures: Collection[str],
+    ) -> None:
+        self._connection = connection
+        self._most = queries.SPANS[-1] if connection.dialect.name == SQLITE else queries.MANY
         self._values = where.given()
         self._wanted = tuple(name for name in MEASURES if name in measures)
         self._shape = Shape(frozenset(self._values), tuple(by), self._wanted)
+
+    @cached_property
+    def _hours_from(self) -> int:
+        """The first hour from which the sums that it takes are all there."""
+        if self._shape.of_everyone:
+            return 0
+        return int(facts.read(self._connection, facts.HOURS_FROM) or 0)
+
+    def keeps_hours_from(self, moment: int) -> bool:
+        """Whether there are sums of all hours from a moment (Unix time) on."""
+        return moment // HOUR_SECONDS >= self._hours_from
+
+    def is_short(self, edges: Sequence[int]) -> bool:
+        """Whether the sums by hour of a user are quickly added up, and all there."""
+        is_short = edges[-1] - edges[0] <= HOURS_KEPT * DAY_SECONDS
+        return is_short and self.keeps_hours_from(edges[0])
+
+    def kept(self, piece: Piece) -> Iterator[Piece]:
+        """Yield a piece with single calls in the place of hours that are kept no more."""
+        grain, first, end = piece
+        if grain != HOUR or first >= self._hours_from:
+            yield piece
+            return
+        until = min(end, self._hours_from)
+        yield Piece(None, first * HOUR_SECONDS, until * HOUR_SECONDS)
+        if until < end:
+            yield Piece(HOUR, until, end)
 
     def of(self, piece: Piece, **more: Any) -> _Statement:
         """Return the statement for a piece of time: its shape and its parameters."""
@@ -335,14 +405,23 @@ class _Asked:
         shape = self._shape._replace(**more)
         return shape, {**self._values, **queries.in_buckets(shape, piece, seconds_of(piece.grain))}
 
+    def of_hours(self, all_of: Piece, hours: Sequence[int], **more: Any) -> Iterator[_Statement]:
+        """Yield statements for some hours, which are in order."""
+        kept = bisect_left(hours, self._hours_from) if hours else 0
+        yield from self.of_spans(spans_of_hours(hours[:kept]), **more)
+        for start in range(kept, len(hours), _AT_ONCE):
+            # An index leads to each; PostgreSQL takes long to read all hours and sort these out.
+            shape, values = self.of(all_of, only="listed", **more)
+            yield shape, {**values, "buckets": hours[start : start + _AT_ONCE]}
+
     def of_spans(self, spans: Iterable[Piece], **more: Any) -> Iterator[_Statement]:
         """Yield statements that add up the calls in some spans of time."""
         some = iter(spans)
-        while taken := list(islice(some, queries.SPANS[-1])):
+        while taken := list(islice(some, self._most)):
             yield self._of_spans(taken, **more)
 
     def _of_spans(self, spans: Sequence[Piece], **more: Any) -> _Statement:
-        room = next(size for size in queries.SPANS if size >= len(spans))
+        room = next(size for size in (queries.SPANS[0], self._most) if size >= len(spans))
         shape = self._shape._replace(spans=room, **more)
         times = [(span.first, span.end) for span in spans]
         return shape, {**self._values, **queries.in_spans(shape, times)}

@@ -167,7 +167,7 @@ calls: Final = _table(
     Column("reasoning", Integer),
     Column("chat", LargeBinary),
     Column("units", Text),
-    Index("usage_ledger_call_of_user", "user_no", text("(at / 60)")),
+    Index("usage_ledger_call_by_user", "user_no", text("(at / 300)")),
 )
 """One row for each call.
 
@@ -175,11 +175,12 @@ calls: Final = _table(
 ``first_chunk``: milliseconds. ``cost``: nano-USD. ``units``: JSON of what was used beside tokens.
 ``chat``: see :mod:`.booking`. The columns stand in an order that leaves no gaps in PostgreSQL.
 """
-call_minute: Final[ColumnElement[int]] = calls.c.at // literal_column("60", Integer())
-"""The minute of a call, as the index of a user's calls has it.
+FIVE_MINUTES: Final = literal_column("300", Integer())
+call_time: Final[ColumnElement[int]] = calls.c.at // FIVE_MINUTES
+"""The five minutes that a call began in, as the index of a user's calls has it.
 
-Calls of the same minute, such as an answer and its title, share an entry of the index in
-PostgreSQL, which so is half as large.
+Calls of the same time, such as an answer and its title, share an entry of the index in PostgreSQL,
+which so is half as large.
 """
 
 MEASURES: Final = (
@@ -222,7 +223,10 @@ def _sums(owner: str) -> Table:
 user_sums: Final = _sums("standing")
 """Sums by standing. ``bucket``: hours or days since 1970, or months since the year 0, in UTC."""
 membership_sums: Final = _sums("membership")
-"""Sums by all groups that a user is in at a time, and of everyone."""
+"""Sums by all groups that a user is in at a time, and of everyone.
+
+Both lack hours that are longer ago than :data:`~.sums.HOURS_KEPT`; everyone does not.
+"""
 
 facts: Final = _table(
     "fact",

@@ -16,6 +16,8 @@ from .schema import DAY, EVERYONE, HOUR, MEASURES, MONTH, membership_sums, user_
 
 HOUR_SECONDS: Final = 3600
 DAY_SECONDS: Final = 86_400
+HOURS_KEPT: Final = 62
+"""Days for which the sums of users and groups by hour are kept: two months."""
 
 Key = tuple[int, int, int, int]
 """Four numbers. In the tables: of a standing or a membership, grain, bucket, line."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
-from ..ledger.schema import call_minute, calls, memberships, standings, users
+from ..ledger.schema import call_time, calls, memberships, standings, users
 from . import holding, words
 from .accounts import Account, opened
 from .binding import Decision, decide
@@ -95,7 +95,7 @@ def last_groups(connection: Connection, user_id: str) -> tuple[str, ...]:
         .join(calls, calls.c.standing_no == standings.c.no)
         .join(users, users.c.no == calls.c.user_no)
         .where(users.c.user_id == user_id)
-        .order_by(call_minute.desc(), calls.c.id.desc())
+        .order_by(call_time.desc(), calls.c.id.desc())
         .limit(1)
     )
     found = connection.execute(query).scalar()
