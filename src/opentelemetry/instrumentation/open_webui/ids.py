@@ -21,7 +21,7 @@ def new() -> str:
     """Return a new id of now, in hexadecimal digits."""
     # As `_put` does it, in half the time.
     bits = random.getrandbits(_BELOW) & _RANDOM | _VERSION | _VARIANT
-    return f"{time.time_ns() // _NANOSECONDS << _BELOW | bits:032x}"
+    return (time.time_ns() // _NANOSECONDS << _BELOW | bits).to_bytes(16, "big").hex()
 
 
 def made_of(milliseconds: int, seed: bytes) -> str:

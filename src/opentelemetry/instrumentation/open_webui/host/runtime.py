@@ -70,7 +70,8 @@ class Runtime:
             from .limits_state import tell  # It brings SQLAlchemy.
 
             tell(self.limits, telemetry)
-        self.calls = Calls(accountant, [telemetry, self.limits, self.ledger])
+        books = [one for one in (self.limits, self.ledger) if not isinstance(one, (NoLimits, Off))]
+        self.calls = Calls(accountant, [telemetry, *books])
         self.habits = Habits()
         self.presence = Presence()
         self.admission = Admission(

@@ -51,12 +51,6 @@ class Off:
     def begin(self) -> None:
         """Do nothing."""
 
-    def started(self, call: ModelCall) -> None:
-        """Take nothing: only calls that have ended are booked."""
-
-    def ended(self, call: ModelCall) -> None:
-        """Do nothing."""
-
     def close(self) -> None:
         """Do nothing."""
 

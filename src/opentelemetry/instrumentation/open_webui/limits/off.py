@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..calls.call import ModelCall
 from ..calls.caller import Caller
 from .gate import NearlyUsed, Refusal, Ticket, Wanted
 
@@ -30,12 +29,6 @@ class Off:
         """Do nothing."""
 
     def close(self) -> None:
-        """Do nothing."""
-
-    def started(self, call: ModelCall) -> None:
-        """Do nothing."""
-
-    def ended(self, call: ModelCall) -> None:
         """Do nothing."""
 
     def binds(self, _user_id: str, _groups: tuple[str, ...]) -> bool:

@@ -11,7 +11,6 @@ from opentelemetry.metrics import Observation
 
 from .. import names
 from ..calls.call import ModelCall
-from ..guard import guarded
 from ..settings import Settings
 from . import folding, readers
 from .attributes import Attributes, units_of
@@ -110,7 +109,6 @@ class Accounts:
         if self._rhythm is not None:
             self.totals.hold = self._rhythm.read()
 
-    @guarded
     def ended(self, call: ModelCall, _outcome: Attributes, _context: Context) -> None:
         """Book a call: on its user, and on each of the user's groups."""
         caller, common = call.caller, _common_tags(call)

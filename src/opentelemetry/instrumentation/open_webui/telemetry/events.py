@@ -9,7 +9,6 @@ from opentelemetry.context import Context
 
 from .. import names
 from ..calls.call import ModelCall
-from ..guard import guarded
 from . import handing
 from .attributes import Attributes
 
@@ -21,7 +20,6 @@ class Events:
         """Emit them by this logger from now on."""
         self._handing = handing.Events(logger)
 
-    @guarded
     def ended(self, call: ModelCall, outcome: Attributes, context: Context) -> None:
         """Emit the event of a call."""
         self._handing.emit(

@@ -8,7 +8,6 @@ from opentelemetry.metrics import Histogram, Meter
 from .. import names
 from ..calls.call import ModelCall
 from ..calls.work import Ended
-from ..guard import guarded
 from . import client_metrics, folding
 from .attributes import Attributes
 from .handing import Moment
@@ -39,7 +38,6 @@ class Histograms:
         self._sets.clear()
         self._work_sets.clear()
 
-    @guarded
     def ended(self, call: ModelCall, _outcome: Attributes, context: Context) -> None:
         """Record a call."""
         record = self._sets.fitting(_tags(call), call.caller.user_id)

@@ -61,7 +61,6 @@ class Spans:
             # Samplers and processors are anybody's; the call counts without its span, too.
             report("the start of a span")
 
-    @guarded
     def ended(self, call: ModelCall, outcome: Attributes, _context: Context) -> None:
         """End the span of a call."""
         handing.set_attributes(call.span, outcome)

@@ -13,7 +13,7 @@ from opentelemetry.util.types import AttributeValue
 
 from .. import names
 from ..calls.call import ModelCall
-from ..guard import guarded
+from ..guard import guarded, report
 from ..money.price_file import PriceFile
 from ..settings import Settings
 from . import attributes, exporting, forking, readers
@@ -87,7 +87,10 @@ class Telemetry:
         self.recorded += 1
         outcome, context = attributes.of_outcome(call), set_span_in_context(call.span)
         for make in self._makers:
-            make(call, outcome, context)
+            try:
+                make(call, outcome, context)
+            except Exception:
+                report(make.__qualname__)
 
     def update_members(self, groups: Mapping[str, Sequence[str]]) -> None:
         """Show in which groups users are now, by id; nobody becomes active by it."""

@@ -52,7 +52,7 @@ def sends(runtime: Host) -> Wrapper:
 def _read(runtime: Host, args: Any, kwargs: Mapping[str, Any]) -> Outgoing | None:
     method, url = (*args, kwargs.get("method"), kwargs.get("str_or_url"))[:2]
     out = outgoing(runtime, str(method), str(url), lambda: _payload(kwargs))
-    if out is not None and is_packed(kwargs.get("data")):
+    if out is not None and out.asks and is_packed(kwargs.get("data")):
         out.asks = False  # There is no place for a wish.
     return out
 
