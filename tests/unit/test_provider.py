@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,6 +44,17 @@ def only_call(provider: Provider) -> ServedCall:
     assert call.finished
     assert (call.user_id, call.user_name) == ("u1", "Ann Lee")
     return call
+
+
+def test_who_has_an_answer_finds_its_numbers_in_the_log(
+    provider: Provider, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = Provider._tell
+    monkeypatch.setattr(Provider, "_tell", lambda *args: time.sleep(0.1) or note(*args))
+    client.post("/v1/chat/completions", json={"model": "gpt-std", "messages": []})
+    [call] = provider.snapshot()
+    assert call.finished
+    assert call.input_tokens
 
 
 def is_png(data: str) -> bool:
