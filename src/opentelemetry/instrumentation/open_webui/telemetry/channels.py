@@ -41,6 +41,7 @@ def cancel(exporter: Any) -> None:
 
 def close(exporter: Any) -> None:
     """Let go of all that keeps gRPC's core alive."""
+    # It may be another channel than the one cancelled: an exporter opens one when a try fails.
     cancel(exporter)
     for name in _CHANNEL:
         setattr(exporter, name, None)

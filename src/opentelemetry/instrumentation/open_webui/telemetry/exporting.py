@@ -207,7 +207,7 @@ class _Watched:
 
     def _send(self, batch: Any, args: Any, kwargs: Any) -> Any:
         outcome = self._ask(batch, args, kwargs)
-        if self.ending and not _is_well(outcome):
+        if self.ending and not self.closed and not _is_well(outcome):
             time.sleep(_SECOND_TRY)
             outcome = self._ask(batch, args, kwargs)
         return outcome
