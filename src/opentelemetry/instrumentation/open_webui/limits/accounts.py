@@ -114,16 +114,16 @@ class Account:
     @property
     def warns(self) -> bool:
         """Whether so much is used that people are to be warned."""
-        return (self.base + self.ended) * 100 >= self.allowed * self.limit.warn_at
+        return self.used * 100 >= self.allowed * self.limit.warn_at
 
     def look(self, need: Need) -> Verdict:
         """Decide by what is known here, if that is possible."""
         if not self.is_known:
             return Verdict.ASK
-        if self._is_full(self.base + self.ended, need):
+        if self._is_full(self.used, need):
             return Verdict.FULL
-        room = self.published - self.in_flight - self.ended
-        return Verdict.FITS if need.likely[self.measure] <= room else Verdict.ASK
+        fits = self.mine + need.likely[self.measure] <= self.published
+        return Verdict.FITS if fits else Verdict.ASK
 
     def looked_up(self, base: int, others: int, owed: bool) -> None:
         """Take what the database says, once it is known which of our calls are in the ledger.

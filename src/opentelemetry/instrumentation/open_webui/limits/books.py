@@ -6,6 +6,7 @@ finalisers, so they are put in a queue first: whoever has the lock next books th
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections import Counter, deque
@@ -166,7 +167,9 @@ class Books:
         with self._lock:
             self._book_events()
             trusted = self._monotonic() < self.trusted_until
-            return self._decide(bound, wanted, ticket, Account.look if trusted else _ask)
+            return self._decide(
+                bound, wanted, ticket, Account.look if trusted else _ask_unless_full
+            )
 
     def admit_unchecked(self, wanted: Wanted, ticket: Ticket | None) -> Answer:
         """Let in, or refuse by what is known here: the database cannot be asked."""
@@ -174,7 +177,7 @@ class Books:
             return ticket or FREE
         with self._lock:
             self._book_events()
-            answer = self._decide(self._bound_to(wanted), wanted, ticket, _let_in)
+            answer = self._decide(self._bound_to(wanted), wanted, ticket, _fits_unless_full)
         assert answer is not None
         return answer
 
@@ -432,14 +435,13 @@ class Books:
             return [one.key for one in gone]
 
 
-def _ask(account: Account, need: Need) -> Verdict:
-    """Ask the database, unless it is known that nothing is left."""
-    return Verdict.FULL if account.look(need) is Verdict.FULL else Verdict.ASK
+def _unless_full(verdict: Verdict, account: Account, need: Need) -> Verdict:
+    """Return a verdict, unless it is known that nothing is left."""
+    return Verdict.FULL if account.look(need) is Verdict.FULL else verdict
 
 
-def _let_in(account: Account, need: Need) -> Verdict:
-    """Let in, unless it is known that nothing is left."""
-    return Verdict.FULL if account.look(need) is Verdict.FULL else Verdict.FITS
+_ask_unless_full: Final = functools.partial(_unless_full, Verdict.ASK)
+_fits_unless_full: Final = functools.partial(_unless_full, Verdict.FITS)
 
 
 def _is_in(span: Span, at: float) -> bool:

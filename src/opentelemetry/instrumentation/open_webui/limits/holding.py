@@ -335,7 +335,7 @@ def publish(connection: Connection, process: str, amounts: Mapping[str, int], cl
 
 
 def beat(connection: Connection, process: str) -> bool:
-    """Tell that a process lives; return whether any other does that holds something."""
+    """Tell that a process lives; return whether any other does."""
     clock = _clock(connection)
     publish(connection, process, {}, clock)
     values = {"mine": process, "alive": clock - ALIVE_SECONDS}
