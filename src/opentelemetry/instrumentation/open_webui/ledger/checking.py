@@ -95,7 +95,7 @@ def _check_month(connection: Connection, month: int, found: Checked) -> None:
     start, end = start_of_month(month), start_of_month(month + 1)
     hours = _of_rows(connection, start, end)
     found.calls += sum(amounts[0] for amounts in hours.values())
-    hours_from = int(facts.read(connection, facts.HOURS_FROM) or 0)
+    hours_from = facts.number(connection, facts.HOURS_FROM)
     for table, whose, right in (
         (user_sums, "users", hours),
         (membership_sums, "groups", _of_groups(connection, hours)),

@@ -49,6 +49,11 @@ _READ: Final = select(facts.c.value).where(facts.c.name == bindparam("name", typ
 _HELD: Final = _READ.with_for_update(read=True)
 
 
+def number(connection: Connection, name: str, *, hold: bool = False) -> int:
+    """Return a fact that is a number, as :func:`read` does; 0 if it is not there."""
+    return int(read(connection, name, hold=hold) or 0)
+
+
 def write(connection: Connection, name: str, value: object, *, keep: bool = False) -> None:
     """Set a fact, or with ``keep`` leave one that is set."""
     insert = insert_of(connection.dialect.name)(facts).values(name=name, value=str(value))
@@ -62,4 +67,4 @@ def write(connection: Connection, name: str, value: object, *, keep: bool = Fals
 
 def begin_epoch(connection: Connection) -> None:
     """Have all who write to the ledger look anew at what they know of it."""
-    write(connection, EPOCH, int(read(connection, EPOCH) or 0) + 1)
+    write(connection, EPOCH, number(connection, EPOCH) + 1)

@@ -107,7 +107,7 @@ class Import:
                 return _LEASE
             after = str(state.get("after", ""))
             self._note(connection, after)
-            return Claim(after, int(facts.read(connection, facts.CREATED) or 0))
+            return Claim(after, facts.number(connection, facts.CREATED))
 
     def _went_on(self, store: Store, after: str, *, is_done: bool) -> None:
         with store.database.writing() as connection:

@@ -208,7 +208,7 @@ def thin_out(database: Database, before: int) -> None:
     hour = before // HOUR_SECONDS
     with database.writing(_PATIENCE) as connection:
         # A clock that was ahead may have taken out more.
-        end = max(hour, int(facts.read(connection, facts.HOURS_FROM) or 0))
+        end = max(hour, facts.number(connection, facts.HOURS_FROM))
         for table in (user_sums, membership_sums):
             owner = table.primary_key.columns.values()[0]
             old = (table.c.grain == HOUR, table.c.bucket < end, owner != EVERYONE)
@@ -223,7 +223,7 @@ class Thinning:
         """Do it if no other process has lately; return the seconds until it is due again."""
         before = int(time.time()) - HOURS_KEPT * DAY_SECONDS
         with store.database.reading() as connection:
-            done = int(facts.read(connection, facts.HOURS_FROM) or 0)
+            done = facts.number(connection, facts.HOURS_FROM)
         if done < before // HOUR_SECONDS - _HOURS:
             thin_out(store.database, before)
         return _EVERY
@@ -243,7 +243,7 @@ class Retention:
         """Do it if no other process has lately; return the seconds until it is due again."""
         now = int(time.time())
         with store.database.writing() as connection:
-            last = int(facts.read(connection, facts.PRUNED) or 0)
+            last = facts.number(connection, facts.PRUNED)
             # A clock that was wrong may have left a time that is yet to come.
             is_due = not 0 <= now - last < _EVERY
             if is_due:

@@ -59,7 +59,7 @@ from .schema import (
 )
 from .sums import DAY_SECONDS
 
-_OF_GROUP: Final = ("group", "group_id", "group_ids")
+_OF_GROUPS: Final = ("group", "group_id", "group_ids", "groups")
 OF_LINE: Final = ("source", "provider", "model", "picked", "imported")
 SPANS: Final = (1, 32)
 """How many spans of time a statement can have that adds up calls."""
@@ -107,10 +107,14 @@ class Shape(NamedTuple):
         return "user_id" in self.given or "user" in self.by
 
     @property
+    def of_groups(self) -> bool:
+        """Whether it matters which groups users are in."""
+        return not {*self.by, *self.given}.isdisjoint(_OF_GROUPS)
+
+    @property
     def of_everyone(self) -> bool:
         """Whether it takes the sums of everyone: users and groups do not matter."""
-        asked = {*self.by, *self.given}
-        return not self.of_user and asked.isdisjoint((*_OF_GROUP, "groups"))
+        return not (self.of_user or self.of_groups)
 
 
 NUMBERS: Final = ("own", "home", "both")
@@ -186,7 +190,7 @@ class _Statement:
         self._calls: FromClause = self._in_arrays() if shape.spans == MANY else calls
         self._sums: Table = user_sums if self._by_user else membership_sums
         self._groups = of_group(shape.given)
-        self._by_groups = bool(self._groups) or not {"group", "groups"}.isdisjoint(shape.by)
+        self._by_groups = shape.of_groups
 
     def select(self) -> Select[Any]:
         keys = list(self._keys())
@@ -326,7 +330,7 @@ class _Statement:
             yield from self._groups
         elif self._groups:
             yield memberships.c.no.in_(memberships_in(self._groups))
-        elif not (self._from_rows or self._by_user or self._by_groups):
+        elif self._shape.of_everyone and not self._from_rows:
             yield membership_sums.c.membership_no == EVERYONE
 
     def _of_time(self) -> ColumnElement[bool]:

@@ -376,7 +376,7 @@ class _Asked:
         """The first hour from which the sums that it takes are all there."""
         if self._shape.of_everyone:
             return 0
-        return int(facts.read(self._connection, facts.HOURS_FROM) or 0)
+        return facts.number(self._connection, facts.HOURS_FROM)
 
     def keeps_hours_from(self, moment: int) -> bool:
         """Whether there are sums of all hours from a moment (Unix time) on."""

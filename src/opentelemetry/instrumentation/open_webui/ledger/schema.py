@@ -148,6 +148,8 @@ kinds: Final = _table(
 ``estimated``: 1 for the input, 2 for the output, 3 for both.
 """
 
+_FIVE_MINUTES: Final = 300
+
 calls: Final = _table(
     "call",
     Column("cost", BigInteger),
@@ -167,7 +169,7 @@ calls: Final = _table(
     Column("reasoning", Integer),
     Column("chat", LargeBinary),
     Column("units", Text),
-    Index("usage_ledger_call_by_user", "user_no", text("(at / 300)")),
+    Index("usage_ledger_call_by_user", "user_no", text(f"(at / {_FIVE_MINUTES})")),
 )
 """One row for each call.
 
@@ -175,7 +177,7 @@ calls: Final = _table(
 ``first_chunk``: milliseconds. ``cost``: nano-USD. ``units``: JSON of what was used beside tokens.
 ``chat``: see :mod:`.booking`. The columns stand in an order that leaves no gaps in PostgreSQL.
 """
-FIVE_MINUTES: Final = literal_column("300", Integer())
+FIVE_MINUTES: Final = literal_column(str(_FIVE_MINUTES), Integer())
 call_time: Final[ColumnElement[int]] = calls.c.at // FIVE_MINUTES
 """The five minutes that a call began in, as the index of a user's calls has it.
 

@@ -258,5 +258,5 @@ def _note(connection: Connection, action: str, by: str, detail: Mapping[str, Any
 
 
 def _have_read_anew(connection: Connection) -> None:
-    version = int(facts.read(connection, facts.LIMITS, hold=True) or 0)
+    version = facts.number(connection, facts.LIMITS, hold=True)
     facts.write(connection, facts.LIMITS, version + 1)
