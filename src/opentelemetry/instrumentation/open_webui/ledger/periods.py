@@ -107,6 +107,11 @@ class Run(NamedTuple):
         return self.step % HOUR_SECONDS == 0
 
     @property
+    def is_of_days(self) -> bool:
+        """Whether its parts last full days, whenever they begin."""
+        return self.step % DAY_SECONDS == 0
+
+    @property
     def on_hours(self) -> Run:
         """The same, with edges put back to full hours."""
         return self._replace(start=self.start // HOUR_SECONDS * HOUR_SECONDS)
@@ -117,55 +122,54 @@ class Run(NamedTuple):
         for edge in range(self.start, self.end + 1, self.step) if cut else ():
             yield Piece(None, edge - cut, edge)
 
-    @property
-    def shift(self) -> int:
-        """Seconds from midnight (UTC) to the edges, where all have the same; else 0."""
-        is_of_days = self.step % DAY_SECONDS == self.start % HOUR_SECONDS == 0
-        return self.start % DAY_SECONDS if is_of_days else 0
+    # Of days. These are of UTC, and its own begin at the same moment of each.
 
-    def days(self, now: float | None = None) -> Piece:
-        """Return the days (UTC) that are in it, whatever edges are inside of them."""
-        return Piece(DAY, -(-self.start // DAY_SECONDS), _settled(self.end, now) // DAY_SECONDS)
+    @property
+    def days(self) -> Piece:
+        """The days that are in it, whatever edges are inside of them."""
+        return Piece(DAY, -(-self.start // DAY_SECONDS), self.end // DAY_SECONDS)
+
+    @property
+    def _shift(self) -> int:
+        return self.start % DAY_SECONDS
 
     @property
     def is_late(self) -> bool:
-        """Whether its days begin late in those of UTC: east of it."""
-        return self.shift > DAY_SECONDS // 2
+        """Whether most of a day is before the edge in it, as it is east of UTC."""
+        return self._shift > DAY_SECONDS // 2
 
     @property
-    def home_shift(self) -> int:
-        """Seconds from midnight (UTC) to what is surely in the part that most of a day is in."""
-        return 0 if self.is_late else self.shift
+    def by_most(self) -> Run:
+        """The same, with edges put where each day is in the part that most of it is in."""
+        shift = self._shift - DAY_SECONDS if self.is_late else self._shift
+        return self._replace(start=self.start - shift)
 
-    def strays(self, now: float | None = None) -> list[int]:
-        """Return the hours of its days (UTC) that are not in the part that most of a day is in."""
-        _, first, last = self.days(now)
-        shift, hours = self.shift // HOUR_SECONDS, DAY_SECONDS // HOUR_SECONDS
-        of_day = range(shift, hours) if self.is_late else range(shift)
-        edges = range(self.start, self.end + 1, self.step)
-        split = [edge // DAY_SECONDS for edge in edges if first <= edge // DAY_SECONDS < last]
-        return [day * hours + hour for day in split for hour in of_day]
+    def strays(self) -> Iterator[Piece]:
+        """Yield what of its days is in another part than most of them: some hours each."""
+        _, first, end = self.days
+        for edge in range(self.start, self.end + 1, self.step) if self._shift else ():
+            day = edge // DAY_SECONDS
+            if first <= day < end and self.is_late:
+                yield Piece(None, edge, (day + 1) * DAY_SECONDS)
+            elif first <= day < end:
+                yield Piece(None, day * DAY_SECONDS, edge)
 
-    def ends(self, now: float | None = None) -> list[Piece]:
-        """Return the hours that are in it before the first and after the last of its days."""
-        _, first, last = self.days(now)
-        first, last = first * DAY_SECONDS // HOUR_SECONDS, last * DAY_SECONDS // HOUR_SECONDS
-        start, end = self.start // HOUR_SECONDS, _settled(self.end, now) // HOUR_SECONDS
-        both = [Piece(HOUR, start, first), Piece(HOUR, last, end)]
-        pieces = [Piece(HOUR, start, end)] if first >= last else both
-        return [piece for piece in pieces if piece.first < piece.end]
+    def ends(self) -> Iterator[Piece]:
+        """Yield what is in it before the first and after the last of its days."""
+        _, first, end = self.days
+        if first >= end:
+            yield Piece(None, self.start, self.end)
+            return
+        for start, until in ((self.start, first * DAY_SECONDS), (end * DAY_SECONDS, self.end)):
+            if start < until:
+                yield Piece(None, start, until)
 
     def whole(self, now: float | None = None) -> Piece:
-        """Return the days that are in it, or the hours if its edges are not those of days (UTC).
-
-        Of what is shorter than an hour there are only single calls.
-        """
+        """Return the hours that are in it; of what is shorter there are only single calls."""
         if self.step < HOUR_SECONDS:
             return Piece(None, self.start, self.end)
-        on_days = self.start % DAY_SECONDS == self.step % DAY_SECONDS == 0
-        grain = _DAYS[0] if on_days else _HOURS[0]
-        first, end = grain.bucket_of(self.start), grain.bucket_of(_settled(self.end, now))
-        return Piece(grain.grain, first + (grain.start_of(first) < self.start), end)
+        first = -(-self.start // HOUR_SECONDS)
+        return Piece(HOUR, first, _settled(self.end, now) // HOUR_SECONDS)
 
     def rests(self) -> Iterator[Piece]:
         """Yield what its edges cut off of hours; both sides of an edge are one piece.
@@ -190,9 +194,15 @@ def runs(edges: Sequence[int]) -> list[Run]:
     return found
 
 
-def spans_of_hours(hours: Iterable[int]) -> Iterator[Piece]:
-    """Yield hours, which are in order, in seconds; those that follow each other as one piece."""
-    return _joined(Piece(None, hour * HOUR_SECONDS, (hour + 1) * HOUR_SECONDS) for hour in hours)
+def parted(piece: Piece, hours_from: int) -> tuple[range, list[Piece]]:
+    """Return the full hours in a piece of seconds, from an hour on, and what is left of it."""
+    _, start, end = piece
+    hours = range(max(-(-start // HOUR_SECONDS), hours_from), end // HOUR_SECONDS)
+    if not hours:
+        return hours, [piece]
+    first, last = hours[0] * HOUR_SECONDS, (hours[-1] + 1) * HOUR_SECONDS
+    rests = [Piece(None, start, first), Piece(None, last, end)]
+    return hours, [rest for rest in rests if rest.first < rest.end]
 
 
 def grid_of(edges: Sequence[int]) -> Run | None:
@@ -207,15 +217,6 @@ def grid_of(edges: Sequence[int]) -> Run | None:
     if max(edges[1] - edges[0], edges[-1] - edges[-2]) > step:
         return None
     return Run(0, edges[1] - step, step, len(edges) - 1)
-
-
-def hours_and_rests(period: Period) -> tuple[list[Piece], list[Piece]]:
-    """Return the full hours of a period, and what is left at its ends."""
-    found = list(_cover(period.start, period.end, _HOURS))
-    return (
-        [piece for piece in found if piece.grain is not None],
-        [piece for piece in found if piece.grain is None],
-    )
 
 
 def _joined(pieces: Iterable[Piece]) -> Iterator[Piece]:

@@ -8,7 +8,6 @@ from sums that are kept by month, day and hour; only for what is left of an hour
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
 from collections import ChainMap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -25,16 +24,14 @@ from .booking import unpacked_chat
 from .database import SQLITE
 from .periods import (
     ALWAYS,
-    MOST_EDGES,
     Period,
     Piece,
     Run,
     grid_of,
-    hours_and_rests,
+    parted,
     pieces,
     runs,
     seconds_of,
-    spans_of_hours,
     terms,
 )
 from .queries import ListShape, Shape
@@ -50,7 +47,6 @@ The key of a user is the id, that of a group ``(id, name)``; ``groups`` are all 
 of a user at once, as a JSON array, so that each call counts once.
 """
 _AT_ONCE: Final = 500
-_HOURS: Final = 24
 
 Key = tuple[Any, ...]
 
@@ -283,59 +279,55 @@ _Found = Iterator[tuple[int, Key, _Amounts]]
 
 
 def _found_in(connection: Connection, run: Run, asked: _Asked, now: float | None) -> _Found:
+    numbered = partial(_numbered, connection, run, asked=asked)
     if run.parts == 1:
         for key, found in _found(connection, Period(run.start, run.end), asked, now):
             yield run.part, key, found
+    elif run.is_of_days:
+        yield from _of_days(connection, run, asked)
     elif run.is_of_hours:
-        yield from _of_hours(connection, run.on_hours, asked, now)
+        hours = asked.kept(run.on_hours.whole())
+        yield from _numbered(connection, run.on_hours, map(asked.of_part, hours), asked)
         yield from _moved(connection, run, run.cuts(), asked)
     elif asked.keeps_hours_from(run.start):
-        yield from _numbered(connection, run, asked.of_spans(run.rests(), number="own"), asked)
-        whole = [asked.of(run.whole(now), number="own", only="inside")]
-        yield from _numbered(connection, run, whole, asked)
+        yield from numbered(asked.of_spans(run.rests(), number=True))
+        yield from numbered([asked.of_part(run.whole(now), only="inside")])
     else:
-        calls = asked.of(Piece(None, run.start, run.end), number="own")
-        yield from _numbered(connection, run, [calls], asked)
+        yield from numbered([asked.of_part(Piece(None, run.start, run.end))])
 
 
 def _of_few(connection: Connection, edges: Sequence[int], grid: Run, asked: _Asked) -> _Found:
     """Add up the few hours that one user has in a month or two, with as few questions as can be."""
-    hours, rests = hours_and_rests(Period(edges[0], edges[-1]))
-    yield from _numbered(connection, grid, asked.of_spans(rests, number="own"), asked)
-    for piece in hours:
-        statement = asked.of(piece, number="own")
-        yield from _numbered(connection, grid.on_hours, [statement], asked)
-        first, end = (hour * HOUR_SECONDS for hour in piece[1:])
-        cuts = (cut for cut in grid.cuts() if first <= cut.first < end)
-        yield from _moved(connection, grid, cuts, asked)
-
-
-def _of_hours(connection: Connection, run: Run, asked: _Asked, now: float | None) -> _Found:
-    """Add up what begins and ends on full hours."""
-    numbered = partial(_numbered, connection, run, asked=asked)
-    whole = run.ends(now) if run.shift else [run.whole(now)]
-    yield from numbered(
-        [asked.of(part, number="own") for piece in whole for part in asked.kept(piece)]
-    )
-    if not run.shift:
+    hours, rests = parted(Piece(None, edges[0], edges[-1]), 0)
+    yield from _numbered(connection, grid, asked.of_spans(rests, number=True), asked)
+    if not hours:
         return
-    # Days begin at another hour than those of the zone: each is first put where most of it is, and
-    # then the rest of its hours are moved. They are a part of all hours, of which a year has many.
-    days = run.days(now)
-    yield from numbered([asked.of(days, number="home")])
-    hours = Piece(HOUR, days.first * _HOURS, max(days.first, days.end) * _HOURS)
-    # Both numbers at once, because it is the reading of the hours that takes long.
-    for numbers, key, found in numbered(asked.of_hours(hours, run.strays(now), number="both")):
-        own, home = divmod(numbers, MOST_EDGES)
-        yield own, key, found
-        yield home, key, _less(found)
+    piece = Piece(HOUR, hours.start, hours.stop)
+    yield from _numbered(connection, grid.on_hours, [asked.of_part(piece)], asked)
+    first, end = (hour * HOUR_SECONDS for hour in piece[1:])
+    cuts = (cut for cut in grid.cuts() if first <= cut.first < end)
+    yield from _moved(connection, grid, cuts, asked)
+
+
+def _of_days(connection: Connection, run: Run, asked: _Asked) -> _Found:
+    """Add up the days (UTC) of each part.
+
+    Where these are not those of the zone, each is first put where most of it is, and then the rest
+    of it is moved.
+    """
+    yield from _numbered(connection, run.by_most, [asked.of_part(run.days)], asked)
+    yield from _numbered(connection, run, asked.of_times(run.ends()), asked)
+    before = -1 if run.is_late else 1
+    for part, key, found in _numbered(connection, run, asked.of_times(run.strays()), asked):
+        yield part, key, found
+        yield part + before, key, _less(found)
 
 
 def _moved(connection: Connection, run: Run, cuts: Iterable[Piece], asked: _Asked) -> _Found:
     """Move the calls before edges that are not on full hours from the part after them."""
     # So that the number is that of the part after them, and never below zero.
     earlier = run._replace(start=run.start - run.step)
-    statements = asked.of_spans(cuts, number="own")
+    statements = asked.of_spans(cuts, number=True)
     for part, key, found in _numbered(connection, earlier, statements, asked):
         if part < run.part + run.parts:
             yield part, key, _less(found)
@@ -346,7 +338,7 @@ def _moved(connection: Connection, run: Run, cuts: Iterable[Piece], asked: _Aske
 def _numbered(
     connection: Connection, run: Run, statements: Iterable[_Statement], asked: _Asked
 ) -> _Found:
-    chart = {"start": run.start, "step": run.step, "part": run.part, "shift": run.home_shift}
+    chart = {"start": run.start, "step": run.step, "part": run.part}
     for shape, values in statements:
         for row in asked.rows(connection, shape, {**values, **chart}):
             yield asked.number(row), asked.key(row), asked.amounts(row)
@@ -405,14 +397,19 @@ class _Asked:
         shape = self._shape._replace(**more)
         return shape, {**self._values, **queries.in_buckets(shape, piece, seconds_of(piece.grain))}
 
-    def of_hours(self, all_of: Piece, hours: Sequence[int], **more: Any) -> Iterator[_Statement]:
-        """Yield statements for some hours, which are in order."""
-        kept = bisect_left(hours, self._hours_from) if hours else 0
-        yield from self.of_spans(spans_of_hours(hours[:kept]), **more)
-        for start in range(kept, len(hours), _AT_ONCE):
-            # An index leads to each; PostgreSQL takes long to read all hours and sort these out.
-            shape, values = self.of(all_of, only="listed", **more)
-            yield shape, {**values, "buckets": hours[start : start + _AT_ONCE]}
+    def of_part(self, piece: Piece, **more: Any) -> _Statement:
+        """Return the statement for a piece of a chart."""
+        return self.of(piece, number=True, **more)
+
+    def of_times(self, times: Iterable[Piece]) -> Iterator[_Statement]:
+        """Yield statements for some times of a chart, which are in order."""
+        found = [parted(piece, self._hours_from) for piece in times]
+        yield from self.of_spans((rest for _, rests in found for rest in rests), number=True)
+        hours = [hour for full, _ in found for hour in full]
+        for start in range(0, len(hours), _AT_ONCE):
+            some = hours[start : start + _AT_ONCE]
+            shape, values = self.of_part(Piece(HOUR, some[0], some[-1] + 1), only="listed")
+            yield shape, {**values, "buckets": some}
 
     def of_spans(self, spans: Iterable[Piece], **more: Any) -> Iterator[_Statement]:
         """Yield statements that add up the calls in some spans of time."""
