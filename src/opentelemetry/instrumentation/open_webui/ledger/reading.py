@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from collections import ChainMap
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache, partial
 from itertools import islice
-from operator import add, attrgetter, neg
+from operator import add, attrgetter, itemgetter, neg
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, select
@@ -362,6 +362,16 @@ class _Asked:
         self._values = where.given()
         self._wanted = tuple(name for name in MEASURES if name in measures)
         self._shape = Shape(frozenset(self._values), tuple(by), self._wanted)
+        # What is not wanted is the 0 that stands after what is.
+        nothing = len(self._wanted)
+        wanted = {name: place for place, name in enumerate(self._wanted)}
+        self._named = itemgetter(*(wanted.get(name, nothing) for name in MEASURES))
+        # How rows are read, of which there are many: keys, a number in charts, and amounts.
+        self.key: Callable[[Row[Any]], Key] = (
+            partial(_pairs, by) if "group" in by else itemgetter(slice(len(by)))
+        )
+        self.number: Callable[[Row[Any]], int] = itemgetter(-nothing - 1)
+        self.amounts: Callable[[Row[Any]], _Amounts] = itemgetter(slice(-nothing, None))
 
     @cached_property
     def _hours_from(self) -> int:
@@ -428,32 +438,17 @@ class _Asked:
         """Return what a statement finds."""
         return connection.execute(queries.added_up(shape), values).all()
 
-    def key(self, row: Row[Any]) -> Key:
-        """Return the values of the dimensions; of a group there are two."""
-        if "group" not in self._shape.by:
-            return tuple(row[: len(self._shape.by)])
-        values = iter(row)
-        return tuple(
-            (next(values), next(values)) if name == "group" else next(values)
-            for name in self._shape.by
-        )
-
-    def number(self, row: Row[Any]) -> int:
-        """Return the number that stands before the sums."""
-        found: int = row[-len(self._wanted) - 1]
-        return found
-
-    def amounts(self, row: Row[Any]) -> _Amounts:
-        """Return what a row ends with: that of calls, and of what else is wanted."""
-        return tuple(row[-len(self._wanted) :])
-
     def sums(self, found: Mapping[Key, _Amounts]) -> dict[Key, Sums]:
         """Return amounts by their names, where there were any calls."""
         return {
-            key: Sums(**dict(zip(self._wanted, amounts, strict=True)))
-            for key, amounts in found.items()
-            if amounts[0]
+            key: Sums(*self._named((*amounts, 0))) for key, amounts in found.items() if amounts[0]
         }
+
+
+def _pairs(by: Sequence[str], row: Row[Any]) -> Key:
+    """Return the values of the dimensions; of a group there are two."""
+    values = iter(row)
+    return tuple((next(values), next(values)) if name == "group" else next(values) for name in by)
 
 
 # Single calls
