@@ -36,7 +36,7 @@ from .periods import (
 )
 from .queries import ListShape, Shape
 from .schema import CALLS, EPOCH, HOUR, MEASURES, calls, groups, lines, standings, users
-from .sums import DAY_SECONDS, HOUR_SECONDS, HOURS_KEPT
+from .sums import DAY_SECONDS, HOUR_SECONDS
 
 DIMENSIONS: Final = (
     "user", "group", "groups", "source", "provider", "model", "picked", "imported",
@@ -47,6 +47,8 @@ The key of a user is the id, that of a group ``(id, name)``; ``groups`` are all 
 of a user at once, as a JSON array, so that each call counts once.
 """
 _AT_ONCE: Final = 500
+# Two months, of which all hours of a user are added up sooner than days and what is cut off them.
+_SHORT: Final = 62 * DAY_SECONDS
 
 Key = tuple[Any, ...]
 
@@ -386,7 +388,7 @@ class _Asked:
 
     def is_short(self, edges: Sequence[int]) -> bool:
         """Whether the sums by hour of a user are quickly added up, and all there."""
-        is_short = edges[-1] - edges[0] <= HOURS_KEPT * DAY_SECONDS
+        is_short = edges[-1] - edges[0] <= _SHORT
         return is_short and self.keeps_hours_from(edges[0])
 
     def kept(self, piece: Piece) -> Iterator[Piece]:
