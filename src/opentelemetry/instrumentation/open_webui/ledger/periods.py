@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from datetime import time as clock
@@ -112,6 +112,11 @@ class Run(NamedTuple):
         return self.step % DAY_SECONDS == 0
 
     @property
+    def edges(self) -> Sequence[int]:
+        """Where its parts begin, and the last ends."""
+        return range(self.start, self.end + 1, self.step)
+
+    @property
     def on_hours(self) -> Run:
         """The same, with edges put back to full hours."""
         return self._replace(start=self.start // HOUR_SECONDS * HOUR_SECONDS)
@@ -119,50 +124,8 @@ class Run(NamedTuple):
     def cuts(self) -> Iterator[Piece]:
         """Yield what lies between full hours and the edges after them: less than an hour each."""
         cut = self.start % HOUR_SECONDS
-        for edge in range(self.start, self.end + 1, self.step) if cut else ():
+        for edge in self.edges if cut else ():
             yield Piece(None, edge - cut, edge)
-
-    # Of days. These are of UTC, and its own begin at the same moment of each.
-
-    @property
-    def days(self) -> Piece:
-        """The days that are in it, whatever edges are inside of them."""
-        return Piece(DAY, -(-self.start // DAY_SECONDS), self.end // DAY_SECONDS)
-
-    @property
-    def _shift(self) -> int:
-        return self.start % DAY_SECONDS
-
-    @property
-    def is_late(self) -> bool:
-        """Whether most of a day is before the edge in it, as it is east of UTC."""
-        return self._shift > DAY_SECONDS // 2
-
-    @property
-    def by_most(self) -> Run:
-        """The same, with edges put where each day is in the part that most of it is in."""
-        shift = self._shift - DAY_SECONDS if self.is_late else self._shift
-        return self._replace(start=self.start - shift)
-
-    def strays(self) -> Iterator[Piece]:
-        """Yield what of its days is in another part than most of them: some hours each."""
-        _, first, end = self.days
-        for edge in range(self.start, self.end + 1, self.step) if self._shift else ():
-            day = edge // DAY_SECONDS
-            if first <= day < end and self.is_late:
-                yield Piece(None, edge, (day + 1) * DAY_SECONDS)
-            elif first <= day < end:
-                yield Piece(None, day * DAY_SECONDS, edge)
-
-    def ends(self) -> Iterator[Piece]:
-        """Yield what is in it before the first and after the last of its days."""
-        _, first, end = self.days
-        if first >= end:
-            yield Piece(None, self.start, self.end)
-            return
-        for start, until in ((self.start, first * DAY_SECONDS), (end * DAY_SECONDS, self.end)):
-            if start < until:
-                yield Piece(None, start, until)
 
     def whole(self, now: float | None = None) -> Piece:
         """Return the hours that are in it; of what is shorter there are only single calls."""
@@ -181,6 +144,82 @@ class Run(NamedTuple):
         starts = range(self.start, self.end, self.step)
         of_parts = (_cover(start, start + self.step, _HOURS) for start in starts)
         yield from _joined(piece for part in of_parts for piece in part if piece.grain is None)
+
+
+class Stray(NamedTuple):
+    """The times of a day (UTC) that are not in the part of a chart where the day is counted."""
+
+    piece: Piece
+    part: int
+    """The number of the part that they are in."""
+    home: int | None
+    """That of the part where the day is counted; ``None`` if it is not in the chart as a whole."""
+
+
+class Days(NamedTuple):
+    """What a chart is made up of whose parts are days or longer: days (UTC), and what they miss."""
+
+    whole: Piece
+    homes: Mapping[int, int]
+    """By day the number of the part that most of it is in, and so the day is counted in."""
+    strays: Mapping[int, Stray]
+    """By day, of which none has two."""
+    rests: Sequence[Stray]
+    """What is in no day that is counted, beside strays."""
+
+
+def days_of(edges: Sequence[int], part: int = 0) -> Days:
+    """Return what a chart is made up of.
+
+    Args:
+        edges: Where its parts begin, and the last ends.
+        part: The number of the first part.
+    """
+    whole = Piece(DAY, -(-edges[0] // DAY_SECONDS), edges[-1] // DAY_SECONDS)
+    homes: dict[int, int] = {}
+    strays: dict[int, Stray] = {}
+    rests: list[Stray] = []
+    for day, its in _by_day(edges, part).items():
+        home = None
+        if whole.first <= day < whole.end and len(its) <= _MOST_OF_A_DAY:
+            home = homes[day] = max(its, key=_length).part
+        for stray in its:
+            if stray.part == home:
+                continue
+            if day in strays:
+                rests.append(stray)
+            else:
+                strays[day] = stray._replace(home=home)
+    return Days(whole, homes, strays, rests)
+
+
+# A day with more parts, which no zone has, is none of those that are counted as a whole.
+_MOST_OF_A_DAY: Final = 2
+
+
+def _by_day(edges: Sequence[int], part: int) -> dict[int, list[Stray]]:
+    found: dict[int, list[Stray]] = {}
+    for number, (start, end) in enumerate(pairwise(edges), part):
+        for day in range(start // DAY_SECONDS, -(-end // DAY_SECONDS)):
+            midnight = day * DAY_SECONDS
+            piece = Piece(None, max(start, midnight), min(end, midnight + DAY_SECONDS))
+            found.setdefault(day, []).append(Stray(piece, number, None))
+    return found
+
+
+def _length(stray: Stray) -> int:
+    return stray.piece.end - stray.piece.first
+
+
+def is_of_days(edges: Sequence[int]) -> bool:
+    """Whether a chart has a part for each day of a zone, of which the ends may be cut short."""
+    lengths = [end - start for start, end in pairwise(edges)]
+    shortest, longest = _LENGTHS_OF_DAYS
+    return len(lengths) > 2 and max(lengths) <= longest and min(lengths[1:-1]) >= shortest
+
+
+# Where a clock is changed, a day is an hour shorter or longer.
+_LENGTHS_OF_DAYS: Final = (DAY_SECONDS - HOUR_SECONDS, DAY_SECONDS + HOUR_SECONDS)
 
 
 def runs(edges: Sequence[int]) -> list[Run]:

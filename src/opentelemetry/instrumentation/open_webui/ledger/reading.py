@@ -24,10 +24,13 @@ from .booking import unpacked_chat
 from .database import SQLITE
 from .periods import (
     ALWAYS,
+    Days,
     Period,
     Piece,
     Run,
+    days_of,
     grid_of,
+    is_of_days,
     parted,
     pieces,
     runs,
@@ -265,13 +268,7 @@ def series(
     """
     parts: list[dict[Key, _Amounts]] = [{} for _ in edges[1:]]
     asked = _Asked(connection, where, by, {CALLS, *measures})
-    grid = grid_of(edges) if where.user_id is not None else None
-    found = (
-        (one for run in runs(edges) for one in _found_in(connection, run, asked, now))
-        if grid is None or not asked.is_short(edges)
-        else _of_few(connection, edges, grid, asked)
-    )
-    for part, key, amounts in found:
+    for part, key, amounts in _charted(connection, edges, asked, now):
         _add(parts[part], key, amounts)
     return [asked.sums(part) for part in parts]
 
@@ -280,13 +277,26 @@ _Found = Iterator[tuple[int, Key, _Amounts]]
 """What adds to a part of a chart, by its number."""
 
 
+def _charted(
+    connection: Connection, edges: Sequence[int], asked: _Asked, now: float | None
+) -> _Found:
+    grid = grid_of(edges) if asked.is_short(edges) else None
+    if grid is not None:
+        yield from _of_few(connection, edges, grid, asked)
+    elif is_of_days(edges):
+        yield from _of_days(connection, days_of(edges), asked, now)
+    else:
+        for run in runs(edges):
+            yield from _found_in(connection, run, asked, now)
+
+
 def _found_in(connection: Connection, run: Run, asked: _Asked, now: float | None) -> _Found:
     numbered = partial(_numbered, connection, run, asked=asked)
     if run.parts == 1:
         for key, found in _found(connection, Period(run.start, run.end), asked, now):
             yield run.part, key, found
     elif run.is_of_days:
-        yield from _of_days(connection, run, asked)
+        yield from _of_days(connection, days_of(run.edges, run.part), asked, now)
     elif run.is_of_hours:
         hours = asked.kept(run.on_hours.whole())
         yield from _numbered(connection, run.on_hours, map(asked.of_part, hours), asked)
@@ -311,18 +321,24 @@ def _of_few(connection: Connection, edges: Sequence[int], grid: Run, asked: _Ask
     yield from _moved(connection, grid, cuts, asked)
 
 
-def _of_days(connection: Connection, run: Run, asked: _Asked) -> _Found:
-    """Add up the days (UTC) of each part.
+# Numbers that are those of days (UTC).
+_BY_DAY: Final = Run(part=0, start=0, step=DAY_SECONDS, parts=1)
 
-    Where these are not those of the zone, each is first put where most of it is, and then the rest
-    of it is moved.
-    """
-    yield from _numbered(connection, run.by_most, [asked.of_part(run.days)], asked)
-    yield from _numbered(connection, run, asked.of_times(run.ends()), asked)
-    before = -1 if run.is_late else 1
-    for part, key, found in _numbered(connection, run, asked.of_times(run.strays()), asked):
-        yield part, key, found
-        yield part + before, key, _less(found)
+
+def _of_days(connection: Connection, days: Days, asked: _Asked, now: float | None) -> _Found:
+    """Add up days (UTC), each where most of it is, and then move the rest of it."""
+    numbered = partial(_numbered, connection, _BY_DAY, asked=asked)
+    for day, key, found in numbered([asked.of_part(days.whole)]):
+        if day in days.homes:
+            yield days.homes[day], key, found
+    for day, key, found in numbered(asked.of_times(one.piece for one in days.strays.values())):
+        stray = days.strays[day]
+        yield stray.part, key, found
+        if stray.home is not None:
+            yield stray.home, key, _less(found)
+    for piece, part, _home in days.rests:
+        for key, found in _found(connection, Period(piece.first, piece.end), asked, now):
+            yield part, key, found
 
 
 def _moved(connection: Connection, run: Run, cuts: Iterable[Piece], asked: _Asked) -> _Found:
@@ -387,8 +403,8 @@ class _Asked:
         return moment // HOUR_SECONDS >= self._hours_from
 
     def is_short(self, edges: Sequence[int]) -> bool:
-        """Whether the sums by hour of a user are quickly added up, and all there."""
-        is_short = edges[-1] - edges[0] <= _SHORT
+        """Whether the sums by hour are those of a user, quickly added up, and all there."""
+        is_short = "user_id" in self._values and edges[-1] - edges[0] <= _SHORT
         return is_short and self.keeps_hours_from(edges[0])
 
     def kept(self, piece: Piece) -> Iterator[Piece]:
