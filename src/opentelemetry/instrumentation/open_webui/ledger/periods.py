@@ -163,9 +163,9 @@ class Days(NamedTuple):
     homes: Mapping[int, int]
     """By day the number of the part that most of it is in, and so the day is counted in."""
     strays: Mapping[int, Stray]
-    """By day, of which none has two."""
+    """By day, the first of each."""
     rests: Sequence[Stray]
-    """What is in no day that is counted, beside strays."""
+    """All others, of which there are hardly any: those of days that two edges or the ends cut."""
 
 
 def days_of(edges: Sequence[int], part: int = 0) -> Days:
@@ -181,20 +181,12 @@ def days_of(edges: Sequence[int], part: int = 0) -> Days:
     rests: list[Stray] = []
     for day, its in _by_day(edges, part).items():
         home = None
-        if whole.first <= day < whole.end and len(its) <= _MOST_OF_A_DAY:
+        if whole.first <= day < whole.end:
             home = homes[day] = max(its, key=_length).part
-        for stray in its:
-            if stray.part == home:
-                continue
-            if day in strays:
-                rests.append(stray)
-            else:
-                strays[day] = stray._replace(home=home)
+        missed = [one._replace(home=home) for one in its if one.part != home]
+        strays.update((day, one) for one in missed[:1])
+        rests += missed[1:]
     return Days(whole, homes, strays, rests)
-
-
-# A day with more parts, which no zone has, is none of those that are counted as a whole.
-_MOST_OF_A_DAY: Final = 2
 
 
 def _by_day(edges: Sequence[int], part: int) -> dict[int, list[Stray]]:

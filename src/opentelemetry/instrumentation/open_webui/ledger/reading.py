@@ -28,6 +28,7 @@ from .periods import (
     Period,
     Piece,
     Run,
+    Stray,
     days_of,
     grid_of,
     is_of_days,
@@ -329,16 +330,19 @@ def _of_days(connection: Connection, days: Days, asked: _Asked, now: float | Non
     """Add up days (UTC), each where most of it is, and then move the rest of it."""
     numbered = partial(_numbered, connection, _BY_DAY, asked=asked)
     for day, key, found in numbered([asked.of_part(days.whole)]):
-        if day in days.homes:
-            yield days.homes[day], key, found
+        yield days.homes[day], key, found
     for day, key, found in numbered(asked.of_times(one.piece for one in days.strays.values())):
-        stray = days.strays[day]
-        yield stray.part, key, found
-        if stray.home is not None:
-            yield stray.home, key, _less(found)
-    for piece, part, _home in days.rests:
-        for key, found in _found(connection, Period(piece.first, piece.end), asked, now):
-            yield part, key, found
+        yield from _strayed(days.strays[day], key, found)
+    for stray in days.rests:
+        span = Period(stray.piece.first, stray.piece.end)
+        for key, found in _found(connection, span, asked, now):
+            yield from _strayed(stray, key, found)
+
+
+def _strayed(stray: Stray, key: Key, found: _Amounts) -> _Found:
+    yield stray.part, key, found
+    if stray.home is not None:
+        yield stray.home, key, _less(found)
 
 
 def _moved(connection: Connection, run: Run, cuts: Iterable[Piece], asked: _Asked) -> _Found:
