@@ -177,7 +177,8 @@ def fill(store: Store, count: int) -> None:
             done += len(waiting)
             waiting.clear()
             show(f"{done:,} of {count:,} calls, {done / (time.monotonic() - began):,.0f} a second")
-    kept_from = START + (DAYS - HOURS_KEPT) * 86_400
+    kept = HOURS_KEPT[store.database.engine.dialect.name]
+    kept_from = START + (DAYS - kept) * 86_400
     for owner, keys, tables, hours_from in (
         ("standing", "c.standing_no", "", kept_from),
         ("membership", "0", "", START),

@@ -26,8 +26,9 @@ ENDPOINTS: Final = (
 )
 # Beside the chart by day, which is all that the page draws of a year; a script may ask for more.
 GRAINS: Final = {"month": {"3h": 100, "6h": 100}, "year": {"6h": None, "hourly": None}}
-# Hours of the sums are those of UTC; India's days begin in the middle of one.
-ZONES: Final = ("UTC", "Europe/Berlin", "Asia/Kolkata")
+# Days and hours of the sums are those of UTC. India's days begin in the middle of an hour, and
+# Japan's in that of a day.
+ZONES: Final = ("UTC", "Europe/Berlin", "Asia/Kolkata", "Asia/Tokyo")
 
 Endpoint = Callable[[Connection, Asked], Any]
 
@@ -49,7 +50,8 @@ def answers(connection: Connection, heaviest: str) -> Iterator[Result]:
         yield _result(connection, analytics.daily, compared, f"a {name}, compared", 2 * most)
     for zone in ZONES:
         with clock_of(zone):
-            yield _result(connection, analytics.daily, year, f"a year, {zone}", 300)
+            for who, narrowed in _narrowed(connection, year):
+                yield _result(connection, analytics.daily, narrowed, f"a year, {who}, {zone}", 300)
     day = Asked(start=last - DAY, end=last, granularity="10m")
     yield _result(connection, analytics.daily, day, "a day, 10m", 100)
     for endpoint in ENDPOINTS:

@@ -156,7 +156,8 @@ def test_a_clock_that_was_ahead_keeps_nothing_longer(
 
 
 def test_only_the_hours_of_two_months_are_kept_of_users_and_groups(store: Store) -> None:
-    days = (HOURS_KEPT + 30, HOURS_KEPT + 1, HOURS_KEPT - 1, 0)
+    kept = HOURS_KEPT[store.database.engine.dialect.name]
+    days = (kept + 30, kept + 1, kept - 1, 0)
     bookings = [booking(time.time() - day * DAY) for day in days]
     store.write(bookings)
     assert Thinning().step(store) > 0

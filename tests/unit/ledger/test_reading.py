@@ -143,7 +143,7 @@ def test_users_are_counted_once_however_many_sums_they_are_in(filled: Store) -> 
 ZONES = (
     *("UTC", "Europe/Berlin", "America/New_York"),
     # Whose edges are not on full hours; Lord Howe's clock is changed by half an hour.
-    *("Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe"),
+    *("Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe", "America/St_Johns"),
 )
 
 
@@ -232,6 +232,16 @@ def test_an_edge_within_an_hour_parts_its_calls(store: Store) -> None:
         for where in (Where(), Where(user_id="u-alice"), Where(group="research")):
             parts = reading.series(connection, of, where, now=LATER)
             assert [part[()].calls for part in parts] == [5, 6, 7]
+
+
+def test_a_day_that_two_edges_cut_has_three_parts(store: Store) -> None:
+    midnight = NOON // 86_400 * 86_400
+    of = [midnight - 80_000, midnight + 600, midnight + 84_600, midnight + 171_000]
+    store.write([booking(moment) for edge in of for moment in (edge - 1, edge, edge + 1)])
+    with store.database.reading() as connection:
+        for where in (Where(), Where(group="research")):
+            parts = reading.series(connection, of, where, now=LATER)
+            assert [part[()].calls for part in parts] == [3, 3, 3]
 
 
 def test_questions_of_one_kind_share_their_statements(filled: Store) -> None:

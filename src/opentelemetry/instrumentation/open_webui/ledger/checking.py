@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, Table, cast, func, select, text
+from sqlalchemy import BigInteger, Connection, Table, cast, func, literal, select, text
 
 from .. import ids
 from ..names import REFUSED_TASK
@@ -116,7 +116,7 @@ def _without_old(found: _Found, hours_from: int) -> _Found:
 def _of_rows(connection: Connection, start: int, end: int) -> _Found:
     hour = (cast(calls.c.at, BigInteger) + EPOCH) // HOUR_SECONDS
     keys = (calls.c.standing_no, hour, kinds.c.line_no)
-    amounts = amounts_in(calls)
+    amounts = amounts_in(calls, literal(1), MEASURES)
     query = (
         select(*keys, *(_sum(amounts[name]) for name in MEASURES))
         .join(kinds, kinds.c.no == calls.c.kind_no)

@@ -221,7 +221,8 @@ class Thinning:
 
     def step(self, store: Store) -> float:
         """Do it if no other process has lately; return the seconds until it is due again."""
-        before = int(time.time()) - HOURS_KEPT * DAY_SECONDS
+        kept = HOURS_KEPT[store.database.engine.dialect.name]
+        before = int(time.time()) - kept * DAY_SECONDS
         with store.database.reading() as connection:
             done = facts.number(connection, facts.HOURS_FROM)
         if done < before // HOUR_SECONDS - _HOURS:

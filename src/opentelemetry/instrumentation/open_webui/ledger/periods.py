@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from datetime import time as clock
@@ -107,6 +107,16 @@ class Run(NamedTuple):
         return self.step % HOUR_SECONDS == 0
 
     @property
+    def is_of_days(self) -> bool:
+        """Whether its parts last full days, whenever they begin."""
+        return self.step % DAY_SECONDS == 0
+
+    @property
+    def edges(self) -> Sequence[int]:
+        """Where its parts begin, and the last ends."""
+        return range(self.start, self.end + 1, self.step)
+
+    @property
     def on_hours(self) -> Run:
         """The same, with edges put back to full hours."""
         return self._replace(start=self.start // HOUR_SECONDS * HOUR_SECONDS)
@@ -114,58 +124,15 @@ class Run(NamedTuple):
     def cuts(self) -> Iterator[Piece]:
         """Yield what lies between full hours and the edges after them: less than an hour each."""
         cut = self.start % HOUR_SECONDS
-        for edge in range(self.start, self.end + 1, self.step) if cut else ():
+        for edge in self.edges if cut else ():
             yield Piece(None, edge - cut, edge)
 
-    @property
-    def shift(self) -> int:
-        """Seconds from midnight (UTC) to the edges, where all have the same; else 0."""
-        is_of_days = self.step % DAY_SECONDS == self.start % HOUR_SECONDS == 0
-        return self.start % DAY_SECONDS if is_of_days else 0
-
-    def days(self, now: float | None = None) -> Piece:
-        """Return the days (UTC) that are in it, whatever edges are inside of them."""
-        return Piece(DAY, -(-self.start // DAY_SECONDS), _settled(self.end, now) // DAY_SECONDS)
-
-    @property
-    def is_late(self) -> bool:
-        """Whether its days begin late in those of UTC: east of it."""
-        return self.shift > DAY_SECONDS // 2
-
-    @property
-    def home_shift(self) -> int:
-        """Seconds from midnight (UTC) to what is surely in the part that most of a day is in."""
-        return 0 if self.is_late else self.shift
-
-    def strays(self, now: float | None = None) -> list[int]:
-        """Return the hours of its days (UTC) that are not in the part that most of a day is in."""
-        _, first, last = self.days(now)
-        shift, hours = self.shift // HOUR_SECONDS, DAY_SECONDS // HOUR_SECONDS
-        of_day = range(shift, hours) if self.is_late else range(shift)
-        edges = range(self.start, self.end + 1, self.step)
-        split = [edge // DAY_SECONDS for edge in edges if first <= edge // DAY_SECONDS < last]
-        return [day * hours + hour for day in split for hour in of_day]
-
-    def ends(self, now: float | None = None) -> list[Piece]:
-        """Return the hours that are in it before the first and after the last of its days."""
-        _, first, last = self.days(now)
-        first, last = first * DAY_SECONDS // HOUR_SECONDS, last * DAY_SECONDS // HOUR_SECONDS
-        start, end = self.start // HOUR_SECONDS, _settled(self.end, now) // HOUR_SECONDS
-        both = [Piece(HOUR, start, first), Piece(HOUR, last, end)]
-        pieces = [Piece(HOUR, start, end)] if first >= last else both
-        return [piece for piece in pieces if piece.first < piece.end]
-
     def whole(self, now: float | None = None) -> Piece:
-        """Return the days that are in it, or the hours if its edges are not those of days (UTC).
-
-        Of what is shorter than an hour there are only single calls.
-        """
+        """Return the hours that are in it; of what is shorter there are only single calls."""
         if self.step < HOUR_SECONDS:
             return Piece(None, self.start, self.end)
-        on_days = self.start % DAY_SECONDS == self.step % DAY_SECONDS == 0
-        grain = _DAYS[0] if on_days else _HOURS[0]
-        first, end = grain.bucket_of(self.start), grain.bucket_of(_settled(self.end, now))
-        return Piece(grain.grain, first + (grain.start_of(first) < self.start), end)
+        first = -(-self.start // HOUR_SECONDS)
+        return Piece(HOUR, first, _settled(self.end, now) // HOUR_SECONDS)
 
     def rests(self) -> Iterator[Piece]:
         """Yield what its edges cut off of hours; both sides of an edge are one piece.
@@ -179,6 +146,74 @@ class Run(NamedTuple):
         yield from _joined(piece for part in of_parts for piece in part if piece.grain is None)
 
 
+class Stray(NamedTuple):
+    """The times of a day (UTC) that are not in the part of a chart where the day is counted."""
+
+    piece: Piece
+    part: int
+    """The number of the part that they are in."""
+    home: int | None
+    """That of the part where the day is counted; ``None`` if it is not in the chart as a whole."""
+
+
+class Days(NamedTuple):
+    """What a chart is made up of whose parts are days or longer: days (UTC), and what they miss."""
+
+    whole: Piece
+    homes: Mapping[int, int]
+    """By day the number of the part that most of it is in, and so the day is counted in."""
+    strays: Mapping[int, Stray]
+    """By day, the first of each."""
+    rests: Sequence[Stray]
+    """All others, of which there are hardly any: those of days that two edges or the ends cut."""
+
+
+def days_of(edges: Sequence[int], part: int = 0) -> Days:
+    """Return what a chart is made up of.
+
+    Args:
+        edges: Where its parts begin, and the last ends.
+        part: The number of the first part.
+    """
+    whole = Piece(DAY, -(-edges[0] // DAY_SECONDS), edges[-1] // DAY_SECONDS)
+    homes: dict[int, int] = {}
+    strays: dict[int, Stray] = {}
+    rests: list[Stray] = []
+    for day, its in _by_day(edges, part).items():
+        home = None
+        if whole.first <= day < whole.end:
+            home = homes[day] = max(its, key=_length).part
+        missed = [one._replace(home=home) for one in its if one.part != home]
+        strays.update((day, one) for one in missed[:1])
+        rests += missed[1:]
+    return Days(whole, homes, strays, rests)
+
+
+def _by_day(edges: Sequence[int], part: int) -> dict[int, list[Stray]]:
+    found: dict[int, list[Stray]] = {}
+    for number, (start, end) in enumerate(pairwise(edges), part):
+        for day in range(start // DAY_SECONDS, -(-end // DAY_SECONDS)):
+            midnight = day * DAY_SECONDS
+            piece = Piece(None, max(start, midnight), min(end, midnight + DAY_SECONDS))
+            found.setdefault(day, []).append(Stray(piece, number, None))
+    return found
+
+
+def _length(stray: Stray) -> int:
+    return stray.piece.end - stray.piece.first
+
+
+def is_of_days(edges: Sequence[int]) -> bool:
+    """Whether a chart has a part for each day of a zone, of which the ends may be cut short."""
+    lengths = [end - start for start, end in pairwise(edges)]
+    shortest, longest = _LENGTHS_OF_DAYS
+    return len(lengths) > 2 and max(lengths) <= longest and min(lengths[1:-1]) >= shortest
+
+
+# Where a clock is changed, a day is an hour shorter or longer.
+_LENGTHS_OF_DAYS: Final = (DAY_SECONDS - HOUR_SECONDS, DAY_SECONDS + HOUR_SECONDS)
+
+
 def runs(edges: Sequence[int]) -> list[Run]:
     """Return the parts of a chart, those of the same length together."""
     found: list[Run] = []
@@ -190,9 +225,15 @@ def runs(edges: Sequence[int]) -> list[Run]:
     return found
 
 
-def spans_of_hours(hours: Iterable[int]) -> Iterator[Piece]:
-    """Yield hours, which are in order, in seconds; those that follow each other as one piece."""
-    return _joined(Piece(None, hour * HOUR_SECONDS, (hour + 1) * HOUR_SECONDS) for hour in hours)
+def parted(piece: Piece, hours_from: int) -> tuple[range, list[Piece]]:
+    """Return the full hours in a piece of seconds, from an hour on, and what is left of it."""
+    _, start, end = piece
+    hours = range(max(-(-start // HOUR_SECONDS), hours_from), end // HOUR_SECONDS)
+    if not hours:
+        return hours, [piece]
+    first, last = hours[0] * HOUR_SECONDS, (hours[-1] + 1) * HOUR_SECONDS
+    rests = [Piece(None, start, first), Piece(None, last, end)]
+    return hours, [rest for rest in rests if rest.first < rest.end]
 
 
 def grid_of(edges: Sequence[int]) -> Run | None:
@@ -207,15 +248,6 @@ def grid_of(edges: Sequence[int]) -> Run | None:
     if max(edges[1] - edges[0], edges[-1] - edges[-2]) > step:
         return None
     return Run(0, edges[1] - step, step, len(edges) - 1)
-
-
-def hours_and_rests(period: Period) -> tuple[list[Piece], list[Piece]]:
-    """Return the full hours of a period, and what is left at its ends."""
-    found = list(_cover(period.start, period.end, _HOURS))
-    return (
-        [piece for piece in found if piece.grain is not None],
-        [piece for piece in found if piece.grain is None],
-    )
 
 
 def _joined(pieces: Iterable[Piece]) -> Iterator[Piece]:

@@ -7,6 +7,7 @@ a :class:`Shape`, and all that questions of the same shape differ in are its par
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -27,7 +28,6 @@ from sqlalchemy import (
     cast,
     column,
     func,
-    literal,
     literal_column,
     select,
     true,
@@ -38,8 +38,10 @@ from sqlalchemy.types import TypeEngine
 
 from .. import ids
 from ..names import CHAT_TASK, REFUSED_TASK
-from .periods import MOST_EDGES, Piece
+from .periods import Piece
 from .schema import (
+    CALLS,
+    COUNTS,
     EPOCH,
     EVERYONE,
     FIVE_MINUTES,
@@ -57,9 +59,9 @@ from .schema import (
     user_sums,
     users,
 )
-from .sums import DAY_SECONDS
 
-_OF_GROUPS: Final = ("group", "group_id", "group_ids", "groups")
+_GROUPS: Final = ("group", "groups")
+_OF_GROUPS: Final = (*_GROUPS, "group_id", "group_ids")
 OF_LINE: Final = ("source", "provider", "model", "picked", "imported")
 SPANS: Final = (1, 32)
 """How many spans of time a statement can have that adds up calls."""
@@ -70,18 +72,33 @@ _NUMBER: Final = "part_number"
 Values = dict[str, Any]
 """Parameters by name."""
 
-_COUNTED: Final[Mapping[str, ColumnElement[Any]]] = {
-    "calls": literal(1),
-    "answers": case((kinds.c.task == CHAT_TASK, 1), else_=0),
-    "errors": case((kinds.c.error.is_not(None), 1), else_=0),
-    "unpriced": case((kinds.c.unpriced, 1), else_=0),
-    "estimated": case((kinds.c.estimated > 0, 1), else_=0),
+_COUNTED: Final[Mapping[str, ColumnElement[bool]]] = {
+    "answers": kinds.c.task == CHAT_TASK,
+    "errors": kinds.c.error.is_not(None),
+    "unpriced": kinds.c.unpriced,
+    "estimated": kinds.c.estimated > 0,
 }
+"""Of which calls there are sums of their number; those of ``calls`` are of all."""
 
 
-def amounts_in(rows: FromClause) -> Mapping[str, ColumnElement[Any]]:
-    """Return what a call of some adds to each of :data:`~.schema.MEASURES`."""
-    return {**_COUNTED, **{name: rows.c[name] for name in MEASURES if name not in _COUNTED}}
+def amounts_in(
+    rows: FromClause, number: ColumnElement[int], wanted: Sequence[str]
+) -> Mapping[str, ColumnElement[Any]]:
+    """Return what each row adds to some of :data:`~.schema.MEASURES`.
+
+    Args:
+        rows: Calls, or what calls of a kind add up to.
+        number: How many calls a row is.
+        wanted: Some of the measures.
+    """
+
+    def amount(measure: str) -> ColumnElement[Any]:
+        if measure == CALLS:
+            return number
+        which = _COUNTED.get(measure)
+        return rows.c[measure] if which is None else case((which, number), else_=0)
+
+    return {measure: amount(measure) for measure in wanted}
 
 
 class Shape(NamedTuple):
@@ -94,8 +111,11 @@ class Shape(NamedTuple):
     wanted: tuple[str, ...] = MEASURES
     spans: int = 0
     """One of :data:`SPANS`, or :data:`MANY`, of single calls; 0 for buckets of kept sums."""
-    number: str = ""
-    """By the number of a part of a chart as well: one of :data:`NUMBERS`."""
+    number: bool = False
+    """Whether by the number of the part of a chart as well that the bucket, or the call, begins in.
+
+    Its parameters are ``start`` (Unix time), ``step`` (seconds) and ``part`` (the first number).
+    """
     only: str = ""
     """``inside``: no buckets that an edge between two parts cuts; ``listed``: only some buckets."""
     place: int = 0
@@ -112,32 +132,32 @@ class Shape(NamedTuple):
         return not {*self.by, *self.given}.isdisjoint(_OF_GROUPS)
 
     @property
+    def by_groups(self) -> bool:
+        """Whether calls are told apart by the groups of their users."""
+        return not {*_GROUPS}.isdisjoint(self.by)
+
+    @property
     def of_everyone(self) -> bool:
         """Whether it takes the sums of everyone: users and groups do not matter."""
         return not (self.of_user or self.of_groups)
 
 
-NUMBERS: Final = ("own", "home", "both")
-"""``own``: of the part that the bucket, or the call, begins in; ``home``: of that which most of its
-day (UTC) is in; ``both``: one times :data:`~.periods.MOST_EDGES`, and the other.
-
-Their parameters are ``start`` (Unix time), ``step`` (seconds), ``part`` (the first number), and
-``shift`` (seconds that the part of a day (UTC) begins after it).
-"""
-
-
 @functools.lru_cache(maxsize=500)
 def added_up(shape: Shape) -> Select[Any]:
     """Return the statement for sums: keys, the number of a part if there is one, measures."""
-    return _Statement(shape).select()
+    return _statement(shape)
 
 
 @functools.lru_cache(maxsize=200)
 def users_of(shapes: Sequence[Shape]) -> Select[Any]:
     """Return the statement for how many users there are in several of these, by all other keys."""
-    found = union(*(_Statement(shape).select() for shape in shapes)).subquery()
+    found = union(*(_statement(shape) for shape in shapes)).subquery()
     keys = list(found.c)[:-1]
     return select(*keys, func.count()).select_from(found).group_by(*keys)
+
+
+def _statement(shape: Shape) -> Select[Any]:
+    return (_OfCalls(shape) if shape.spans else _OfSums(shape)).select()
 
 
 def in_buckets(shape: Shape, piece: Piece, seconds: int) -> Values:
@@ -182,111 +202,56 @@ class _Key(NamedTuple):
     apart: ColumnElement[Any]
 
 
-class _Statement:
+class _Calls:
+    """Calls, added up by the numbers of the texts that they have in common.
+
+    So texts are looked up for these sums, of which there are far fewer than calls.
+    """
+
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
-        self._by_user = shape.of_user
-        self._from_rows = shape.spans > 0
-        self._calls: FromClause = self._in_arrays() if shape.spans == MANY else calls
-        self._sums: Table = user_sums if self._by_user else membership_sums
-        self._groups = of_group(shape.given)
-        self._by_groups = shape.of_groups
 
-    def select(self) -> Select[Any]:
-        keys = list(self._keys())
-        apart = [key.apart for key in keys]
-        number = self._number()
-        numbers = [] if number is None else [number.label(_NUMBER)]
-        query = (
-            select(*(key.shown for key in keys), *numbers, *self._measures())
-            .select_from(self._tables())
-            .where(*self._conditions())
-        )
-        if number is not None:
+    def added_up(self) -> Subquery:
+        found = self._in_arrays() if self._shape.spans == MANY else self._listed()
+        rows = found.rows
+        keys = [rows.c[name] for name in self._texts()]
+        apart: list[ColumnElement[Any]] = list(keys)
+        if self._shape.number:
+            moment = cast(rows.c.at, BigInteger) + EPOCH
+            keys.append(_part_of(moment).label(_NUMBER))
             apart.append(literal_column(_NUMBER))
-        query = query.group_by(*apart)
-        return query if apart else query.having(func.count() > 0)
+        sums = (func.sum(rows.c[name]).label(name) for name in self._measures())
+        return (
+            select(*keys, func.count().label(CALLS), *sums)
+            .select_from(found.tables)
+            .where(*found.conditions)
+            .group_by(*apart)
+            .subquery("calls")
+        )
 
-    def _measures(self) -> list[ColumnElement[Any]]:
-        amounts = amounts_in(self._calls) if self._from_rows else self._sums.c
-        # PostgreSQL's sums are of a type that Python takes for decimals.
-        return [
-            cast(func.coalesce(func.sum(amounts[name]), 0), BigInteger)
-            for name in self._shape.wanted
-        ]
+    def _texts(self) -> Iterator[str]:
+        yield "kind_no"
+        if "user" in self._shape.by:
+            yield "user_no"
+        if self._shape.by_groups:
+            yield "standing_no"
 
-    # Where in a chart
+    def _measures(self) -> list[str]:
+        return [name for name in self._shape.wanted if name not in COUNTS]
 
-    def _number(self) -> ColumnElement[Any] | None:
-        if not self._shape.number:
-            return None
-        start, step, part = (_whole(name) for name in ("start", "step", "part"))
-        moment = self._moment()
-        own = (moment - start) // step + part
-        if self._shape.number == "own":
-            return own
-        day = moment - moment % DAY_SECONDS
-        home = (day + _whole("shift") - start) // step + part
-        return home if self._shape.number == "home" else own * MOST_EDGES + home
+    def _listed(self) -> _Found:
+        """Return the calls in one span or several, all of which are parameters of their own."""
+        if self._shape.spans == SPANS[0]:
+            return _Found(calls, calls, [*self._conditions(), self._is_in(*self._span(0))])
+        # SQLite goes through a table of them twice as fast as through ORs.
+        rows = (self._span(number) for number in range(self._shape.spans))
+        span = union_all(
+            *(select(first.label("first"), end.label("end")) for first, end in rows)
+        ).subquery("span")
+        tables = span.join(calls, self._is_in(span.c.first, span.c.end))
+        return _Found(tables, calls, list(self._conditions()))
 
-    def _moment(self) -> ColumnElement[Any]:
-        """Return when the bucket, or the call, begins (Unix time)."""
-        if self._from_rows:
-            return cast(self._calls.c.at, BigInteger) + EPOCH
-        return cast(self._sums.c.bucket, BigInteger) * self._bound("seconds")
-
-    def _bound(self, name: str) -> BindParameter[int]:
-        return _whole(f"{name}_{self._shape.place}")
-
-    # What of
-
-    def _keys(self) -> Iterator[_Key]:
-        for name in self._shape.by:
-            if name == "user":
-                number = self._user_no()
-                user_id = select(users.c.user_id).where(users.c.no == number).scalar_subquery()
-                yield _Key(user_id.label("user_id"), number)
-            elif name == "group":
-                yield _Key(groups.c.group_id, groups.c.group_id)
-                yield _Key(groups.c.name, groups.c.name)
-            elif name == "groups":
-                yield _Key(memberships.c.groups, memberships.c.no)
-            else:
-                yield _Key(lines.c[name], lines.c[name])
-
-    def _user_no(self) -> ColumnElement[Any]:
-        return self._calls.c.user_no if self._from_rows else standings.c.user_no
-
-    def _tables(self) -> Any:
-        tables = self._owners()
-        if not set(OF_LINE).isdisjoint((*self._shape.by, *self._shape.given)):
-            line_no = kinds.c.line_no if self._from_rows else self._sums.c.line_no
-            tables = tables.join(lines, lines.c.no == line_no)
-        if "group" in self._shape.by:
-            of_group = membership_groups.c.membership_no == memberships.c.no
-            tables = tables.join(membership_groups, of_group)
-            tables = tables.join(groups, groups.c.no == membership_groups.c.group_no)
-        return tables
-
-    def _owners(self) -> Any:
-        if not (self._from_rows or self._by_user):
-            return self._of_memberships() if self._by_groups else membership_sums
-        tables = self._of_calls() if self._from_rows else self._of_standings()
-        if self._by_groups:
-            tables = tables.join(memberships, memberships.c.no == standings.c.membership_no)
-        return tables
-
-    def _of_calls(self) -> Any:
-        tables: Any = self._calls
-        if self._shape.spans in SPANS[1:]:
-            span = self._spans()
-            tables = span.join(calls, self._is_in(span.c.first, span.c.end))
-        tables = tables.join(kinds, kinds.c.no == self._calls.c.kind_no)
-        if not self._by_groups:
-            return tables
-        return tables.join(standings, standings.c.no == self._calls.c.standing_no)
-
-    def _in_arrays(self) -> Subquery:
+    def _in_arrays(self) -> _Found:
         """Return the calls in the spans of two arrays, each found by the index.
 
         Without the offset, PostgreSQL would take the spans for half of all time, and read it all.
@@ -295,57 +260,21 @@ class _Statement:
         sides = (cast(bindparam(name, type_=ARRAY(one)), ARRAY(one)) for name in ("firsts", "ends"))
         first, end = (column(name, one) for name in ("first", "end"))
         span = func.unnest(*sides).table_valued(first, end, name="span").render_derived()
-        found = select(calls).where(self._is_in(span.c.first, span.c.end)).correlate(span)
-        if "user_id" in self._shape.given:
-            found = found.where(calls.c.user_no == user_no())
-        of_span = found.offset(0).lateral("of_span")
-        return select(of_span).select_from(span.join(of_span, true())).subquery("calls")
-
-    # The sums of each owner lie together. By a number that is none of an index, SQLite cannot begin
-    # with all sums and look their owners up, which takes much longer.
-
-    @staticmethod
-    def _of_standings() -> Any:
-        return standings.join(user_sums, user_sums.c.standing_no == standings.c.no + 0)
-
-    @staticmethod
-    def _of_memberships() -> Any:
-        of = membership_sums.c.membership_no == memberships.c.no + 0
-        return memberships.join(membership_sums, of)
-
-    # Which
+        of_span = (
+            select(*(calls.c[name] for name in ("at", *self._texts(), *self._measures())))
+            .where(self._is_in(span.c.first, span.c.end), *self._conditions())
+            .correlate(span)
+            .offset(0)
+            .lateral("of_span")
+        )
+        return _Found(span.join(of_span, true()), of_span, [])
 
     def _conditions(self) -> Iterator[ColumnElement[bool]]:
-        if self._from_rows:  # What was refused is in no sum.
-            yield kinds.c.task != REFUSED_TASK
-        yield from of_line(self._shape.given)
         if "user_id" in self._shape.given:
-            yield self._user_no() == user_no()
-        yield from self._of_group()
-        yield self._of_time()
-        yield self._of_parts()
-
-    def _of_group(self) -> Iterator[ColumnElement[bool]]:
-        if self._groups and "group" in self._shape.by:
-            yield from self._groups
-        elif self._groups:
-            yield memberships.c.no.in_(memberships_in(self._groups))
-        elif self._shape.of_everyone and not self._from_rows:
-            yield membership_sums.c.membership_no == EVERYONE
-
-    def _of_time(self) -> ColumnElement[bool]:
-        if self._from_rows:
-            return self._is_in(*self._span(0)) if self._shape.spans == SPANS[0] else true()
-        of = self._sums.c
-        grain, first, end = (self._bound(name) for name in ("grain", "first", "end"))
-        return and_(of.grain == grain, of.bucket >= first, of.bucket < end)
-
-    def _spans(self) -> Subquery:
-        """Return the spans as a table, which SQLite goes through twice as fast as through ORs."""
-        rows = (self._span(number) for number in range(self._shape.spans))
-        return union_all(
-            *(select(first.label("first"), end.label("end")) for first, end in rows)
-        ).subquery("span")
+            yield calls.c.user_no == user_no()
+        if wanted := of_group(self._shape.given):
+            in_groups = standings.c.membership_no.in_(memberships_in(wanted))
+            yield calls.c.standing_no.in_(select(standings.c.no).where(in_groups))
 
     def _span(self, number: int) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
         of = self._of_bounds()
@@ -362,13 +291,189 @@ class _Statement:
             return begun_in(first, end)
         return and_(calls.c.id >= first, calls.c.id < end)
 
-    def _of_parts(self) -> ColumnElement[bool]:
+
+class _Found(NamedTuple):
+    """Where calls are found: in which tables, as which rows, and under which conditions."""
+
+    tables: FromClause
+    rows: FromClause
+    conditions: list[ColumnElement[bool]]
+
+
+def _part_of(moment: ColumnElement[int]) -> ColumnElement[int]:
+    """Return the number of the part of a chart that a moment (Unix time) is in."""
+    return (moment - _whole("start")) // _whole("step") + _whole("part")
+
+
+class _Statement(ABC):
+    """Sums by what is asked for, of whatever they are made up of."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self._groups = of_group(shape.given)
+
+    def select(self) -> Select[Any]:
+        keys = list(self._keys())
+        apart = [key.apart for key in keys]
+        number = [self._number().label(_NUMBER)] if self._shape.number else []
+        query = (
+            select(*(key.shown for key in keys), *number, *self._measures())
+            .select_from(self._tables())
+            .where(*self._conditions(), *of_line(self._shape.given), *self._of_groups())
+        )
+        if number:
+            apart.append(literal_column(_NUMBER))
+        query = query.group_by(*apart)
+        return query if apart else query.having(func.count() > 0)
+
+    @abstractmethod
+    def _amount(self, measure: str) -> ColumnElement[Any]:
+        """Return what each row adds to a measure."""
+
+    @abstractmethod
+    def _number(self) -> ColumnElement[Any]:
+        """Return the number of the part of a chart."""
+
+    @abstractmethod
+    def _user_no(self) -> ColumnElement[Any]: ...
+
+    @abstractmethod
+    def _line_no(self) -> ColumnElement[Any]: ...
+
+    @abstractmethod
+    def _owners(self) -> Any:
+        """Return the tables that tell whose the rows are, without names of lines and groups."""
+
+    @abstractmethod
+    def _conditions(self) -> Iterator[ColumnElement[bool]]: ...
+
+    def _measures(self) -> list[ColumnElement[Any]]:
+        # PostgreSQL's sums are of a type that Python takes for decimals.
+        return [
+            cast(func.coalesce(func.sum(self._amount(name)), 0), BigInteger)
+            for name in self._shape.wanted
+        ]
+
+    def _keys(self) -> Iterator[_Key]:
+        for name in self._shape.by:
+            if name == "user":
+                number = self._user_no()
+                user_id = select(users.c.user_id).where(users.c.no == number).scalar_subquery()
+                yield _Key(user_id.label("user_id"), number)
+            elif name == "group":
+                yield _Key(groups.c.group_id, groups.c.group_id)
+                yield _Key(groups.c.name, groups.c.name)
+            elif name == "groups":
+                yield _Key(memberships.c.groups, memberships.c.no)
+            else:
+                yield _Key(lines.c[name], lines.c[name])
+
+    def _tables(self) -> Any:
+        tables = self._owners()
+        if not set(OF_LINE).isdisjoint((*self._shape.by, *self._shape.given)):
+            tables = tables.join(lines, lines.c.no == self._line_no())
+        if "group" in self._shape.by:
+            of_group = membership_groups.c.membership_no == memberships.c.no
+            tables = tables.join(membership_groups, of_group)
+            tables = tables.join(groups, groups.c.no == membership_groups.c.group_no)
+        return tables
+
+    def _of_groups(self) -> list[ColumnElement[bool]]:
+        """Of somebody's groups, only those that are asked for are shown."""
+        return self._groups if "group" in self._shape.by else []
+
+
+class _OfSums(_Statement):
+    """Sums that are kept."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self._sums: Table = user_sums if shape.of_user else membership_sums
+
+    def _amount(self, measure: str) -> ColumnElement[Any]:
+        return self._sums.c[measure]
+
+    def _number(self) -> ColumnElement[Any]:
+        return _part_of(self._moment())
+
+    def _moment(self) -> ColumnElement[Any]:
+        """Return when the bucket begins (Unix time)."""
+        return cast(self._sums.c.bucket, BigInteger) * self._bound("seconds")
+
+    def _bound(self, name: str) -> BindParameter[int]:
+        return _whole(f"{name}_{self._shape.place}")
+
+    def _user_no(self) -> ColumnElement[Any]:
+        return standings.c.user_no
+
+    def _line_no(self) -> ColumnElement[Any]:
+        return self._sums.c.line_no
+
+    # The sums of each owner lie together. By a number that is none of an index, SQLite cannot begin
+    # with all sums and look their owners up, which takes much longer.
+
+    def _owners(self) -> Any:
+        if self._shape.of_everyone:
+            return membership_sums
+        if not self._shape.of_user:
+            of = membership_sums.c.membership_no == memberships.c.no + 0
+            return memberships.join(membership_sums, of)
+        tables = standings.join(user_sums, user_sums.c.standing_no == standings.c.no + 0)
+        if self._shape.of_groups:
+            tables = tables.join(memberships, memberships.c.no == standings.c.membership_no)
+        return tables
+
+    def _conditions(self) -> Iterator[ColumnElement[bool]]:
+        if "user_id" in self._shape.given:
+            yield self._user_no() == user_no()
+        if self._groups and "group" not in self._shape.by:
+            yield memberships.c.no.in_(memberships_in(self._groups))
+        if self._shape.of_everyone:
+            yield membership_sums.c.membership_no == EVERYONE
+        yield self._sums.c.grain == self._bound("grain")
+        yield from self._of_time()
+
+    def _of_time(self) -> Iterator[ColumnElement[bool]]:
+        bucket = self._sums.c.bucket
         if self._shape.only == "listed":
-            return self._sums.c.bucket.in_(bindparam("buckets", expanding=True, type_=Integer()))
-        if self._shape.only == "inside" and not self._from_rows:
+            # And between no others: SQLite would read all from the first to the last.
+            yield bucket.in_(bindparam("buckets", expanding=True, type_=Integer()))
+            return
+        yield and_(bucket >= self._bound("first"), bucket < self._bound("end"))
+        if self._shape.only == "inside":
             begins = (self._moment() - _whole("start")) % _whole("step")
-            return begins <= _whole("step") - self._bound("seconds")
-        return true()
+            yield begins <= _whole("step") - self._bound("seconds")
+
+
+class _OfCalls(_Statement):
+    """Calls, where no sums of them are kept."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self._calls = _Calls(shape).added_up()
+        self._amounts = amounts_in(self._calls, self._calls.c[CALLS], shape.wanted)
+
+    def _amount(self, measure: str) -> ColumnElement[Any]:
+        return self._amounts[measure]
+
+    def _number(self) -> ColumnElement[Any]:
+        return self._calls.c[_NUMBER]
+
+    def _user_no(self) -> ColumnElement[Any]:
+        return self._calls.c.user_no
+
+    def _line_no(self) -> ColumnElement[Any]:
+        return kinds.c.line_no
+
+    def _owners(self) -> Any:
+        tables = self._calls.join(kinds, kinds.c.no == self._calls.c.kind_no)
+        if not self._shape.by_groups:
+            return tables
+        tables = tables.join(standings, standings.c.no == self._calls.c.standing_no)
+        return tables.join(memberships, memberships.c.no == standings.c.membership_no)
+
+    def _conditions(self) -> Iterator[ColumnElement[bool]]:
+        yield kinds.c.task != REFUSED_TASK  # What was refused is in no sum.
 
 
 def begun_in(first: ColumnElement[int], end: ColumnElement[int]) -> ColumnElement[bool]:

@@ -8,13 +8,12 @@ from sums that are kept by month, day and hour; only for what is left of an hour
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
 from collections import ChainMap
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache, partial
 from itertools import islice
-from operator import add, attrgetter, neg
+from operator import add, attrgetter, itemgetter, neg
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, select
@@ -25,21 +24,23 @@ from .booking import unpacked_chat
 from .database import SQLITE
 from .periods import (
     ALWAYS,
-    MOST_EDGES,
+    Days,
     Period,
     Piece,
     Run,
+    Stray,
+    days_of,
     grid_of,
-    hours_and_rests,
+    is_of_days,
+    parted,
     pieces,
     runs,
     seconds_of,
-    spans_of_hours,
     terms,
 )
 from .queries import ListShape, Shape
 from .schema import CALLS, EPOCH, HOUR, MEASURES, calls, groups, lines, standings, users
-from .sums import DAY_SECONDS, HOUR_SECONDS, HOURS_KEPT
+from .sums import DAY_SECONDS, HOUR_SECONDS
 
 DIMENSIONS: Final = (
     "user", "group", "groups", "source", "provider", "model", "picked", "imported",
@@ -50,7 +51,8 @@ The key of a user is the id, that of a group ``(id, name)``; ``groups`` are all 
 of a user at once, as a JSON array, so that each call counts once.
 """
 _AT_ONCE: Final = 500
-_HOURS: Final = 24
+# Two months, of which all hours of a user are added up sooner than days and what is cut off them.
+_SHORT: Final = 62 * DAY_SECONDS
 
 Key = tuple[Any, ...]
 
@@ -267,13 +269,7 @@ def series(
     """
     parts: list[dict[Key, _Amounts]] = [{} for _ in edges[1:]]
     asked = _Asked(connection, where, by, {CALLS, *measures})
-    grid = grid_of(edges) if where.user_id is not None else None
-    found = (
-        (one for run in runs(edges) for one in _found_in(connection, run, asked, now))
-        if grid is None or not asked.is_short(edges)
-        else _of_few(connection, edges, grid, asked)
-    )
-    for part, key, amounts in found:
+    for part, key, amounts in _charted(connection, edges, asked, now):
         _add(parts[part], key, amounts)
     return [asked.sums(part) for part in parts]
 
@@ -282,60 +278,78 @@ _Found = Iterator[tuple[int, Key, _Amounts]]
 """What adds to a part of a chart, by its number."""
 
 
+def _charted(
+    connection: Connection, edges: Sequence[int], asked: _Asked, now: float | None
+) -> _Found:
+    grid = grid_of(edges) if asked.is_short(edges) else None
+    if grid is not None:
+        yield from _of_few(connection, edges, grid, asked)
+    elif is_of_days(edges):
+        yield from _of_days(connection, days_of(edges), asked, now)
+    else:
+        for run in runs(edges):
+            yield from _found_in(connection, run, asked, now)
+
+
 def _found_in(connection: Connection, run: Run, asked: _Asked, now: float | None) -> _Found:
+    numbered = partial(_numbered, connection, run, asked=asked)
     if run.parts == 1:
         for key, found in _found(connection, Period(run.start, run.end), asked, now):
             yield run.part, key, found
+    elif run.is_of_days:
+        yield from _of_days(connection, days_of(run.edges, run.part), asked, now)
     elif run.is_of_hours:
-        yield from _of_hours(connection, run.on_hours, asked, now)
+        hours = asked.kept(run.on_hours.whole())
+        yield from _numbered(connection, run.on_hours, map(asked.of_part, hours), asked)
         yield from _moved(connection, run, run.cuts(), asked)
     elif asked.keeps_hours_from(run.start):
-        yield from _numbered(connection, run, asked.of_spans(run.rests(), number="own"), asked)
-        whole = [asked.of(run.whole(now), number="own", only="inside")]
-        yield from _numbered(connection, run, whole, asked)
+        yield from numbered(asked.of_spans(run.rests(), number=True))
+        yield from numbered([asked.of_part(run.whole(now), only="inside")])
     else:
-        calls = asked.of(Piece(None, run.start, run.end), number="own")
-        yield from _numbered(connection, run, [calls], asked)
+        yield from numbered([asked.of_part(Piece(None, run.start, run.end))])
 
 
 def _of_few(connection: Connection, edges: Sequence[int], grid: Run, asked: _Asked) -> _Found:
     """Add up the few hours that one user has in a month or two, with as few questions as can be."""
-    hours, rests = hours_and_rests(Period(edges[0], edges[-1]))
-    yield from _numbered(connection, grid, asked.of_spans(rests, number="own"), asked)
-    for piece in hours:
-        statement = asked.of(piece, number="own")
-        yield from _numbered(connection, grid.on_hours, [statement], asked)
-        first, end = (hour * HOUR_SECONDS for hour in piece[1:])
-        cuts = (cut for cut in grid.cuts() if first <= cut.first < end)
-        yield from _moved(connection, grid, cuts, asked)
-
-
-def _of_hours(connection: Connection, run: Run, asked: _Asked, now: float | None) -> _Found:
-    """Add up what begins and ends on full hours."""
-    numbered = partial(_numbered, connection, run, asked=asked)
-    whole = run.ends(now) if run.shift else [run.whole(now)]
-    yield from numbered(
-        [asked.of(part, number="own") for piece in whole for part in asked.kept(piece)]
-    )
-    if not run.shift:
+    hours, rests = parted(Piece(None, edges[0], edges[-1]), 0)
+    yield from _numbered(connection, grid, asked.of_spans(rests, number=True), asked)
+    if not hours:
         return
-    # Days begin at another hour than those of the zone: each is first put where most of it is, and
-    # then the rest of its hours are moved. They are a part of all hours, of which a year has many.
-    days = run.days(now)
-    yield from numbered([asked.of(days, number="home")])
-    hours = Piece(HOUR, days.first * _HOURS, max(days.first, days.end) * _HOURS)
-    # Both numbers at once, because it is the reading of the hours that takes long.
-    for numbers, key, found in numbered(asked.of_hours(hours, run.strays(now), number="both")):
-        own, home = divmod(numbers, MOST_EDGES)
-        yield own, key, found
-        yield home, key, _less(found)
+    piece = Piece(HOUR, hours.start, hours.stop)
+    yield from _numbered(connection, grid.on_hours, [asked.of_part(piece)], asked)
+    first, end = (hour * HOUR_SECONDS for hour in piece[1:])
+    cuts = (cut for cut in grid.cuts() if first <= cut.first < end)
+    yield from _moved(connection, grid, cuts, asked)
+
+
+# Numbers that are those of days (UTC).
+_BY_DAY: Final = Run(part=0, start=0, step=DAY_SECONDS, parts=1)
+
+
+def _of_days(connection: Connection, days: Days, asked: _Asked, now: float | None) -> _Found:
+    """Add up days (UTC), each where most of it is, and then move the rest of it."""
+    numbered = partial(_numbered, connection, _BY_DAY, asked=asked)
+    for day, key, found in numbered([asked.of_part(days.whole)]):
+        yield days.homes[day], key, found
+    for day, key, found in numbered(asked.of_times(one.piece for one in days.strays.values())):
+        yield from _strayed(days.strays[day], key, found)
+    for stray in days.rests:
+        span = Period(stray.piece.first, stray.piece.end)
+        for key, found in _found(connection, span, asked, now):
+            yield from _strayed(stray, key, found)
+
+
+def _strayed(stray: Stray, key: Key, found: _Amounts) -> _Found:
+    yield stray.part, key, found
+    if stray.home is not None:
+        yield stray.home, key, _less(found)
 
 
 def _moved(connection: Connection, run: Run, cuts: Iterable[Piece], asked: _Asked) -> _Found:
     """Move the calls before edges that are not on full hours from the part after them."""
     # So that the number is that of the part after them, and never below zero.
     earlier = run._replace(start=run.start - run.step)
-    statements = asked.of_spans(cuts, number="own")
+    statements = asked.of_spans(cuts, number=True)
     for part, key, found in _numbered(connection, earlier, statements, asked):
         if part < run.part + run.parts:
             yield part, key, _less(found)
@@ -346,7 +360,7 @@ def _moved(connection: Connection, run: Run, cuts: Iterable[Piece], asked: _Aske
 def _numbered(
     connection: Connection, run: Run, statements: Iterable[_Statement], asked: _Asked
 ) -> _Found:
-    chart = {"start": run.start, "step": run.step, "part": run.part, "shift": run.home_shift}
+    chart = {"start": run.start, "step": run.step, "part": run.part}
     for shape, values in statements:
         for row in asked.rows(connection, shape, {**values, **chart}):
             yield asked.number(row), asked.key(row), asked.amounts(row)
@@ -370,6 +384,16 @@ class _Asked:
         self._values = where.given()
         self._wanted = tuple(name for name in MEASURES if name in measures)
         self._shape = Shape(frozenset(self._values), tuple(by), self._wanted)
+        # What is not wanted is the 0 that stands after what is.
+        nothing = len(self._wanted)
+        wanted = {name: place for place, name in enumerate(self._wanted)}
+        self._named = itemgetter(*(wanted.get(name, nothing) for name in MEASURES))
+        # How rows are read, of which there are many: keys, a number in charts, and amounts.
+        self.key: Callable[[Row[Any]], Key] = (
+            partial(_pairs, by) if "group" in by else itemgetter(slice(len(by)))
+        )
+        self.number: Callable[[Row[Any]], int] = itemgetter(-nothing - 1)
+        self.amounts: Callable[[Row[Any]], _Amounts] = itemgetter(slice(-nothing, None))
 
     @cached_property
     def _hours_from(self) -> int:
@@ -383,8 +407,8 @@ class _Asked:
         return moment // HOUR_SECONDS >= self._hours_from
 
     def is_short(self, edges: Sequence[int]) -> bool:
-        """Whether the sums by hour of a user are quickly added up, and all there."""
-        is_short = edges[-1] - edges[0] <= HOURS_KEPT * DAY_SECONDS
+        """Whether the sums by hour are those of a user, quickly added up, and all there."""
+        is_short = "user_id" in self._values and edges[-1] - edges[0] <= _SHORT
         return is_short and self.keeps_hours_from(edges[0])
 
     def kept(self, piece: Piece) -> Iterator[Piece]:
@@ -405,14 +429,19 @@ class _Asked:
         shape = self._shape._replace(**more)
         return shape, {**self._values, **queries.in_buckets(shape, piece, seconds_of(piece.grain))}
 
-    def of_hours(self, all_of: Piece, hours: Sequence[int], **more: Any) -> Iterator[_Statement]:
-        """Yield statements for some hours, which are in order."""
-        kept = bisect_left(hours, self._hours_from) if hours else 0
-        yield from self.of_spans(spans_of_hours(hours[:kept]), **more)
-        for start in range(kept, len(hours), _AT_ONCE):
-            # An index leads to each; PostgreSQL takes long to read all hours and sort these out.
-            shape, values = self.of(all_of, only="listed", **more)
-            yield shape, {**values, "buckets": hours[start : start + _AT_ONCE]}
+    def of_part(self, piece: Piece, **more: Any) -> _Statement:
+        """Return the statement for a piece of a chart."""
+        return self.of(piece, number=True, **more)
+
+    def of_times(self, times: Iterable[Piece]) -> Iterator[_Statement]:
+        """Yield statements for some times of a chart, which are in order."""
+        found = [parted(piece, self._hours_from) for piece in times]
+        yield from self.of_spans((rest for _, rests in found for rest in rests), number=True)
+        hours = [hour for full, _ in found for hour in full]
+        for start in range(0, len(hours), _AT_ONCE):
+            some = hours[start : start + _AT_ONCE]
+            shape, values = self.of_part(Piece(HOUR, some[0], some[-1] + 1), only="listed")
+            yield shape, {**values, "buckets": some}
 
     def of_spans(self, spans: Iterable[Piece], **more: Any) -> Iterator[_Statement]:
         """Yield statements that add up the calls in some spans of time."""
@@ -431,32 +460,17 @@ class _Asked:
         """Return what a statement finds."""
         return connection.execute(queries.added_up(shape), values).all()
 
-    def key(self, row: Row[Any]) -> Key:
-        """Return the values of the dimensions; of a group there are two."""
-        if "group" not in self._shape.by:
-            return tuple(row[: len(self._shape.by)])
-        values = iter(row)
-        return tuple(
-            (next(values), next(values)) if name == "group" else next(values)
-            for name in self._shape.by
-        )
-
-    def number(self, row: Row[Any]) -> int:
-        """Return the number that stands before the sums."""
-        found: int = row[-len(self._wanted) - 1]
-        return found
-
-    def amounts(self, row: Row[Any]) -> _Amounts:
-        """Return what a row ends with: that of calls, and of what else is wanted."""
-        return tuple(row[-len(self._wanted) :])
-
     def sums(self, found: Mapping[Key, _Amounts]) -> dict[Key, Sums]:
         """Return amounts by their names, where there were any calls."""
         return {
-            key: Sums(**dict(zip(self._wanted, amounts, strict=True)))
-            for key, amounts in found.items()
-            if amounts[0]
+            key: Sums(*self._named((*amounts, 0))) for key, amounts in found.items() if amounts[0]
         }
+
+
+def _pairs(by: Sequence[str], row: Row[Any]) -> Key:
+    """Return the values of the dimensions; of a group there are two."""
+    values = iter(row)
+    return tuple((next(values), next(values)) if name == "group" else next(values) for name in by)
 
 
 # Single calls

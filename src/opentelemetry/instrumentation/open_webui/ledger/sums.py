@@ -12,12 +12,16 @@ from sqlalchemy import Connection, Table
 from ..names import CHAT_TASK
 from .booking import Booking
 from .bulk import insert_many
+from .database import POSTGRES, SQLITE
 from .schema import DAY, EVERYONE, HOUR, MEASURES, MONTH, membership_sums, user_sums
 
 HOUR_SECONDS: Final = 3600
 DAY_SECONDS: Final = 86_400
-HOURS_KEPT: Final = 62
-"""Days for which the sums of users and groups by hour are kept: two months."""
+HOURS_KEPT: Final = {SQLITE: 400, POSTGRES: 62}
+"""Days for which the sums of users and groups by hour are kept.
+
+A year and a month, or two months in PostgreSQL, where they take three times the room.
+"""
 
 Key = tuple[int, int, int, int]
 """Four numbers. In the tables: of a standing or a membership, grain, bucket, line."""
