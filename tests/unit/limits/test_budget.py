@@ -25,8 +25,8 @@ from opentelemetry.instrumentation.open_webui.ledger.reading import latest, sums
 from opentelemetry.instrumentation.open_webui.ledger.schema import holds, processes
 from opentelemetry.instrumentation.open_webui.ledger.store import Store
 from opentelemetry.instrumentation.open_webui.limits import books, clerk, holding
-from opentelemetry.instrumentation.open_webui.limits.books import Held
 from opentelemetry.instrumentation.open_webui.limits.budget import Budget
+from opentelemetry.instrumentation.open_webui.limits.flights import Held
 from opentelemetry.instrumentation.open_webui.limits.gate import Refusal
 from opentelemetry.instrumentation.open_webui.limits.off import FREE, Off
 from unit.limits.calling import caller_of, ended, wanted
@@ -196,6 +196,7 @@ def test_each_call_ends_one_reservation(made: Make, ledger: Ledger, order: Any) 
     [account] = budget.books.accounts()
     for number, place in enumerate(order, 1):
         end(budget, ledger, ended(wanted()))
+        budget.books.book_events()
         assert account.in_flight == 3 - number
         tickets[place].release()
         budget.books.book_events()

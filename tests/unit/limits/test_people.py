@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from opentelemetry.instrumentation.open_webui.limits import books, people
-from opentelemetry.instrumentation.open_webui.limits.books import Books, Held
+from opentelemetry.instrumentation.open_webui.limits.books import Books
+from opentelemetry.instrumentation.open_webui.limits.flights import Held
 from opentelemetry.instrumentation.open_webui.limits.off import FREE, Off
 from opentelemetry.instrumentation.open_webui.limits.people import People
 from opentelemetry.instrumentation.open_webui.limits.rules import Rules, parse
@@ -81,7 +82,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_somebody_free_calls_is_not_even_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = knowing(STUDENTS)
     noted: list[Any] = []
-    monkeypatch.setattr(kept, "_note", noted.append)
+    monkeypatch.setattr(kept, "_events", noted)
     kept.ended(ended(wanted("ada", "staff")))
     assert noted == []
     call = ended(wanted("ada", "students"))

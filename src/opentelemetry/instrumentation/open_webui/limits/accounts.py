@@ -31,17 +31,15 @@ class Verdict(Enum):
     ASK = "ask"
 
 
+# An enumeration takes long to look its members up, and each call meets several limits.
+FITS: Final = Verdict.FITS
+FULL: Final = Verdict.FULL
+ASK: Final = Verdict.ASK
+
 Used = tuple[int, ...]
 """One for each of :data:`~.rules.MEASURES`."""
-
-
-class Need(NamedTuple):
-    """What a call is going to use."""
-
-    sure: Used
-    """What it uses in any case."""
-    likely: Used
-    """What calls like it have used."""
+Need = tuple[Used, Used]
+"""What a call is going to use: in any case, and what calls like it have used."""
 
 
 class Settled(NamedTuple):
@@ -66,8 +64,9 @@ class Account:
     """
 
     __slots__ = (
-        "allowed", "base", "begins", "ended", "ends", "in_flight", "is_known", "is_owed", "key",
-        "limit", "measure", "others", "published", "settled", "span", "start", "who",
+        "allowed", "base", "begins", "counts_from", "ended", "ends", "in_flight", "is_known",
+        "is_owed", "key", "limit", "measure", "others", "published", "settled", "span", "start",
+        "warns_from", "who",
     )  # fmt: skip
 
     def __init__(
@@ -79,11 +78,15 @@ class Account:
         self.who = who
         self.start = start
         self.span = span
-        self.begins = begins
-        self.ends = ends
+        # Compared with the clock, which is quick between two of a kind.
+        self.begins = float(begins)
+        self.ends = float(ends)
+        self.counts_from = float(start)
         self.key = key_of(limit, who, start)
         self.allowed = 0
         """How much may be used, as of late."""
+        self.warns_from = 0
+        """How much is used when people are to be warned."""
         self.base = 0
         self.others = 0
         self.published = 0
@@ -114,16 +117,23 @@ class Account:
     @property
     def warns(self) -> bool:
         """Whether so much is used that people are to be warned."""
-        return self.used * 100 >= self.allowed * self.limit.warn_at
+        return self.base + self.ended >= self.warns_from
+
+    def allow(self, amount: int) -> None:
+        """Take it that so much may be used from now on."""
+        if amount != self.allowed:
+            self.allowed = amount
+            self.warns_from = self.limit.warns_from(amount)
 
     def look(self, need: Need) -> Verdict:
         """Decide by what is known here, if that is possible."""
         if not self.is_known:
-            return Verdict.ASK
-        if self._is_full(self.used, need):
-            return Verdict.FULL
-        fits = self.mine + need.likely[self.measure] <= self.published
-        return Verdict.FITS if fits else Verdict.ASK
+            return ASK
+        if self._is_full(self.base + self.ended, need):
+            return FULL
+        _, likely = need
+        mine = self.in_flight + self.ended
+        return FITS if mine + likely[self.measure] <= self.published else ASK
 
     def looked_up(self, base: int, others: int, owed: bool) -> None:
         """Take what the database says, once it is known which of our calls are in the ledger.
@@ -137,7 +147,7 @@ class Account:
 
     def decide(self, need: Need) -> Verdict:
         """Decide by what was just looked up."""
-        return Verdict.FULL if self._is_full(self.taken, need) else Verdict.FITS
+        return FULL if self._is_full(self.taken, need) else FITS
 
     def is_full_by_others(self, need: Need) -> bool:
         """Whether only what other processes hold is in the way, which may be less by now."""
@@ -166,7 +176,8 @@ class Account:
         What it is likely to use beside that may be more than is left: what begins below the limit
         is finished.
         """
-        return taken >= self.allowed or taken + need.sure[self.measure] > self.allowed
+        sure, _ = need
+        return taken >= self.allowed or taken + sure[self.measure] > self.allowed
 
 
 def opened(limit: Limit, who: Who, span: Span, at: float, since: int) -> Account:

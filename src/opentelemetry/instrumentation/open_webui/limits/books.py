@@ -1,7 +1,8 @@
 """What one process knows of the limits: who is bound, what was used, and what is in flight.
 
 All in memory and quick. Ends of calls and of tickets may be told from anywhere, also from
-finalisers, so they are put in a queue first: whoever has the lock next books them.
+finalisers, so they are only put in a queue. Whoever has the lock next books them: who asks next, or
+the clerk.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from ..calls.call import ModelCall
 from ..names import CHAT_TASK
 from ..providers import DIRECT
 from . import words
-from .accounts import Account, Need, Verdict, opened, start_of
+from .accounts import ASK, FITS, FULL, Account, Need, Used, Verdict, opened, start_of
 from .binding import pools
-from .gate import NearlyUsed, Refusal, Ticket, Wanted
+from .flights import Flight, Held, Kind, Reservation
+from .gate import Refusal, Ticket, Wanted
 from .off import FREE
 from .people import Bound, Call, People
 from .rules import Limit, Rules, Who
@@ -31,40 +33,14 @@ from .windows import Span, Window
 _MOST_ACCOUNTS: Final = 50_000
 # Calls that are remembered one by one; so many come up where the ledger is away.
 _MOST_UNWRITTEN: Final = 50_000
+# What has ended is booked by who asks next. It must not be much.
+_MOST_EVENTS: Final = 100
 # Seconds after which nobody believes that a call is still in flight.
 _LONGEST_CALL: Final = 900.0
 
 Answer = Ticket | Refusal
-Kind = tuple[str, str, str]
-"""User, model and source: what a call is known by."""
-
-
-class Reservation:
-    """What is held back for a call that is in flight."""
-
-    __slots__ = ("kind", "parts", "since")
-
-    def __init__(self, kind: Kind, parts: list[tuple[Account, int]], since: float) -> None:
-        self.kind = kind
-        self.parts = parts
-        self.since = since
-
-
-class Held:
-    """Leave to call models, for which something is held back."""
-
-    __slots__ = ("_let_go", "reservations", "warnings")
-
-    def __init__(self, let_go: Callable[[list[Reservation]], None]) -> None:
-        self.reservations: list[Reservation] = []
-        self.warnings: tuple[NearlyUsed, ...] = ()
-        self._let_go = let_go
-
-    def release(self) -> None:
-        """Hold nothing back any more."""
-        reservations, self.reservations = self.reservations, []
-        if reservations:
-            self._let_go(reservations)
+Amounts = tuple[list[Account], Used]
+"""Where something counts, and how much of each measure."""
 
 
 class Books:
@@ -98,11 +74,10 @@ class Books:
         self._known = People(Rules(), 0.0)
         self._spans: dict[Window, Span] = {}
         self._accounts: dict[tuple[str, Who, int], Account] = {}
-        self._in_flight: dict[Kind, list[Reservation]] = {}
-        self._unwritten: dict[str, list[tuple[Account, int]]] = {}
-        """Where calls count that are not known to be in the ledger, and how much."""
-        self._ended_early: dict[Kind, int] = {}
-        """Calls that have ended, and whose tickets are not released yet."""
+        self._let_go: Callable[[list[Reservation]], None] = self._events.append
+        self._in_flight: dict[Kind, Flight] = {}
+        self._unwritten: dict[str, Amounts] = {}
+        """What calls have used that are not known to be in the ledger."""
 
     # The rules
 
@@ -140,7 +115,7 @@ class Books:
         account = bound.account
         if account is None or not account.begins <= at < account.ends:
             account = bound.account = self._open(bound.limit, bound.who, at)
-        account.allowed = bound.allowed
+        account.allow(bound.allowed)
         return account
 
     def _open(self, limit: Limit, who: Who, at: float) -> Account:
@@ -197,7 +172,7 @@ class Books:
 
         def verdict(account: Account, need: Need) -> Verdict:
             found = account.decide(need)
-            if found is Verdict.FULL and account.is_full_by_others(need):
+            if found is FULL and account.is_full_by_others(need):
                 blocked.append(account)
             return found
 
@@ -217,54 +192,64 @@ class Books:
         verdict_of: Callable[[Account, Need], Verdict],
     ) -> Answer | None:
         now, need, asks = self._clock(), self._sizes.need(wanted), False
-        parts: list[tuple[Account, int]] = []
-        observed: list[Account] = []
+        accounts: list[Account] = []
+        observed: list[tuple[Account, Verdict]] = []
         for one in bound:
             account = self._account(one, now)
+            accounts.append(account)
             verdict = verdict_of(account, need)
+            if verdict is FITS:
+                continue
             if one.limit.observe:
-                if verdict is Verdict.ASK:
-                    self.ageing.add(account)
-                elif verdict is Verdict.FULL:
-                    observed.append(account)
-            elif verdict is Verdict.FULL:
+                observed.append((account, verdict))
+            elif verdict is FULL:
                 return self._refusal(account, need, now)
-            elif verdict is Verdict.ASK:
+            else:
                 asks = True
-            parts.append((account, need.likely[account.measure]))
-        return None if asks else self._let_in(wanted, ticket, parts, observed, now)
+        if asks:
+            return None
+        for account, verdict in observed:
+            self._only_tell(account, verdict)
+        _, likely = need
+        return self._let_in(wanted, ticket, accounts, likely, now) if accounts else ticket or FREE
+
+    def _only_tell(self, account: Account, verdict: Verdict) -> None:
+        if verdict is ASK:
+            self.ageing.add(account)
+        else:
+            self.refused[account.limit.name, account.limit.measure, True] += 1
 
     def _let_in(
         self,
         wanted: Wanted,
         ticket: Ticket | None,
-        parts: list[tuple[Account, int]],
-        observed: list[Account],
+        accounts: list[Account],
+        likely: Used,
         now: float,
-    ) -> Ticket:
-        if not parts:
-            return ticket or FREE
-        for account in observed:
-            self.refused[account.limit.name, account.limit.measure, True] += 1
+    ) -> Held:
         held = ticket if isinstance(ticket, Held) else Held(self._let_go)
         kind = (wanted.user_id, wanted.model, wanted.source)
-        reservation = Reservation(kind, parts, self._monotonic())
+        flight = self._in_flight.get(kind)
+        if flight is None:
+            flight = self._in_flight[kind] = Flight()
+        reservation = Reservation(flight, accounts, likely, self._monotonic())
+        reservation.begin()
         held.reservations.append(reservation)
-        self._in_flight.setdefault(kind, []).append(reservation)
-        warnings = []
-        for one, amount in parts:
-            one.in_flight += amount
-            if one.warns and not one.limit.observe:
-                told = words.nearly(one.limit, one.who, one.span, one.used, one.allowed, now)
-                warnings.append(told)
-        held.warnings = tuple(warnings)
+        held.warnings = tuple(
+            [
+                words.nearly(one.limit, one.who, one.span, one.used, one.allowed, now)
+                for one in accounts
+                if one.warns and not one.limit.observe
+            ]
+        )
         return held
 
     def _refusal(self, account: Account, need: Need, now: float) -> Refusal:
         taken = max(account.used, min(account.allowed, account.taken))
         limit, who, span = account.limit, account.who, account.span
-        sure = need.sure[account.measure]
-        return words.refusal(limit, who, span, taken, account.allowed, sure, now)
+        sure, _ = need
+        needs = sure[account.measure]
+        return words.refusal(limit, who, span, taken, account.allowed, needs, now)
 
     def count_refusal(self, limit: str, measure: str) -> None:
         """Count a refusal that somebody was told."""
@@ -276,13 +261,11 @@ class Books:
     def ended(self, call: ModelCall) -> None:
         """Take it that a call has ended."""
         if self.binds(call.caller.user_id, call.groups):
-            self._note(call)
+            self._events.append(call)
+            if len(self._events) >= _MOST_EVENTS:
+                self._book_if_free()
 
-    def _let_go(self, reservations: list[Reservation]) -> None:
-        self._note(reservations)
-
-    def _note(self, event: ModelCall | list[Reservation]) -> None:
-        self._events.append(event)
+    def _book_if_free(self) -> None:
         # Never wait: a finaliser may run where this very thread has the lock.
         if self._lock.acquire(blocking=False):
             try:
@@ -303,7 +286,7 @@ class Books:
                 self._settle(event)
             else:
                 for reservation in event:
-                    self._release(reservation)
+                    reservation.flight.release(reservation)
 
     def _settle(self, call: ModelCall) -> None:
         caller, asked = call.caller, call.asked
@@ -313,50 +296,21 @@ class Books:
         is_direct = asked.provider == DIRECT
         names = (picked, asked.model)
         at = ids.moment_of(call.id)
-        parts = []
+        accounts = []
         key: Call = (caller.user_id, call.groups, names, caller.source, is_direct)
         for bound in self._people().of_call(key):
             account = self._account(bound, at)
-            if at >= account.start:
-                amount = used[account.measure]
-                account.ended += amount
-                parts.append((account, amount))
-        if parts:
-            self._unwritten[call.id] = parts
+            if at >= account.counts_from:
+                account.ended += used[account.measure]
+                accounts.append(account)
+        if accounts:
+            self._unwritten[call.id] = (accounts, used)
             if len(self._unwritten) > _MOST_UNWRITTEN:
                 self._written(next(iter(self._unwritten)))
-        kind = (caller.user_id, picked, caller.source)
-        if caller.task == CHAT_TASK and self._end_first(kind):
-            self._ended_early[kind] = self._ended_early.get(kind, 0) + 1
-
-    def _end_first(self, kind: Kind) -> bool:
-        waiting = self._in_flight.get(kind)
-        if waiting:
-            self._end(waiting[0])
-        return bool(waiting)
-
-    def _release(self, reservation: Reservation) -> None:
-        """End a reservation, unless its call has ended one: those of a kind are all the same."""
-        kind = reservation.kind
-        early = self._ended_early.pop(kind, 0)
-        if early > 1:
-            self._ended_early[kind] = early - 1
-        if early:
-            return
-        if reservation.parts:
-            self._end(reservation)
-        else:
-            self._end_first(kind)
-
-    def _end(self, reservation: Reservation) -> None:
-        for account, amount in reservation.parts:
-            account.in_flight -= amount
-        reservation.parts = []
-        waiting = self._in_flight.get(reservation.kind)
-        if waiting is not None and reservation in waiting:
-            waiting.remove(reservation)
-            if not waiting:
-                del self._in_flight[reservation.kind]
+        if caller.task == CHAT_TASK:
+            flight = self._in_flight.get((caller.user_id, picked, caller.source))
+            if flight is not None:
+                flight.call_ended()
 
     # Upkeep
 
@@ -364,11 +318,9 @@ class Books:
         """Hold nothing back for what nobody believes is still in flight."""
         with self._lock:
             before = self._monotonic() - _LONGEST_CALL
-            late = [
-                one for waiting in self._in_flight.values() for one in waiting if one.since < before
-            ]
-            for reservation in late:
-                self._end(reservation)
+            over = [kind for kind, flight in self._in_flight.items() if flight.expire(before)]
+            for kind in over:
+                del self._in_flight[kind]
 
     def written(self, call_ids: Iterable[str]) -> None:
         """Take it that calls are in the ledger."""
@@ -377,16 +329,17 @@ class Books:
                 self._written(call_id)
 
     def _written(self, call_id: str) -> None:
-        for account, amount in self._unwritten.pop(call_id, ()):
-            account.written(amount)
+        accounts, used = self._unwritten.pop(call_id, _NOTHING)
+        for account in accounts:
+            account.written(used[account.measure])
 
     def unwritten(self, accounts: Collection[Account]) -> list[str]:
         """Return the ids of calls that count in some accounts, and are not known to be written."""
         with self._lock:
             return [
                 call_id
-                for call_id, parts in self._unwritten.items()
-                if any(one in accounts for one, _ in parts)
+                for call_id, (counted_in, _) in self._unwritten.items()
+                if any(one in accounts for one in counted_in)
             ]
 
     def by_key(self, keys: set[str]) -> list[Account]:
@@ -405,6 +358,7 @@ class Books:
     def accounts(self) -> list[Account]:
         """Return all that are known."""
         with self._lock:
+            self._book_events()
             return list(self._accounts.values())
 
     def most_used(self, limit: Limit) -> int | None:
@@ -437,11 +391,12 @@ class Books:
 
 def _unless_full(verdict: Verdict, account: Account, need: Need) -> Verdict:
     """Return a verdict, unless it is known that nothing is left."""
-    return Verdict.FULL if account.look(need) is Verdict.FULL else verdict
+    return FULL if account.look(need) is FULL else verdict
 
 
-_ask_unless_full: Final = functools.partial(_unless_full, Verdict.ASK)
-_fits_unless_full: Final = functools.partial(_unless_full, Verdict.FITS)
+_ask_unless_full: Final = functools.partial(_unless_full, ASK)
+_fits_unless_full: Final = functools.partial(_unless_full, FITS)
+_NOTHING: Final[Amounts] = ([], ())
 
 
 def _is_in(span: Span, at: float) -> bool:

@@ -21,7 +21,8 @@ from ..ledger.ledger import Unavailable
 from ..ledger.writer import told
 from . import holding, words
 from .accounts import Account
-from .books import Answer, Books, Held
+from .books import Answer, Books
+from .flights import Held
 from .gate import Ticket, Wanted
 from .rules import Rules
 
