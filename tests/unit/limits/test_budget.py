@@ -26,6 +26,7 @@ from opentelemetry.instrumentation.open_webui.ledger.schema import holds, proces
 from opentelemetry.instrumentation.open_webui.ledger.store import Store
 from opentelemetry.instrumentation.open_webui.limits import books, clerk, holding
 from opentelemetry.instrumentation.open_webui.limits.budget import Budget
+from opentelemetry.instrumentation.open_webui.limits.clerk import Asking
 from opentelemetry.instrumentation.open_webui.limits.flights import Held
 from opentelemetry.instrumentation.open_webui.limits.gate import Refusal
 from opentelemetry.instrumentation.open_webui.limits.off import FREE, Off
@@ -502,6 +503,18 @@ def test_limits_that_were_never_read_let_in_at_once(
     assert caplog.text.count("Usage limits cannot be checked") == 1
     (tmp_path / "limits.yaml").write_text(json.dumps({"limits": [{**REQUESTS, "amount": 0}]}))
     wait_for(lambda: isinstance(admit(budget), Refusal))
+
+
+def test_one_late_answer_among_others_does_not_mean_away(made: Make, ledger: Ledger) -> None:
+    budget = made(REQUESTS)
+    let_in(budget).release()
+    before = Asking(wanted(), None)
+    budget.books.trusted_until = 0
+    let_in(budget).release()
+    budget._ready().late(before)
+    assert not budget.problem
+    budget._ready().late(Asking(wanted(), None))
+    assert budget.problem == "its database does not answer in time"
 
 
 # On the event loop
