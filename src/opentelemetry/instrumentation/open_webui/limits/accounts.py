@@ -114,11 +114,6 @@ class Account:
         """What is known to be used."""
         return self.base + self.ended
 
-    @property
-    def warns(self) -> bool:
-        """Whether so much is used that people are to be warned."""
-        return self.base + self.ended >= self.warns_from
-
     def allow(self, amount: int) -> None:
         """Take it that so much may be used from now on."""
         if amount != self.allowed:

@@ -22,7 +22,7 @@ from . import words
 from .accounts import ASK, FITS, FULL, Account, Need, Used, Verdict, opened, start_of
 from .binding import pools
 from .flights import Flight, Held, Kind, Reservation
-from .gate import Refusal, Ticket, Wanted
+from .gate import NearlyUsed, Refusal, Ticket, Wanted
 from .off import FREE
 from .people import Bound, Call, People
 from .rules import Limit, Rules, Who
@@ -72,6 +72,7 @@ class Books:
         self._sizes = Sizes()
         self._events: deque[ModelCall | list[Reservation]] = deque()
         self._known = People(Rules(), 0.0)
+        self._renewing = threading.Lock()
         self._spans: dict[Window, Span] = {}
         self._accounts: dict[tuple[str, Who, int], Account] = {}
         self._let_go: Callable[[list[Reservation]], None] = self._events.append
@@ -88,6 +89,8 @@ class Books:
             rules: All of them.
             since: When each limit was first seen (Unix time), by id, as far as that is known.
         """
+        with self._renewing:
+            self._known = People(rules, self._clock())
         with self._lock:
             self.rules, self._since = rules, {**self._since, **since}
             for limit in rules.limits:
@@ -99,15 +102,27 @@ class Books:
         return self.rules is None or bool(self._people().of(user_id, groups))
 
     def _people(self) -> People:
-        known, rules, now = self._known, self.rules, self._clock()
-        if known.rules is not rules or now >= known.good_until:
-            known = self._known = People(rules or known.rules, now)
-        return known
+        known = self._known
+        return known if self._clock() < known.good_until else self._renewed(known)
+
+    def _renewed(self, known: People) -> People:
+        with self._renewing:
+            # Not if somebody else has, or by rules that have changed meanwhile.
+            if self._known is known:
+                self._known = People(known.rules, self._clock())
+            return self._known
 
     def _bound_to(self, wanted: Wanted) -> tuple[Bound, ...]:
-        models = (wanted.model, *wanted.other_models)
-        call = (wanted.user_id, wanted.groups, models, wanted.source, wanted.direct)
-        return self._people().of_call(call)
+        return self._people().of_call(
+            (
+                wanted.user_id,
+                wanted.groups,
+                wanted.model,
+                wanted.other_models,
+                wanted.source,
+                wanted.direct,
+            )
+        )
 
     # Accounts
 
@@ -115,7 +130,7 @@ class Books:
         account = bound.account
         if account is None or not account.begins <= at < account.ends:
             account = bound.account = self._open(bound.limit, bound.who, at)
-        account.allow(bound.allowed)
+            account.allow(bound.allowed)
         return account
 
     def _open(self, limit: Limit, who: Who, at: float) -> Account:
@@ -197,6 +212,8 @@ class Books:
         for one in bound:
             account = self._account(one, now)
             accounts.append(account)
+            if account.allowed != one.allowed:
+                account.allow(one.allowed)
             verdict = verdict_of(account, need)
             if verdict is FITS:
                 continue
@@ -232,16 +249,18 @@ class Books:
         flight = self._in_flight.get(kind)
         if flight is None:
             flight = self._in_flight[kind] = Flight()
-        reservation = Reservation(flight, accounts, likely, self._monotonic())
-        reservation.begin()
+        flight.last = self._monotonic()
+        reservation = Reservation(flight, accounts, likely, flight.last)
+        flight.waiting.append(reservation)
         held.reservations.append(reservation)
-        held.warnings = tuple(
-            [
-                words.nearly(one.limit, one.who, one.span, one.used, one.allowed, now)
-                for one in accounts
-                if one.warns and not one.limit.observe
-            ]
-        )
+        warnings: list[NearlyUsed] = []
+        for one in accounts:
+            one.in_flight += likely[one.measure]
+            used = one.base + one.ended
+            if used >= one.warns_from and not one.limit.observe:
+                told = words.nearly(one.limit, one.who, one.span, used, one.allowed, now)
+                warnings.append(told)
+        held.warnings = tuple(warnings)
         return held
 
     def _refusal(self, account: Account, need: Need, now: float) -> Refusal:
@@ -294,10 +313,16 @@ class Books:
         used = used_by(call)
         self._sizes.learn(picked, used)
         is_direct = asked.provider == DIRECT
-        names = (picked, asked.model)
         at = ids.moment_of(call.id)
         accounts = []
-        key: Call = (caller.user_id, call.groups, names, caller.source, is_direct)
+        key: Call = (
+            caller.user_id,
+            call.groups,
+            picked,
+            (asked.model,),
+            caller.source,
+            is_direct,
+        )
         for bound in self._people().of_call(key):
             account = self._account(bound, at)
             if at >= account.counts_from:

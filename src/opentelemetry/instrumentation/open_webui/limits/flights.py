@@ -22,13 +22,6 @@ class Reservation:
         self.likely = likely
         self.since = since
 
-    def begin(self) -> None:
-        """Hold it back."""
-        self.flight.waiting.append(self)
-        self.flight.last = self.since
-        for account in self.accounts:
-            account.in_flight += self.likely[account.measure]
-
     def end(self) -> None:
         """Hold it back no more."""
         self.flight.waiting.remove(self)

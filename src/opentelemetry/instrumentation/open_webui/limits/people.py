@@ -11,8 +11,8 @@ from .rules import USER, Limit, Rules, Who
 # Beyond it all are looked up anew: memory must not follow every user there ever was.
 _MOST_KNOWN: Final = 20_000
 
-Call = tuple[str, tuple[str, ...], tuple[str, ...], str, bool]
-"""Of a call: who, the names of their groups, those of the model, its source, and if direct."""
+Call = tuple[str, tuple[str, ...], str, tuple[str, ...], str, bool]
+"""Of a call: who, the names of their groups, the model, other names of it, source, if direct."""
 
 
 class Bound:
@@ -61,7 +61,8 @@ class People:
         if known is None:
             if len(self._of_calls) >= _MOST_KNOWN:
                 self._of_calls.clear()
-            user_id, groups, models, source, direct = call
+            user_id, groups, model, others, source, direct = call
+            models = (model, *others)
             known = self._of_calls[call] = tuple(
                 one
                 for one in self.of(user_id, groups)
