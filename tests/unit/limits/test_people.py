@@ -54,10 +54,13 @@ def test_other_rules_and_other_groups_bind_others() -> None:
 
 def test_what_holds_of_a_call_is_part_of_what_holds_of_its_user() -> None:
     found = People(rules(STUDENTS), 0.0)
-    [held] = found.of("ada", ("students",))
-    assert found.of_call(("ada", ("students",), "gpt-std", (), "api", False)) == (held,)
-    assert found.of_call(("ada", ("students",), "llama", (), "api", False)) == ()
-    assert found.of("ada", ("students",)) == (held,)
+    ada = found.of("ada", ("students",))
+    [held] = ada.bound
+    assert ada.line(("gpt-std", (), "api", False)).bound == (held,)
+    assert ada.line(("llama", ("gpt-std",), "api", False)).bound == (held,)
+    assert ada.line(("llama", (), "api", False)).bound == ()
+    assert found.of("ada", ("students",)) is ada
+    assert found.of("ada", ()).bound == ()
 
 
 def test_the_most_generous_changes_when_a_grant_ends() -> None:
@@ -72,11 +75,13 @@ def test_the_most_generous_changes_when_a_grant_ends() -> None:
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(people, "_MOST_KNOWN", 3)
+    monkeypatch.setattr(people, "_MOST_LINES", 4)
     found = People(rules(STUDENTS), 0.0)
     for number in range(10):
-        found.of_call((f"u{number}", ("students",), "gpt-std", (), "api", False))
-    assert len(found._of) <= 3
-    assert len(found._of_calls) <= 3
+        found.of(f"u{number}", ("students",))
+        found.of("ada", ()).line((f"m{number}", (), "api", False))
+    assert len(found._known) <= 3
+    assert len(found.of("ada", ())._lines) <= 4
 
 
 def test_what_somebody_free_calls_is_not_even_noted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from ..ledger.sums import HOUR_SECONDS
 from .rules import MEASURES, NOW, START, USER, Limit, Who
-from .windows import Span
+from .windows import Span, stays
 
 SHARED_FROM: Final = 80
 """Percent of a limit from which on nothing is held ahead: each call is asked for by itself."""
@@ -59,29 +59,22 @@ class Account:
         who: Whose use counts.
         start: From when on calls count (Unix time).
         span: The span of time, which may have begun before that.
-        begins: From when on it is this account (Unix time).
         ends: When there is another account instead (Unix time).
     """
 
     __slots__ = (
-        "allowed", "base", "begins", "counts_from", "ended", "ends", "in_flight", "is_known",
-        "is_owed", "key", "limit", "measure", "others", "published", "settled", "span", "start",
-        "warns_from", "who",
+        "allowed", "base", "ended", "ends", "in_flight", "is_known", "is_owed", "key", "limit",
+        "measure", "others", "published", "settled", "span", "start", "warns_from", "who",
     )  # fmt: skip
 
-    def __init__(
-        self, limit: Limit, who: Who, start: int, span: Span, begins: float, ends: float
-    ) -> None:
+    def __init__(self, limit: Limit, who: Who, start: int, span: Span, ends: int) -> None:
         self.limit = limit
         self.measure = MEASURES.index(limit.measure)
         """Its place in :data:`~.rules.MEASURES`."""
         self.who = who
         self.start = start
         self.span = span
-        # Compared with the clock, which is quick between two of a kind.
-        self.begins = float(begins)
-        self.ends = float(ends)
-        self.counts_from = float(start)
+        self.ends = ends
         self.key = key_of(limit, who, start)
         self.allowed = 0
         """How much may be used, as of late."""
@@ -185,11 +178,8 @@ def opened(limit: Limit, who: Who, span: Span, at: float, since: int) -> Account
         at: The moment (Unix time).
         since: When the limit was first seen.
     """
-    begins, ends = span
-    if ends is None:
-        begins = int(at) // HOUR_SECONDS * HOUR_SECONDS
-        ends = begins + HOUR_SECONDS
-    return Account(limit, who, start_of(limit, who, span, since), span, begins, ends)
+    _, ends = stays(span, at)
+    return Account(limit, who, start_of(limit, who, span, since), span, ends)
 
 
 def start_of(limit: Limit, who: Who, span: Span, since: int) -> int:

@@ -24,10 +24,10 @@ from .binding import pools
 from .flights import Flight, Held, Kind, Reservation
 from .gate import NearlyUsed, Refusal, Ticket, Wanted
 from .off import FREE
-from .people import Bound, Call, People
+from .people import Bound, Line, People
 from .rules import Limit, Rules, Who
 from .sizes import Sizes, used_by
-from .windows import Span, Window
+from .windows import Span, Turn
 
 # Beyond it all are looked up anew: memory must not follow every user there ever was.
 _MOST_ACCOUNTS: Final = 50_000
@@ -39,7 +39,7 @@ _MOST_EVENTS: Final = 100
 _LONGEST_CALL: Final = 900.0
 
 Answer = Ticket | Refusal
-Amounts = tuple[list[Account], Used]
+Amounts = tuple[tuple[Account, ...], Used]
 """Where something counts, and how much of each measure."""
 
 
@@ -73,7 +73,7 @@ class Books:
         self._events: deque[ModelCall | list[Reservation]] = deque()
         self._known = People(Rules(), 0.0)
         self._renewing = threading.Lock()
-        self._spans: dict[Window, Span] = {}
+        self._turn = Turn((), clock())
         self._accounts: dict[tuple[str, Who, int], Account] = {}
         self._let_go: Callable[[list[Reservation]], None] = self._events.append
         self._in_flight: dict[Kind, Flight] = {}
@@ -89,9 +89,11 @@ class Books:
             rules: All of them.
             since: When each limit was first seen (Unix time), by id, as far as that is known.
         """
-        with self._renewing:
-            self._known = People(rules, self._clock())
+        now = self._clock()
         with self._lock:
+            with self._renewing:
+                self._known = People(rules, now)
+            self._turn = _turn(rules, now)
             self.rules, self._since = rules, {**self._since, **since}
             for limit in rules.limits:
                 # Shown at 0 before it moves.
@@ -99,7 +101,7 @@ class Books:
 
     def binds(self, user_id: str, groups: tuple[str, ...]) -> bool:
         """Whether any limit is for a user, whatever they call; also while that is not known."""
-        return self.rules is None or bool(self._people().of(user_id, groups))
+        return self.rules is None or bool(self._people().of(user_id, groups).bound)
 
     def _people(self) -> People:
         known = self._known
@@ -112,37 +114,36 @@ class Books:
                 self._known = People(known.rules, self._clock())
             return self._known
 
-    def _bound_to(self, wanted: Wanted) -> tuple[Bound, ...]:
-        return self._people().of_call(
-            (
-                wanted.user_id,
-                wanted.groups,
-                wanted.model,
-                wanted.other_models,
-                wanted.source,
-                wanted.direct,
-            )
-        )
-
     # Accounts
 
-    def _account(self, bound: Bound, at: float) -> Account:
-        account = bound.account
-        if account is None or not account.begins <= at < account.ends:
-            account = bound.account = self._open(bound.limit, bound.who, at)
-            account.allow(bound.allowed)
-        return account
+    def _accounts_now(self, wanted: Wanted, now: float) -> tuple[Account, ...]:
+        turn = self._turn
+        if not turn.begins <= now < turn.ends:
+            self._turn = _turn(self._known.rules, now)
+        person = self._people().of(wanted.user_id, wanted.groups)
+        line = person.line((wanted.model, wanted.other_models, wanted.source, wanted.direct))
+        return self._accounts_at(line, now)
 
-    def _open(self, limit: Limit, who: Who, at: float) -> Account:
-        span = self._spans.get(limit.window)
-        if span is None or not _is_in(span, at):
-            span = limit.window.span(at)
-            self._spans[limit.window] = span
+    def _accounts_at(self, line: Line, at: float) -> tuple[Account, ...]:
+        turn = self._turn
+        if not turn.begins <= at < turn.ends:
+            return tuple(self._open(one, one.limit.window.span(at), at) for one in line.bound)
+        if line.turn is not turn:
+            spans = turn.spans
+            line.opened(
+                turn,
+                tuple(self._open(one, spans[one.limit.window], at) for one in line.bound),
+            )
+        return line.accounts
+
+    def _open(self, bound: Bound, span: Span, at: float) -> Account:
+        limit, who, allowed = bound
         since = self._since.get(limit.id, self._began)
         key = (limit.id, who, start_of(limit, who, span, since))
         account = self._accounts.get(key)
         if account is None:
             account = self._accounts[key] = opened(limit, who, span, at, since)
+        account.allow(allowed)
         return account
 
     # Deciding
@@ -151,15 +152,12 @@ class Books:
         """Let in or refuse; ``None`` if that cannot be told without asking the database."""
         if self.rules is None:
             return None
-        bound = self._bound_to(wanted)
-        if not bound:
+        if not self._people().of(wanted.user_id, wanted.groups).bound:
             return ticket or FREE
         with self._lock:
             self._book_events()
             trusted = self._monotonic() < self.trusted_until
-            return self._decide(
-                bound, wanted, ticket, Account.look if trusted else _ask_unless_full
-            )
+            return self._decide(wanted, ticket, Account.look if trusted else _ask_unless_full)
 
     def admit_unchecked(self, wanted: Wanted, ticket: Ticket | None) -> Answer:
         """Let in, or refuse by what is known here: the database cannot be asked."""
@@ -167,15 +165,14 @@ class Books:
             return ticket or FREE
         with self._lock:
             self._book_events()
-            answer = self._decide(self._bound_to(wanted), wanted, ticket, _fits_unless_full)
+            answer = self._decide(wanted, ticket, _fits_unless_full)
         assert answer is not None
         return answer
 
-    def accounts_of(self, wanted: Wanted) -> list[Account]:
+    def accounts_of(self, wanted: Wanted) -> tuple[Account, ...]:
         """Return what has to be looked up for a decision."""
         with self._lock:
-            now = self._clock()
-            return [self._account(bound, now) for bound in self._bound_to(wanted)]
+            return self._accounts_now(wanted, self._clock())
 
     def decide(self, wanted: Wanted, ticket: Ticket | None) -> tuple[Answer, list[Account]]:
         """Let in or refuse by what was just looked up; to be called with :meth:`locked`.
@@ -191,7 +188,7 @@ class Books:
                 blocked.append(account)
             return found
 
-        answer = self._decide(self._bound_to(wanted), wanted, ticket, verdict)
+        answer = self._decide(wanted, ticket, verdict)
         assert answer is not None
         return answer, blocked if isinstance(answer, Refusal) else []
 
@@ -201,23 +198,18 @@ class Books:
 
     def _decide(
         self,
-        bound: Iterable[Bound],
         wanted: Wanted,
         ticket: Ticket | None,
         verdict_of: Callable[[Account, Need], Verdict],
     ) -> Answer | None:
         now, need, asks = self._clock(), self._sizes.need(wanted), False
-        accounts: list[Account] = []
+        accounts = self._accounts_now(wanted, now)
         observed: list[tuple[Account, Verdict]] = []
-        for one in bound:
-            account = self._account(one, now)
-            accounts.append(account)
-            if account.allowed != one.allowed:
-                account.allow(one.allowed)
+        for account in accounts:
             verdict = verdict_of(account, need)
             if verdict is FITS:
                 continue
-            if one.limit.observe:
+            if account.limit.observe:
                 observed.append((account, verdict))
             elif verdict is FULL:
                 return self._refusal(account, need, now)
@@ -240,7 +232,7 @@ class Books:
         self,
         wanted: Wanted,
         ticket: Ticket | None,
-        accounts: list[Account],
+        accounts: tuple[Account, ...],
         likely: Used,
         now: float,
     ) -> Held:
@@ -312,22 +304,14 @@ class Books:
         picked = caller.model_id or asked.model
         used = used_by(call)
         self._sizes.learn(picked, used)
-        is_direct = asked.provider == DIRECT
+        person = self._people().of(caller.user_id, call.groups)
+        line = person.line((picked, (asked.model,), caller.source, asked.provider == DIRECT))
         at = ids.moment_of(call.id)
-        accounts = []
-        key: Call = (
-            caller.user_id,
-            call.groups,
-            picked,
-            (asked.model,),
-            caller.source,
-            is_direct,
-        )
-        for bound in self._people().of_call(key):
-            account = self._account(bound, at)
-            if at >= account.counts_from:
-                account.ended += used[account.measure]
-                accounts.append(account)
+        accounts = self._accounts_at(line, at)
+        if at < line.since:
+            accounts = tuple(one for one in accounts if at >= one.start)
+        for account in accounts:
+            account.ended += used[account.measure]
         if accounts:
             self._unwritten[call.id] = (accounts, used)
             if len(self._unwritten) > _MOST_UNWRITTEN:
@@ -378,7 +362,10 @@ class Books:
             return []
         with self._lock:
             now = self._clock()
-            return [self._account(Bound(*pool), now) for pool in pools(self.rules, now)]
+            return [
+                self._open(Bound(*pool), pool[0].window.span(now), now)
+                for pool in pools(self.rules, now)
+            ]
 
     def accounts(self) -> list[Account]:
         """Return all that are known."""
@@ -407,11 +394,10 @@ class Books:
                 for key, one in self._accounts.items()
                 if one.ends <= now or (crowded and not one.mine)
             ]
-            gone = [self._accounts.pop(key) for key in over]
-            for one in gone:
-                # Whoever still knows it is to open another.
-                one.ends = 0.0
-            return [one.key for one in gone]
+            if over:
+                # Who still knows one of them is to open another.
+                self._turn = _turn(self._known.rules, now)
+            return [self._accounts.pop(key).key for key in over]
 
 
 def _unless_full(verdict: Verdict, account: Account, need: Need) -> Verdict:
@@ -421,8 +407,8 @@ def _unless_full(verdict: Verdict, account: Account, need: Need) -> Verdict:
 
 _ask_unless_full: Final = functools.partial(_unless_full, ASK)
 _fits_unless_full: Final = functools.partial(_unless_full, FITS)
-_NOTHING: Final[Amounts] = ([], ())
+_NOTHING: Final[Amounts] = ((), ())
 
 
-def _is_in(span: Span, at: float) -> bool:
-    return span.end is not None and span.start <= at < span.end
+def _turn(rules: Rules, at: float) -> Turn:
+    return Turn({limit.window for limit in rules.limits}, at)

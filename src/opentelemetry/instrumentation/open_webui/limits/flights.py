@@ -16,7 +16,9 @@ class Reservation:
 
     __slots__ = ("accounts", "flight", "likely", "since")
 
-    def __init__(self, flight: Flight, accounts: list[Account], likely: Used, since: float) -> None:
+    def __init__(
+        self, flight: Flight, accounts: tuple[Account, ...], likely: Used, since: float
+    ) -> None:
         self.flight = flight
         self.accounts = accounts
         self.likely = likely
@@ -41,26 +43,20 @@ class Flight:
         self.early = 0
         """Calls that have ended, and whose tickets are not released yet."""
 
-    def end_first(self) -> bool:
-        """End a reservation, if there is any."""
-        if not self.waiting:
-            return False
-        self.waiting[0].end()
-        return True
-
     def call_ended(self) -> None:
-        """End a reservation, instead of which another ticket's release is to end none."""
-        if self.end_first():
+        """End a reservation, and have a ticket's release end none."""
+        if self.waiting:
+            self.waiting[0].end()
             self.early += 1
 
     def release(self, reservation: Reservation) -> None:
-        """End a reservation, unless its call has ended one."""
+        """End a reservation, unless a call has ended one."""
         if self.early:
             self.early -= 1
         elif reservation in self.waiting:
             reservation.end()
-        else:
-            self.end_first()
+        elif self.waiting:
+            self.waiting[0].end()
 
     def expire(self, before: float) -> bool:
         """End what was let in before a moment; return whether nothing is in flight any more."""
