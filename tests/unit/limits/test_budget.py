@@ -361,6 +361,34 @@ def test_what_was_held_ahead_is_used_once(
     assert done == 40
 
 
+def test_who_is_alone_asks_seldom_until_another_comes(
+    made: Make, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, looking = [0], holding.look_up
+
+    def counted(*args: Any) -> Any:
+        looks[0] += 1
+        return looking(*args)
+
+    monkeypatch.setattr(holding, "look_up", counted)
+    monkeypatch.setattr(clerk, "_TICK_ALONE", 0.1)
+    monkeypatch.setattr(clerk, "_BEAT_EVERY", 0.1)
+    first = made({**POOL, "amount": 200})
+    let_in(first).release()
+    wait_for(lambda: not first._ready()._has_others)
+    for _ in range(195):
+        assert do(first, ledger) is None
+    assert looks[0] < 40
+    second = made()
+    assert do(second, ledger) is None
+    wait_for(lambda: first._ready()._has_others)
+    done = 196
+    for budget in (second, first):
+        while do(budget, ledger) is None:
+            done += 1
+    assert done == 200
+
+
 def test_what_another_process_has_in_flight_is_held_back(made: Make, ledger: Ledger) -> None:
     first, second = made({**POOL, "amount": 2}), made()
     tickets = [let_in(first), let_in(first)]

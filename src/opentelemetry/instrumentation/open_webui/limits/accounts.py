@@ -18,7 +18,7 @@ from .rules import MEASURES, NOW, START, USER, Limit, Who
 from .windows import Span, stays
 
 SHARED_FROM: Final = 80
-"""Percent of a limit from which on nothing is held ahead: each call is asked for by itself."""
+"""Percent of a limit from which on several processes hold nothing ahead: each call is asked for."""
 # What is held ahead is one of so many parts of what is left until then.
 _PARTS: Final = 4
 
@@ -141,13 +141,15 @@ class Account:
         """Whether only what other processes hold is in the way, which may be less by now."""
         return self.others > 0 and not self._is_full(self.base + self.mine, need)
 
-    def to_publish(self, *, ahead: bool) -> int:
+    def to_publish(self, *, ahead: bool, alone: bool) -> int:
         """Return what to hold from now on.
 
         Args:
             ahead: Whether to hold more ahead than is left of that.
+            alone: Whether no other process is in the way of which it could be.
         """
-        left = self.allowed * SHARED_FROM // 100 - self.taken
+        until = self.allowed if alone else self.allowed * SHARED_FROM // 100
+        left = until - self.taken
         most = left // _PARTS if ahead else min(left // _PARTS, self.published - self.mine)
         return self.mine + max(0, most)
 

@@ -262,13 +262,17 @@ class Clerk:
             written = holding.found(connection, books.unwritten(accounts))
             looks = holding.look_up(connection, self.process, accounts, time.time(), clock)
             books.written(written)
+            self._has_others = self._has_others or any(look.others for look in looks.values())
             with books.locked():
                 for account in accounts:
                     account.looked_up(*looks[account.key])
                 books.ageing.difference_update(accounts)
                 if decide is not None:
                     decide()
-                amounts = {account.key: account.to_publish(ahead=ahead) for account in accounts}
+                amounts = {
+                    account.key: account.to_publish(ahead=ahead, alone=not self._has_others)
+                    for account in accounts
+                }
                 for account in accounts:
                     # Until others know of it, nothing can be let in by it.
                     account.published = 0
