@@ -10,7 +10,7 @@ import json
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -39,6 +39,11 @@ _LIMITS = [
     {**_TOKENS, "name": "P", "share": "shared", "measure": "cost", "amount": 10**6},
     {**_TOKENS, "name": "O", "measure": "requests", "per": "week", "observe": True},
 ]
+_NEARLY_USED = [
+    {**_TOKENS, "name": "P", "share": "shared", "measure": "cost", "amount": 100,
+     "counts_from": "start"},
+]  # fmt: skip
+_SPENT = 85.0
 
 
 class Cost(NamedTuple):
@@ -91,13 +96,16 @@ def _of_clerk() -> float:
 
 
 @contextmanager
-def _limited() -> Iterator[tuple[Budget, Any]]:
-    """Make limits, and their ledger."""
+def _limited(
+    limits: Sequence[dict[str, Any]] = _LIMITS, spent: float = 0.0
+) -> Iterator[tuple[Budget, Any]]:
+    """Make limits, and their ledger, in which so many USD are spent."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "limits.yaml").write_text(json.dumps({"limits": _LIMITS}))
+        (folder / "limits.yaml").write_text(json.dumps({"limits": limits}))
         ledger = ledger_in(folder)
         ledger.begin()
+        ledger.ended(ended(wanted("u0", "g"), usd=spent))
         budget = Budget(ledger, file=str(folder / "limits.yaml"))
         budget.begin()
         time.sleep(2)
@@ -171,14 +179,20 @@ def table() -> Iterator[str]:
     """Measure, and return lines to print."""
     for what, group in (("of a user without limits", "other"), ("of a user with three", "g")):
         with _limited() as (budget, ledger):
-            clocks = asyncio.run(_calls(None, ledger, group)).loop
-            cost = asyncio.run(_calls(budget, ledger, group))
-        yield (
-            f"  one call {what}: {cost.loop - clocks + cost.clerk:4.0f} µs of CPU"
-            f" ({cost.clerk:.1f} in the thread that asks the database, {clocks:.1f} for the clocks"
-            f" taken off), waits {cost.p50:.0f} µs, at most {cost.p99:.0f} µs in 99 of 100"
-        )
+            yield f"  one call {what}: {_told(budget, ledger, group)}"
         yield f"  one chat {what}, all its doors: {_at_the_doors(group):4.0f} µs of CPU"
+    with _limited(_NEARLY_USED, _SPENT) as (budget, ledger):
+        yield f"  one call of a pool of which {_SPENT:.0f} % are used: {_told(budget, ledger, 'g')}"
+
+
+def _told(budget: Budget, ledger: object, group: str) -> str:
+    clocks = asyncio.run(_calls(None, ledger, group)).loop
+    cost = asyncio.run(_calls(budget, ledger, group))
+    return (
+        f"{cost.loop - clocks + cost.clerk:4.0f} µs of CPU"
+        f" ({cost.clerk:.1f} in the thread that asks the database, {clocks:.1f} for the clocks"
+        f" taken off), waits {cost.p50:.0f} µs, at most {cost.p99:.0f} µs in 99 of 100"
+    )
 
 
 if __name__ == "__main__":
