@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from opentelemetry.instrumentation.open_webui.limits.books import Held
 from opentelemetry.instrumentation.open_webui.limits.budget import Budget
+from opentelemetry.instrumentation.open_webui.limits.flights import Held
 from opentelemetry.instrumentation.open_webui.limits.gate import Refusal
 from unit.ledger.processes import ledger_in
 from unit.limits.calling import ended, wanted

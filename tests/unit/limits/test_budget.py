@@ -25,8 +25,9 @@ from opentelemetry.instrumentation.open_webui.ledger.reading import latest, sums
 from opentelemetry.instrumentation.open_webui.ledger.schema import holds, processes
 from opentelemetry.instrumentation.open_webui.ledger.store import Store
 from opentelemetry.instrumentation.open_webui.limits import books, clerk, holding
-from opentelemetry.instrumentation.open_webui.limits.books import Held
 from opentelemetry.instrumentation.open_webui.limits.budget import Budget
+from opentelemetry.instrumentation.open_webui.limits.clerk import Asking
+from opentelemetry.instrumentation.open_webui.limits.flights import Held
 from opentelemetry.instrumentation.open_webui.limits.gate import Refusal
 from opentelemetry.instrumentation.open_webui.limits.off import FREE, Off
 from unit.limits.calling import caller_of, ended, wanted
@@ -196,6 +197,7 @@ def test_each_call_ends_one_reservation(made: Make, ledger: Ledger, order: Any) 
     [account] = budget.books.accounts()
     for number, place in enumerate(order, 1):
         end(budget, ledger, ended(wanted()))
+        budget.books.book_events()
         assert account.in_flight == 3 - number
         tickets[place].release()
         budget.books.book_events()
@@ -359,6 +361,34 @@ def test_what_was_held_ahead_is_used_once(
     assert done == 40
 
 
+def test_who_is_alone_asks_seldom_until_another_comes(
+    made: Make, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, looking = [0], holding.look_up
+
+    def counted(*args: Any) -> Any:
+        looks[0] += 1
+        return looking(*args)
+
+    monkeypatch.setattr(holding, "look_up", counted)
+    monkeypatch.setattr(clerk, "_TICK_ALONE", 0.1)
+    monkeypatch.setattr(clerk, "_BEAT_EVERY", 0.1)
+    first = made({**POOL, "amount": 200})
+    let_in(first).release()
+    wait_for(lambda: not first._ready()._has_others)
+    for _ in range(195):
+        assert do(first, ledger) is None
+    assert looks[0] < 40
+    second = made()
+    assert do(second, ledger) is None
+    wait_for(lambda: first._ready()._has_others)
+    done = 196
+    for budget in (second, first):
+        while do(budget, ledger) is None:
+            done += 1
+    assert done == 200
+
+
 def test_what_another_process_has_in_flight_is_held_back(made: Make, ledger: Ledger) -> None:
     first, second = made({**POOL, "amount": 2}), made()
     tickets = [let_in(first), let_in(first)]
@@ -501,6 +531,18 @@ def test_limits_that_were_never_read_let_in_at_once(
     assert caplog.text.count("Usage limits cannot be checked") == 1
     (tmp_path / "limits.yaml").write_text(json.dumps({"limits": [{**REQUESTS, "amount": 0}]}))
     wait_for(lambda: isinstance(admit(budget), Refusal))
+
+
+def test_one_late_answer_among_others_does_not_mean_away(made: Make, ledger: Ledger) -> None:
+    budget = made(REQUESTS)
+    let_in(budget).release()
+    before = Asking(wanted(), None)
+    budget.books.trusted_until = 0
+    let_in(budget).release()
+    budget._ready().late(before)
+    assert not budget.problem
+    budget._ready().late(Asking(wanted(), None))
+    assert budget.problem == "its database does not answer in time"
 
 
 # On the event loop

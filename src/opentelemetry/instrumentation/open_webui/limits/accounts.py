@@ -15,10 +15,10 @@ from typing import Final, NamedTuple
 
 from ..ledger.sums import HOUR_SECONDS
 from .rules import MEASURES, NOW, START, USER, Limit, Who
-from .windows import Span
+from .windows import Span, stays
 
 SHARED_FROM: Final = 80
-"""Percent of a limit from which on nothing is held ahead: each call is asked for by itself."""
+"""Percent of a limit from which on several processes hold nothing ahead: each call is asked for."""
 # What is held ahead is one of so many parts of what is left until then.
 _PARTS: Final = 4
 
@@ -31,17 +31,15 @@ class Verdict(Enum):
     ASK = "ask"
 
 
+# An enumeration takes long to look its members up, and each call meets several limits.
+FITS: Final = Verdict.FITS
+FULL: Final = Verdict.FULL
+ASK: Final = Verdict.ASK
+
 Used = tuple[int, ...]
 """One for each of :data:`~.rules.MEASURES`."""
-
-
-class Need(NamedTuple):
-    """What a call is going to use."""
-
-    sure: Used
-    """What it uses in any case."""
-    likely: Used
-    """What calls like it have used."""
+Need = tuple[Used, Used]
+"""What a call is going to use: in any case, and what calls like it have used."""
 
 
 class Settled(NamedTuple):
@@ -61,29 +59,27 @@ class Account:
         who: Whose use counts.
         start: From when on calls count (Unix time).
         span: The span of time, which may have begun before that.
-        begins: From when on it is this account (Unix time).
         ends: When there is another account instead (Unix time).
     """
 
     __slots__ = (
-        "allowed", "base", "begins", "ended", "ends", "in_flight", "is_known", "is_owed", "key",
-        "limit", "measure", "others", "published", "settled", "span", "start", "who",
+        "allowed", "base", "ended", "ends", "in_flight", "is_known", "is_owed", "key", "limit",
+        "measure", "others", "published", "settled", "span", "start", "warns_from", "who",
     )  # fmt: skip
 
-    def __init__(
-        self, limit: Limit, who: Who, start: int, span: Span, begins: float, ends: float
-    ) -> None:
+    def __init__(self, limit: Limit, who: Who, start: int, span: Span, ends: int) -> None:
         self.limit = limit
         self.measure = MEASURES.index(limit.measure)
         """Its place in :data:`~.rules.MEASURES`."""
         self.who = who
         self.start = start
         self.span = span
-        self.begins = begins
         self.ends = ends
         self.key = key_of(limit, who, start)
         self.allowed = 0
         """How much may be used, as of late."""
+        self.warns_from = 0
+        """How much is used when people are to be warned."""
         self.base = 0
         self.others = 0
         self.published = 0
@@ -111,19 +107,21 @@ class Account:
         """What is known to be used."""
         return self.base + self.ended
 
-    @property
-    def warns(self) -> bool:
-        """Whether so much is used that people are to be warned."""
-        return self.used * 100 >= self.allowed * self.limit.warn_at
+    def allow(self, amount: int) -> None:
+        """Take it that so much may be used from now on."""
+        if amount != self.allowed:
+            self.allowed = amount
+            self.warns_from = self.limit.warns_from(amount)
 
     def look(self, need: Need) -> Verdict:
         """Decide by what is known here, if that is possible."""
         if not self.is_known:
-            return Verdict.ASK
-        if self._is_full(self.used, need):
-            return Verdict.FULL
-        fits = self.mine + need.likely[self.measure] <= self.published
-        return Verdict.FITS if fits else Verdict.ASK
+            return ASK
+        if self._is_full(self.base + self.ended, need):
+            return FULL
+        _, likely = need
+        mine = self.in_flight + self.ended
+        return FITS if mine + likely[self.measure] <= self.published else ASK
 
     def looked_up(self, base: int, others: int, owed: bool) -> None:
         """Take what the database says, once it is known which of our calls are in the ledger.
@@ -137,19 +135,21 @@ class Account:
 
     def decide(self, need: Need) -> Verdict:
         """Decide by what was just looked up."""
-        return Verdict.FULL if self._is_full(self.taken, need) else Verdict.FITS
+        return FULL if self._is_full(self.taken, need) else FITS
 
     def is_full_by_others(self, need: Need) -> bool:
         """Whether only what other processes hold is in the way, which may be less by now."""
         return self.others > 0 and not self._is_full(self.base + self.mine, need)
 
-    def to_publish(self, *, ahead: bool) -> int:
+    def to_publish(self, *, ahead: bool, alone: bool) -> int:
         """Return what to hold from now on.
 
         Args:
             ahead: Whether to hold more ahead than is left of that.
+            alone: Whether no other process is in the way of which it could be.
         """
-        left = self.allowed * SHARED_FROM // 100 - self.taken
+        until = self.allowed if alone else self.allowed * SHARED_FROM // 100
+        left = until - self.taken
         most = left // _PARTS if ahead else min(left // _PARTS, self.published - self.mine)
         return self.mine + max(0, most)
 
@@ -166,7 +166,8 @@ class Account:
         What it is likely to use beside that may be more than is left: what begins below the limit
         is finished.
         """
-        return taken >= self.allowed or taken + need.sure[self.measure] > self.allowed
+        sure, _ = need
+        return taken >= self.allowed or taken + sure[self.measure] > self.allowed
 
 
 def opened(limit: Limit, who: Who, span: Span, at: float, since: int) -> Account:
@@ -179,11 +180,8 @@ def opened(limit: Limit, who: Who, span: Span, at: float, since: int) -> Account
         at: The moment (Unix time).
         since: When the limit was first seen.
     """
-    begins, ends = span
-    if ends is None:
-        begins = int(at) // HOUR_SECONDS * HOUR_SECONDS
-        ends = begins + HOUR_SECONDS
-    return Account(limit, who, start_of(limit, who, span, since), span, begins, ends)
+    _, ends = stays(span, at)
+    return Account(limit, who, start_of(limit, who, span, since), span, ends)
 
 
 def start_of(limit: Limit, who: Who, span: Span, since: int) -> int:

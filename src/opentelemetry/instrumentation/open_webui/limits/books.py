@@ -1,7 +1,8 @@
 """What one process knows of the limits: who is bound, what was used, and what is in flight.
 
 All in memory and quick. Ends of calls and of tickets may be told from anywhere, also from
-finalisers, so they are put in a queue first: whoever has the lock next books them.
+finalisers, so they are only put in a queue. Whoever has the lock next books them: who asks next, or
+the clerk.
 """
 
 from __future__ import annotations
@@ -18,53 +19,28 @@ from ..calls.call import ModelCall
 from ..names import CHAT_TASK
 from ..providers import DIRECT
 from . import words
-from .accounts import Account, Need, Verdict, opened, start_of
+from .accounts import ASK, FITS, FULL, Account, Need, Used, Verdict, opened, start_of
 from .binding import pools
+from .flights import Flight, Held, Kind, Reservation
 from .gate import NearlyUsed, Refusal, Ticket, Wanted
 from .off import FREE
-from .people import Bound, Call, People
+from .people import Bound, Line, People
 from .rules import Limit, Rules, Who
 from .sizes import Sizes, used_by
-from .windows import Span, Window
+from .windows import Span, Turn
 
 # Beyond it all are looked up anew: memory must not follow every user there ever was.
 _MOST_ACCOUNTS: Final = 50_000
 # Calls that are remembered one by one; so many come up where the ledger is away.
 _MOST_UNWRITTEN: Final = 50_000
+# What has ended is booked by who asks next. It must not be much.
+_MOST_EVENTS: Final = 100
 # Seconds after which nobody believes that a call is still in flight.
 _LONGEST_CALL: Final = 900.0
 
 Answer = Ticket | Refusal
-Kind = tuple[str, str, str]
-"""User, model and source: what a call is known by."""
-
-
-class Reservation:
-    """What is held back for a call that is in flight."""
-
-    __slots__ = ("kind", "parts", "since")
-
-    def __init__(self, kind: Kind, parts: list[tuple[Account, int]], since: float) -> None:
-        self.kind = kind
-        self.parts = parts
-        self.since = since
-
-
-class Held:
-    """Leave to call models, for which something is held back."""
-
-    __slots__ = ("_let_go", "reservations", "warnings")
-
-    def __init__(self, let_go: Callable[[list[Reservation]], None]) -> None:
-        self.reservations: list[Reservation] = []
-        self.warnings: tuple[NearlyUsed, ...] = ()
-        self._let_go = let_go
-
-    def release(self) -> None:
-        """Hold nothing back any more."""
-        reservations, self.reservations = self.reservations, []
-        if reservations:
-            self._let_go(reservations)
+Amounts = tuple[tuple[Account, ...], Used]
+"""Where something counts, and how much of each measure."""
 
 
 class Books:
@@ -96,13 +72,13 @@ class Books:
         self._sizes = Sizes()
         self._events: deque[ModelCall | list[Reservation]] = deque()
         self._known = People(Rules(), 0.0)
-        self._spans: dict[Window, Span] = {}
+        self._renewing = threading.Lock()
+        self._turn = Turn((), clock())
         self._accounts: dict[tuple[str, Who, int], Account] = {}
-        self._in_flight: dict[Kind, list[Reservation]] = {}
-        self._unwritten: dict[str, list[tuple[Account, int]]] = {}
-        """Where calls count that are not known to be in the ledger, and how much."""
-        self._ended_early: dict[Kind, int] = {}
-        """Calls that have ended, and whose tickets are not released yet."""
+        self._let_go: Callable[[list[Reservation]], None] = self._events.append
+        self._in_flight: dict[Kind, Flight] = {}
+        self._unwritten: dict[str, Amounts] = {}
+        """What calls have used that are not known to be in the ledger."""
 
     # The rules
 
@@ -113,7 +89,11 @@ class Books:
             rules: All of them.
             since: When each limit was first seen (Unix time), by id, as far as that is known.
         """
+        now = self._clock()
         with self._lock:
+            with self._renewing:
+                self._known = People(rules, now)
+            self._turn = _turn(rules, now)
             self.rules, self._since = rules, {**self._since, **since}
             for limit in rules.limits:
                 # Shown at 0 before it moves.
@@ -121,38 +101,49 @@ class Books:
 
     def binds(self, user_id: str, groups: tuple[str, ...]) -> bool:
         """Whether any limit is for a user, whatever they call; also while that is not known."""
-        return self.rules is None or bool(self._people().of(user_id, groups))
+        return self.rules is None or bool(self._people().of(user_id, groups).bound)
 
     def _people(self) -> People:
-        known, rules, now = self._known, self.rules, self._clock()
-        if known.rules is not rules or now >= known.good_until:
-            known = self._known = People(rules or known.rules, now)
-        return known
+        known = self._known
+        return known if self._clock() < known.good_until else self._renewed(known)
 
-    def _bound_to(self, wanted: Wanted) -> tuple[Bound, ...]:
-        models = (wanted.model, *wanted.other_models)
-        call = (wanted.user_id, wanted.groups, models, wanted.source, wanted.direct)
-        return self._people().of_call(call)
+    def _renewed(self, known: People) -> People:
+        with self._renewing:
+            # Not if somebody else has, or by rules that have changed meanwhile.
+            if self._known is known:
+                self._known = People(known.rules, self._clock())
+            return self._known
 
     # Accounts
 
-    def _account(self, bound: Bound, at: float) -> Account:
-        account = bound.account
-        if account is None or not account.begins <= at < account.ends:
-            account = bound.account = self._open(bound.limit, bound.who, at)
-        account.allowed = bound.allowed
-        return account
+    def _accounts_now(self, wanted: Wanted, now: float) -> tuple[Account, ...]:
+        turn = self._turn
+        if not turn.begins <= now < turn.ends:
+            self._turn = _turn(self._known.rules, now)
+        person = self._people().of(wanted.user_id, wanted.groups)
+        line = person.line((wanted.model, wanted.other_models, wanted.source, wanted.direct))
+        return self._accounts_at(line, now)
 
-    def _open(self, limit: Limit, who: Who, at: float) -> Account:
-        span = self._spans.get(limit.window)
-        if span is None or not _is_in(span, at):
-            span = limit.window.span(at)
-            self._spans[limit.window] = span
+    def _accounts_at(self, line: Line, at: float) -> tuple[Account, ...]:
+        turn = self._turn
+        if not turn.begins <= at < turn.ends:
+            return tuple(self._open(one, one.limit.window.span(at), at) for one in line.bound)
+        if line.turn is not turn:
+            spans = turn.spans
+            line.opened(
+                turn,
+                tuple(self._open(one, spans[one.limit.window], at) for one in line.bound),
+            )
+        return line.accounts
+
+    def _open(self, bound: Bound, span: Span, at: float) -> Account:
+        limit, who, allowed = bound
         since = self._since.get(limit.id, self._began)
         key = (limit.id, who, start_of(limit, who, span, since))
         account = self._accounts.get(key)
         if account is None:
             account = self._accounts[key] = opened(limit, who, span, at, since)
+        account.allow(allowed)
         return account
 
     # Deciding
@@ -161,15 +152,12 @@ class Books:
         """Let in or refuse; ``None`` if that cannot be told without asking the database."""
         if self.rules is None:
             return None
-        bound = self._bound_to(wanted)
-        if not bound:
+        if not self._people().of(wanted.user_id, wanted.groups).bound:
             return ticket or FREE
         with self._lock:
             self._book_events()
             trusted = self._monotonic() < self.trusted_until
-            return self._decide(
-                bound, wanted, ticket, Account.look if trusted else _ask_unless_full
-            )
+            return self._decide(wanted, ticket, Account.look if trusted else _ask_unless_full)
 
     def admit_unchecked(self, wanted: Wanted, ticket: Ticket | None) -> Answer:
         """Let in, or refuse by what is known here: the database cannot be asked."""
@@ -177,15 +165,14 @@ class Books:
             return ticket or FREE
         with self._lock:
             self._book_events()
-            answer = self._decide(self._bound_to(wanted), wanted, ticket, _fits_unless_full)
+            answer = self._decide(wanted, ticket, _fits_unless_full)
         assert answer is not None
         return answer
 
-    def accounts_of(self, wanted: Wanted) -> list[Account]:
+    def accounts_of(self, wanted: Wanted) -> tuple[Account, ...]:
         """Return what has to be looked up for a decision."""
         with self._lock:
-            now = self._clock()
-            return [self._account(bound, now) for bound in self._bound_to(wanted)]
+            return self._accounts_now(wanted, self._clock())
 
     def decide(self, wanted: Wanted, ticket: Ticket | None) -> tuple[Answer, list[Account]]:
         """Let in or refuse by what was just looked up; to be called with :meth:`locked`.
@@ -197,11 +184,11 @@ class Books:
 
         def verdict(account: Account, need: Need) -> Verdict:
             found = account.decide(need)
-            if found is Verdict.FULL and account.is_full_by_others(need):
+            if found is FULL and account.is_full_by_others(need):
                 blocked.append(account)
             return found
 
-        answer = self._decide(self._bound_to(wanted), wanted, ticket, verdict)
+        answer = self._decide(wanted, ticket, verdict)
         assert answer is not None
         return answer, blocked if isinstance(answer, Refusal) else []
 
@@ -211,51 +198,59 @@ class Books:
 
     def _decide(
         self,
-        bound: Iterable[Bound],
         wanted: Wanted,
         ticket: Ticket | None,
         verdict_of: Callable[[Account, Need], Verdict],
     ) -> Answer | None:
         now, need, asks = self._clock(), self._sizes.need(wanted), False
-        parts: list[tuple[Account, int]] = []
-        observed: list[Account] = []
-        for one in bound:
-            account = self._account(one, now)
+        accounts = self._accounts_now(wanted, now)
+        observed: list[tuple[Account, Verdict]] = []
+        for account in accounts:
             verdict = verdict_of(account, need)
-            if one.limit.observe:
-                if verdict is Verdict.ASK:
-                    self.ageing.add(account)
-                elif verdict is Verdict.FULL:
-                    observed.append(account)
-            elif verdict is Verdict.FULL:
+            if verdict is FITS:
+                continue
+            if account.limit.observe:
+                observed.append((account, verdict))
+            elif verdict is FULL:
                 return self._refusal(account, need, now)
-            elif verdict is Verdict.ASK:
+            else:
                 asks = True
-            parts.append((account, need.likely[account.measure]))
-        return None if asks else self._let_in(wanted, ticket, parts, observed, now)
+        if asks:
+            return None
+        for account, verdict in observed:
+            self._only_tell(account, verdict)
+        _, likely = need
+        return self._let_in(wanted, ticket, accounts, likely, now) if accounts else ticket or FREE
+
+    def _only_tell(self, account: Account, verdict: Verdict) -> None:
+        if verdict is ASK:
+            self.ageing.add(account)
+        else:
+            self.refused[account.limit.name, account.limit.measure, True] += 1
 
     def _let_in(
         self,
         wanted: Wanted,
         ticket: Ticket | None,
-        parts: list[tuple[Account, int]],
-        observed: list[Account],
+        accounts: tuple[Account, ...],
+        likely: Used,
         now: float,
-    ) -> Ticket:
-        if not parts:
-            return ticket or FREE
-        for account in observed:
-            self.refused[account.limit.name, account.limit.measure, True] += 1
+    ) -> Held:
         held = ticket if isinstance(ticket, Held) else Held(self._let_go)
         kind = (wanted.user_id, wanted.model, wanted.source)
-        reservation = Reservation(kind, parts, self._monotonic())
+        flight = self._in_flight.get(kind)
+        if flight is None:
+            flight = self._in_flight[kind] = Flight()
+        flight.last = self._monotonic()
+        reservation = Reservation(flight, accounts, likely, flight.last)
+        flight.waiting.append(reservation)
         held.reservations.append(reservation)
-        self._in_flight.setdefault(kind, []).append(reservation)
-        warnings = []
-        for one, amount in parts:
-            one.in_flight += amount
-            if one.warns and not one.limit.observe:
-                told = words.nearly(one.limit, one.who, one.span, one.used, one.allowed, now)
+        warnings: list[NearlyUsed] = []
+        for one in accounts:
+            one.in_flight += likely[one.measure]
+            used = one.base + one.ended
+            if used >= one.warns_from and not one.limit.observe:
+                told = words.nearly(one.limit, one.who, one.span, used, one.allowed, now)
                 warnings.append(told)
         held.warnings = tuple(warnings)
         return held
@@ -263,8 +258,9 @@ class Books:
     def _refusal(self, account: Account, need: Need, now: float) -> Refusal:
         taken = max(account.used, min(account.allowed, account.taken))
         limit, who, span = account.limit, account.who, account.span
-        sure = need.sure[account.measure]
-        return words.refusal(limit, who, span, taken, account.allowed, sure, now)
+        sure, _ = need
+        needs = sure[account.measure]
+        return words.refusal(limit, who, span, taken, account.allowed, needs, now)
 
     def count_refusal(self, limit: str, measure: str) -> None:
         """Count a refusal that somebody was told."""
@@ -276,13 +272,11 @@ class Books:
     def ended(self, call: ModelCall) -> None:
         """Take it that a call has ended."""
         if self.binds(call.caller.user_id, call.groups):
-            self._note(call)
+            self._events.append(call)
+            if len(self._events) >= _MOST_EVENTS:
+                self._book_if_free()
 
-    def _let_go(self, reservations: list[Reservation]) -> None:
-        self._note(reservations)
-
-    def _note(self, event: ModelCall | list[Reservation]) -> None:
-        self._events.append(event)
+    def _book_if_free(self) -> None:
         # Never wait: a finaliser may run where this very thread has the lock.
         if self._lock.acquire(blocking=False):
             try:
@@ -303,60 +297,29 @@ class Books:
                 self._settle(event)
             else:
                 for reservation in event:
-                    self._release(reservation)
+                    reservation.flight.release(reservation)
 
     def _settle(self, call: ModelCall) -> None:
         caller, asked = call.caller, call.asked
         picked = caller.model_id or asked.model
         used = used_by(call)
         self._sizes.learn(picked, used)
-        is_direct = asked.provider == DIRECT
-        names = (picked, asked.model)
+        person = self._people().of(caller.user_id, call.groups)
+        line = person.line((picked, (asked.model,), caller.source, asked.provider == DIRECT))
         at = ids.moment_of(call.id)
-        parts = []
-        key: Call = (caller.user_id, call.groups, names, caller.source, is_direct)
-        for bound in self._people().of_call(key):
-            account = self._account(bound, at)
-            if at >= account.start:
-                amount = used[account.measure]
-                account.ended += amount
-                parts.append((account, amount))
-        if parts:
-            self._unwritten[call.id] = parts
+        accounts = self._accounts_at(line, at)
+        if at < line.since:
+            accounts = tuple(one for one in accounts if at >= one.start)
+        for account in accounts:
+            account.ended += used[account.measure]
+        if accounts:
+            self._unwritten[call.id] = (accounts, used)
             if len(self._unwritten) > _MOST_UNWRITTEN:
                 self._written(next(iter(self._unwritten)))
-        kind = (caller.user_id, picked, caller.source)
-        if caller.task == CHAT_TASK and self._end_first(kind):
-            self._ended_early[kind] = self._ended_early.get(kind, 0) + 1
-
-    def _end_first(self, kind: Kind) -> bool:
-        waiting = self._in_flight.get(kind)
-        if waiting:
-            self._end(waiting[0])
-        return bool(waiting)
-
-    def _release(self, reservation: Reservation) -> None:
-        """End a reservation, unless its call has ended one: those of a kind are all the same."""
-        kind = reservation.kind
-        early = self._ended_early.pop(kind, 0)
-        if early > 1:
-            self._ended_early[kind] = early - 1
-        if early:
-            return
-        if reservation.parts:
-            self._end(reservation)
-        else:
-            self._end_first(kind)
-
-    def _end(self, reservation: Reservation) -> None:
-        for account, amount in reservation.parts:
-            account.in_flight -= amount
-        reservation.parts = []
-        waiting = self._in_flight.get(reservation.kind)
-        if waiting is not None and reservation in waiting:
-            waiting.remove(reservation)
-            if not waiting:
-                del self._in_flight[reservation.kind]
+        if caller.task == CHAT_TASK:
+            flight = self._in_flight.get((caller.user_id, picked, caller.source))
+            if flight is not None:
+                flight.call_ended()
 
     # Upkeep
 
@@ -364,11 +327,9 @@ class Books:
         """Hold nothing back for what nobody believes is still in flight."""
         with self._lock:
             before = self._monotonic() - _LONGEST_CALL
-            late = [
-                one for waiting in self._in_flight.values() for one in waiting if one.since < before
-            ]
-            for reservation in late:
-                self._end(reservation)
+            over = [kind for kind, flight in self._in_flight.items() if flight.expire(before)]
+            for kind in over:
+                del self._in_flight[kind]
 
     def written(self, call_ids: Iterable[str]) -> None:
         """Take it that calls are in the ledger."""
@@ -377,16 +338,17 @@ class Books:
                 self._written(call_id)
 
     def _written(self, call_id: str) -> None:
-        for account, amount in self._unwritten.pop(call_id, ()):
-            account.written(amount)
+        accounts, used = self._unwritten.pop(call_id, _NOTHING)
+        for account in accounts:
+            account.written(used[account.measure])
 
     def unwritten(self, accounts: Collection[Account]) -> list[str]:
         """Return the ids of calls that count in some accounts, and are not known to be written."""
         with self._lock:
             return [
                 call_id
-                for call_id, parts in self._unwritten.items()
-                if any(one in accounts for one, _ in parts)
+                for call_id, (counted_in, _) in self._unwritten.items()
+                if any(one in accounts for one in counted_in)
             ]
 
     def by_key(self, keys: set[str]) -> list[Account]:
@@ -400,11 +362,15 @@ class Books:
             return []
         with self._lock:
             now = self._clock()
-            return [self._account(Bound(*pool), now) for pool in pools(self.rules, now)]
+            return [
+                self._open(Bound(*pool), pool[0].window.span(now), now)
+                for pool in pools(self.rules, now)
+            ]
 
     def accounts(self) -> list[Account]:
         """Return all that are known."""
         with self._lock:
+            self._book_events()
             return list(self._accounts.values())
 
     def most_used(self, limit: Limit) -> int | None:
@@ -428,21 +394,21 @@ class Books:
                 for key, one in self._accounts.items()
                 if one.ends <= now or (crowded and not one.mine)
             ]
-            gone = [self._accounts.pop(key) for key in over]
-            for one in gone:
-                # Whoever still knows it is to open another.
-                one.ends = 0.0
-            return [one.key for one in gone]
+            if over:
+                # Who still knows one of them is to open another.
+                self._turn = _turn(self._known.rules, now)
+            return [self._accounts.pop(key).key for key in over]
 
 
 def _unless_full(verdict: Verdict, account: Account, need: Need) -> Verdict:
     """Return a verdict, unless it is known that nothing is left."""
-    return Verdict.FULL if account.look(need) is Verdict.FULL else verdict
+    return FULL if account.look(need) is FULL else verdict
 
 
-_ask_unless_full: Final = functools.partial(_unless_full, Verdict.ASK)
-_fits_unless_full: Final = functools.partial(_unless_full, Verdict.FITS)
+_ask_unless_full: Final = functools.partial(_unless_full, ASK)
+_fits_unless_full: Final = functools.partial(_unless_full, FITS)
+_NOTHING: Final[Amounts] = ((), ())
 
 
-def _is_in(span: Span, at: float) -> bool:
-    return span.end is not None and span.start <= at < span.end
+def _turn(rules: Rules, at: float) -> Turn:
+    return Turn({limit.window for limit in rules.limits}, at)

@@ -160,9 +160,8 @@ class Budget:
     def started(self, call: ModelCall) -> None:
         """Take nothing: what counts is what a call has used when it ends."""
 
-    @guarded
     def ended(self, call: ModelCall) -> None:
-        """Count what a call has used."""
+        """Count what a call has used. Who tells it takes care of exceptions."""
         self.books.ended(call)
 
     @guarded
@@ -189,7 +188,7 @@ def _forked(budget: Budget | None) -> None:
 
 def _not_in_time(clerk: Clerk, asking: Asking) -> Answer:
     _abandon(asking)
-    clerk.late()
+    clerk.late(asking)
     return clerk.unchecked_answer(asking.wanted, asking.ticket)
 
 

@@ -21,7 +21,8 @@ from ..ledger.ledger import Unavailable
 from ..ledger.writer import told
 from . import holding, words
 from .accounts import Account
-from .books import Answer, Books, Held
+from .books import Answer, Books
+from .flights import Held
 from .gate import Ticket, Wanted
 from .rules import Rules
 
@@ -63,13 +64,16 @@ class Source(Protocol):
 class Asking:
     """A call that waits for an answer."""
 
-    __slots__ = ("again_at", "answer", "deadline", "has_begun", "ticket", "tries", "wanted")
+    __slots__ = (
+        "again_at", "answer", "began", "deadline", "has_begun", "ticket", "tries", "wanted",
+    )  # fmt: skip
 
     def __init__(self, wanted: Wanted, ticket: Ticket | None) -> None:
         self.wanted = wanted
         self.ticket = ticket
         self.answer: Future[Answer] = Future()
-        self.deadline = time.monotonic() + DEADLINE
+        self.began = time.monotonic()
+        self.deadline = self.began + DEADLINE
         self.again_at = 0.0
         self.tries = 0
         self.has_begun = False
@@ -122,6 +126,7 @@ class Clerk:
         self._holds_any = False
         self._has_others = True
         self._next_exchange = 0.0
+        self._answered_at = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="usage-limits", daemon=True)
 
@@ -257,13 +262,17 @@ class Clerk:
             written = holding.found(connection, books.unwritten(accounts))
             looks = holding.look_up(connection, self.process, accounts, time.time(), clock)
             books.written(written)
+            self._has_others = self._has_others or any(look.others for look in looks.values())
             with books.locked():
                 for account in accounts:
                     account.looked_up(*looks[account.key])
                 books.ageing.difference_update(accounts)
                 if decide is not None:
                     decide()
-                amounts = {account.key: account.to_publish(ahead=ahead) for account in accounts}
+                amounts = {
+                    account.key: account.to_publish(ahead=ahead, alone=not self._has_others)
+                    for account in accounts
+                }
                 for account in accounts:
                     # Until others know of it, nothing can be let in by it.
                     account.published = 0
@@ -271,11 +280,15 @@ class Clerk:
             if blocked:
                 holding.recall(connection, self.process, blocked)
         self._holds_any = self._holds_any or any(amounts.values())
-        self._next_exchange = time.monotonic() + _PAUSE
-        books.trusted_until = time.monotonic() + _TRUSTED_SECONDS
+        self._has_answered()
+        self._next_exchange = self._answered_at + _PAUSE
         with books.locked():
             for account in accounts:
                 account.published = amounts[account.key]
+
+    def _has_answered(self) -> None:
+        self._answered_at = time.monotonic()
+        self._books.trusted_until = self._answered_at + _TRUSTED_SECONDS
 
     def _book(self) -> None:
         """Book what has ended, and then what is in the ledger.
@@ -311,9 +324,13 @@ class Clerk:
                 answer.release()
         answers.clear()
 
-    def late(self) -> None:
-        """Take it that an answer did not come in time."""
-        self._failed(TimeoutError("its database does not answer in time"))
+    def late(self, asking: Asking) -> None:
+        """Take it that an answer did not come in time.
+
+        If the database has answered others since it was asked, it is slow, but not away.
+        """
+        if self._answered_at < asking.began:
+            self._failed(TimeoutError("its database does not answer in time"))
 
     def _failed(self, error: Exception) -> None:
         if not isinstance(error, Unavailable):
@@ -364,7 +381,7 @@ class Clerk:
     def _beat(self) -> None:
         with holding.writing(self._database(), _PATIENCE) as connection:
             self._has_others = holding.beat(connection, self.process)
-        self._books.trusted_until = time.monotonic() + _TRUSTED_SECONDS
+        self._has_answered()
 
     def _hear_recalls(self) -> None:
         if not (self._holds_any and self._is_due("recalls", self._tick())):

@@ -2,37 +2,85 @@
 
 from __future__ import annotations
 
-from typing import Final
+import math
+from typing import Final, NamedTuple
 
 from .accounts import Account
 from .binding import binding
 from .rules import USER, Limit, Rules, Who
+from .windows import Turn
 
 # Beyond it all are looked up anew: memory must not follow every user there ever was.
 _MOST_KNOWN: Final = 20_000
+# As much of what each of them calls.
+_MOST_LINES: Final = 50
 
-Call = tuple[str, tuple[str, ...], tuple[str, ...], str, bool]
-"""Of a call: who, the names of their groups, those of the model, its source, and if direct."""
+What = tuple[str, tuple[str, ...], str, bool]
+"""What is called: the model, other names of it, the call's source, and whether it is direct."""
 
 
-class Bound:
-    """A limit that holds for somebody, and the account in which their use of it counts."""
+class Bound(NamedTuple):
+    """A limit that holds for somebody."""
 
-    __slots__ = ("account", "allowed", "limit", "who")
+    limit: Limit
+    who: Who
+    """Whose use of it counts."""
+    allowed: int
 
-    def __init__(self, limit: Limit, who: Who, allowed: int) -> None:
-        self.limit = limit
-        self.who = who
-        self.allowed = allowed
-        self.account: Account | None = None
-        """As of late."""
+
+class Line:
+    """What holds for somebody's calls of one kind."""
+
+    __slots__ = ("accounts", "bound", "since", "turn")
+
+    def __init__(self, bound: tuple[Bound, ...]) -> None:
+        self.bound = bound
+        self.turn: Turn | None = None
+        """When these are the accounts; ``None`` if they were never opened."""
+        self.accounts: tuple[Account, ...] = ()
+        """In which the calls count, one for each limit."""
+        self.since = math.inf
+        """From when on they count in all of them (Unix time)."""
+
+    def opened(self, turn: Turn, accounts: tuple[Account, ...]) -> None:
+        """Take it that in a turn these are the accounts."""
+        self.turn, self.accounts = turn, accounts
+        self.since = float(max((one.start for one in accounts), default=0))
+
+
+class Person:
+    """What holds for somebody.
+
+    Args:
+        groups: The names of the groups that they are in.
+        bound: What holds, whatever they call.
+    """
+
+    __slots__ = ("_lines", "bound", "groups")
+
+    def __init__(self, groups: tuple[str, ...], bound: tuple[Bound, ...]) -> None:
+        self.groups = groups
+        self.bound = bound
+        self._lines: dict[What, Line] = {}
+
+    def line(self, what: What) -> Line:
+        """Return what holds for a call."""
+        known = self._lines.get(what)
+        if known is None:
+            if len(self._lines) >= _MOST_LINES:
+                self._lines.clear()
+            known = self._lines[what] = Line(self._of(*what))
+        return known
+
+    def _of(
+        self, model: str, others: tuple[str, ...], source: str, direct: bool
+    ) -> tuple[Bound, ...]:
+        models = (model, *others)
+        return tuple(one for one in self.bound if one.limit.is_for(models, source, direct=direct))
 
 
 class People:
     """Whom some rules bind, until a grant ends.
-
-    It never changes which rules it is of, so what one thread still finds by old ones is not taken
-    for what the new ones say.
 
     Args:
         rules: All limits and grants.
@@ -43,30 +91,15 @@ class People:
         self.rules = rules
         self.good_until = rules.next_end(now)
         self._now = now
-        self._of: dict[tuple[str, tuple[str, ...]], tuple[Bound, ...]] = {}
-        self._of_calls: dict[Call, tuple[Bound, ...]] = {}
+        self._known: dict[str, Person] = {}
 
-    def of(self, user_id: str, groups: tuple[str, ...]) -> tuple[Bound, ...]:
-        """Return what holds for a user, whatever they call."""
-        known = self._of.get((user_id, groups))
-        if known is None:
-            if len(self._of) >= _MOST_KNOWN:
-                self._of.clear()
-            known = self._of[user_id, groups] = self._find(user_id, groups)
-        return known
-
-    def of_call(self, call: Call) -> tuple[Bound, ...]:
-        """Return what holds for a call."""
-        known = self._of_calls.get(call)
-        if known is None:
-            if len(self._of_calls) >= _MOST_KNOWN:
-                self._of_calls.clear()
-            user_id, groups, models, source, direct = call
-            known = self._of_calls[call] = tuple(
-                one
-                for one in self.of(user_id, groups)
-                if one.limit.is_for(models, source, direct=direct)
-            )
+    def of(self, user_id: str, groups: tuple[str, ...]) -> Person:
+        """Return what holds for a user who is in some groups now."""
+        known = self._known.get(user_id)
+        if known is None or known.groups != groups:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            known = self._known[user_id] = Person(groups, self._find(user_id, groups))
         return known
 
     def _find(self, user_id: str, groups: tuple[str, ...]) -> tuple[Bound, ...]:

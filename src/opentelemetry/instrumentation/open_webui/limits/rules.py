@@ -131,6 +131,10 @@ class Limit:
             and self.is_of(models)
         )
 
+    def warns_from(self, allowed: int) -> int:
+        """Return how much is used when people are to be warned."""
+        return -(-allowed * self.warn_at // 100)
+
     def is_of(self, models: Sequence[str]) -> bool:
         """Whether one of the names of a model is meant."""
         if not self.models:

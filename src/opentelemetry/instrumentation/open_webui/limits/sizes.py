@@ -26,10 +26,12 @@ def used_by(call: ModelCall) -> Used:
 class _Size:
     """What calls of one model use: the mean, in which the latest weigh more."""
 
-    __slots__ = ("calls", "cost", "input", "output")
+    __slots__ = ("calls", "cost", "input", "output", "weight")
 
     def __init__(self) -> None:
         self.calls = 0
+        self.weight = 1.0
+        """What the latest of them weighs."""
         self.input = _FIRST_INPUT
         self.output = _FIRST_OUTPUT
         self.cost = 0.0
@@ -37,11 +39,13 @@ class _Size:
     def need(self, known: int) -> Need:
         put, out, usual = known or int(self.input), int(self.output), self.input + self.output
         cost = int(self.cost * (put + out) / usual) if usual else int(self.cost)
-        return Need((1, known, known, 0, 0), (1, put + out, put, out, cost))
+        return (1, known, known, 0, 0), (1, put + out, put, out, cost)
 
     def learn(self, used: Used) -> None:
-        self.calls += 1
-        weight = max(_WEIGHT, 1 / self.calls)
+        weight = self.weight
+        if weight > _WEIGHT:
+            self.calls += 1
+            weight = self.weight = max(_WEIGHT, 1 / self.calls)
         _, _, put, out, cost = used
         self.input += weight * (put - self.input)
         self.output += weight * (out - self.output)

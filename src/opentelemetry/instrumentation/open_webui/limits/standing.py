@@ -39,7 +39,7 @@ class Standing:
     def warns(self) -> bool:
         """Whether so much is used that people are to be warned."""
         allowed = self.decision.allowed
-        return allowed is not None and self.used * 100 >= allowed * self.decision.limit.warn_at
+        return allowed is not None and self.used >= self.decision.limit.warns_from(allowed)
 
 
 def standings_of(

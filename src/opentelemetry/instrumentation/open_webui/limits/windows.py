@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -48,3 +50,28 @@ class Window:
             return Span((int(now) // HOUR_SECONDS - self.hours) * HOUR_SECONDS, None)
         start, end = edges(Period(int(now), int(now) + 1), self.per, ZoneInfo(self.zone))[:2]
         return Span(start, end)
+
+
+def stays(span: Span, at: float) -> tuple[int, int]:
+    """Return from when, and until before when, what is the span at a moment stays so."""
+    if span.end is not None:
+        return span.start, span.end
+    hour = int(at) // HOUR_SECONDS * HOUR_SECONDS
+    return hour, hour + HOUR_SECONDS
+
+
+class Turn:
+    """The time around a moment in which the spans of some windows stay what they are.
+
+    Args:
+        windows: Of limits.
+        at: The moment (Unix time).
+    """
+
+    __slots__ = ("begins", "ends", "spans")
+
+    def __init__(self, windows: Iterable[Window], at: float) -> None:
+        self.spans = {window: window.span(at) for window in windows}
+        edges = [stays(span, at) for span in self.spans.values()]
+        self.begins = float(max((begins for begins, _ in edges), default=-math.inf))
+        self.ends = float(min((ends for _, ends in edges), default=math.inf))
