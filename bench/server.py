@@ -120,18 +120,16 @@ def compare() -> Iterator[str]:
             "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
             "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
         }
+        sampled = sampling.Sampled(provider, export)
         contenders = [
             Contender("plain", stack.enter_context(seeded_server(provider))),
-            Contender(
-                "with the library",
-                stack.enter_context(seeded_server(provider, launcher="instrument", env=export)),
-            ),
+            Contender("with the library", stack.enter_context(sampled)),
             Contender("plain again", stack.enter_context(seeded_server(provider))),
         ]
         for workload in WORKLOADS:
             take_turns(contenders, workload)
             yield from report(contenders, workload)
-            yield from told_by_samples(contenders[1].server, workload)
+            yield from told_by_samples(sampled, workload)
 
 
 def take_turns(contenders: list[Contender], workload: Workload) -> None:
@@ -147,12 +145,9 @@ def take_turns(contenders: list[Contender], workload: Workload) -> None:
         rounds += 1
 
 
-def told_by_samples(server: OpenWebUI, workload: Workload) -> Iterator[str]:
+def told_by_samples(server: sampling.Sampled, workload: Workload) -> Iterator[str]:
     """The part of the event loop's time that is ours."""
-    if not sampling.available():
-        yield "  no profile: py-spy is not installed"
-        return
-    found = sampling.profile(server.pids()[0], PROFILE_SECONDS, lambda: workload.send(server))
+    found = server.profile(PROFILE_SECONDS, lambda: workload.send(server))
     yield from (f"  {line}" for line in found.lines())
 
 

@@ -90,7 +90,6 @@ def pins() -> None:
     environment.install_data()
     environment.install("the specification of compose", "--group", "compose")
     environment.install("what makes dashboards", "--group", "dashboards")
-    environment.install("a profiler", "--group", "bench")
     environment.finish()
 
 

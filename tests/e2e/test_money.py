@@ -168,6 +168,8 @@ def test_each_event_says_what_its_call_cost_and_who_says_so(
     assert {model: sources.pop(model) for model in others} == others
     assert set(sources) == {"helpdesk", *re.findall(r"model: ([\w-]+)\n", PRICES), "llama-std"}
     assert all(found == {"price_file"} for found in sources.values())
+    told = {event.span_id for event in events}
+    receiver.wait_for(lambda r: told <= {span.span_id for span in r.spans})
     spans = {span.span_id: span for span in receiver.spans}
     costs = sorted(
         event.attributes["open_webui.usage.cost"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -220,7 +221,7 @@ IN_SPAN = set_span_in_context(
 
 def moment() -> handing.Moment:
     """Now, in a span that is sampled."""
-    return handing.Moment(IN_SPAN)
+    return handing.Moment(IN_SPAN, time.time_ns())
 
 
 def leads(bound: handing.Bound, amount: float, attributes: dict[str, Any]) -> bool:

@@ -29,6 +29,22 @@ def soon(work: Callable[[], None]) -> None:
             loop.call_soon_threadsafe(do)
 
 
+def later(seconds: float, work: Callable[[], None]) -> bool:
+    """Have work done by the event loop after a while.
+
+    Returns:
+        Whether there is a loop that will.
+    """
+    loop = _loop
+    if loop is None:
+        return False
+    try:
+        loop.call_soon_threadsafe(loop.call_later, seconds, work)
+    except RuntimeError:  # It is closed.
+        return False
+    return True
+
+
 def use_this_loop() -> None:
     """Have it done by the running loop from now on."""
     global _loop

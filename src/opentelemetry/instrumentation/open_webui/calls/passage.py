@@ -24,7 +24,7 @@ class Passage:
     def __init__(self, call: LiveCall) -> None:
         self._call = call
         self._filter = call.usage_filter
-        self._skim: Callable[[bytes], bool] = self._begin
+        self._skim: Callable[[bytes], bool | None] = self._begin
 
     def piece(self, piece: bytes) -> bytes:
         """Take a piece, and return what is to go on of it."""
@@ -38,7 +38,7 @@ class Passage:
             report("the reading of an answer")
             return piece
 
-    def _begin(self, piece: bytes) -> bool:
+    def _begin(self, piece: bytes) -> bool | None:
         self._skim = self._call.begin_answer(piece)
         return self._skim(piece)
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .call import ModelCall
 from .caller import Caller
 from .turn import Turn
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+# A tuple, which is made anew with other values in a tenth of the time that a dataclass takes.
+class Scene(NamedTuple):
     """What a call inherits from what it happens in."""
 
     request: Any

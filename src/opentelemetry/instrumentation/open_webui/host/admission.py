@@ -13,7 +13,7 @@ import functools
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from ..calls.call import Asked
@@ -374,7 +374,7 @@ def holding(leave: Leave) -> Iterator[None]:
 @contextmanager
 def denied(refusal: Refusal) -> Iterator[None]:
     """Hold while a turn begins that nothing is to be asked for."""
-    token = scene.set(replace(scene.get() or NOWHERE, ticket=Denied(refusal)))
+    token = scene.set((scene.get() or NOWHERE)._replace(ticket=Denied(refusal)))
     try:
         yield
     finally:
@@ -385,7 +385,7 @@ def denied(refusal: Refusal) -> Iterator[None]:
 def under(leave: Leave) -> Iterator[None]:
     """Hold leave while something runs, which passes it on to whatever it calls."""
     leave.hold()
-    token = scene.set(replace(scene.get() or NOWHERE, ticket=leave))
+    token = scene.set((scene.get() or NOWHERE)._replace(ticket=leave))
     around = visit.get()
     if around is not None and (leave.of is None or leave.of is around.scope):
         around.keep(leave)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from opentelemetry.context import Context
 from opentelemetry.metrics import Observation
 
 from .. import names
@@ -14,6 +12,7 @@ from ..calls.call import ModelCall
 from ..settings import Settings
 from . import folding, readers
 from .attributes import Attributes, units_of
+from .handing import Moment
 from .observing import observe
 from .rhythm import Rhythm
 from .sdk import Providers
@@ -109,7 +108,7 @@ class Accounts:
         if self._rhythm is not None:
             self.totals.hold = self._rhythm.read()
 
-    def ended(self, call: ModelCall, _outcome: Attributes, _context: Context) -> None:
+    def ended(self, call: ModelCall, _outcome: Attributes, moment: Moment) -> None:
         """Book a call: on its user, and on each of the user's groups."""
         caller, common = call.caller, _common_tags(call)
         user = _user_tags(caller.user_id, caller.user_name)
@@ -125,7 +124,7 @@ class Accounts:
         if place.own:
             self.totals.set_members(caller.user_id, _memberships(user, groups))
         who = user if place.own else other
-        self.totals.set_gauge(names.USER_LAST_SEEN.name, who, time.time())
+        self.totals.set_gauge(names.USER_LAST_SEEN.name, who, moment.now / 1e9)
 
     def update_members(self, groups: Mapping[str, Sequence[str]]) -> None:
         """Show in which groups users are now, by id; nobody becomes active by it."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 from opentelemetry._logs import Logger, SeverityNumber
-from opentelemetry.context import Context
 
 from .. import names
 from ..calls.call import ModelCall
 from . import handing
 from .attributes import Attributes
+from .handing import Moment
 
 
 class Events:
@@ -20,7 +18,7 @@ class Events:
         """Emit them by this logger from now on."""
         self._handing = handing.Events(logger)
 
-    def ended(self, call: ModelCall, outcome: Attributes, context: Context) -> None:
+    def ended(self, call: ModelCall, outcome: Attributes, moment: Moment) -> None:
         """Emit the event of a call."""
         self._handing.emit(
             {
@@ -29,8 +27,8 @@ class Events:
                 **call.attributes,
                 **outcome,
             },
-            timestamp=time.time_ns(),
-            context=context,
+            timestamp=moment.now,
+            context=moment.context,
             severity_number=SeverityNumber.INFO,
             event_name=names.USAGE_EVENT,
         )

@@ -9,7 +9,6 @@ the public ones are.
 
 from __future__ import annotations
 
-import time
 from dataclasses import fields
 from typing import Any, Final, NamedTuple
 
@@ -98,14 +97,14 @@ class Moment:
 
     Args:
         context: Has the span that they belong to.
+        now: Unix time, in nanoseconds.
     """
 
     __slots__ = ("_filter", "_samples", "context", "now")
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, now: int) -> None:
         self.context = context
-        self.now = time.time_ns()
-        """Unix time, in nanoseconds."""
+        self.now = now
         self._filter: object = None
         self._samples = False
 

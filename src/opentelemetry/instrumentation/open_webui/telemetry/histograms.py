@@ -38,10 +38,10 @@ class Histograms:
         self._sets.clear()
         self._work_sets.clear()
 
-    def ended(self, call: ModelCall, _outcome: Attributes, context: Context) -> None:
+    def ended(self, call: ModelCall, _outcome: Attributes, moment: Moment) -> None:
         """Record a call."""
         record = self._sets.fitting(_tags(call), call.caller.user_id)
-        record(call, Moment(context))
+        record(call, moment)
 
     def of_turn(self, attributes: dict[str, str], user_id: str) -> Ended:
         """Return what records how long a turn took."""

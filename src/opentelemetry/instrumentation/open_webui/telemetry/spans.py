@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opentelemetry.context import Context, attach, detach
+from opentelemetry.context import attach, detach
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from .. import names
@@ -14,6 +14,7 @@ from ..guard import guarded, report
 from ..providers import PIPE
 from . import attributes, handing
 from .attributes import Attributes
+from .handing import Moment
 from .histograms import Histograms
 from .parents import placed
 
@@ -61,12 +62,12 @@ class Spans:
             # Samplers and processors are anybody's; the call counts without its span, too.
             report("the start of a span")
 
-    def ended(self, call: ModelCall, outcome: Attributes, _context: Context) -> None:
+    def ended(self, call: ModelCall, outcome: Attributes, moment: Moment) -> None:
         """End the span of a call."""
         handing.set_attributes(call.span, outcome)
         if call.error is not None:
             call.span.set_status(Status(StatusCode.ERROR))
-        call.span.end()
+        call.span.end(moment.now)
 
     def start_turn(self, caller: Caller) -> Work:
         """Start a user's turn in a chat."""

@@ -19,7 +19,9 @@ from ..settings import Settings
 from . import attributes, exporting, forking, readers
 from .accounts import Accounts
 from .events import Events
+from .handing import Moment
 from .histograms import Histograms
+from .later import Later
 from .sdk import Providers
 from .spans import Spans
 from .state import State
@@ -61,6 +63,7 @@ class Telemetry:
         self._makers = (
             self.spans.ended, self._histograms.ended, self._accounts.ended, self._events.ended,
         )  # fmt: skip
+        self._later = Later(self._tell)
         self.exports = exporting.Exports()
         self._state = State(self.exports, price_file, self._accounts.be_read)
         self._tuned_to: object = None
@@ -81,14 +84,20 @@ class Telemetry:
         self.spans.started(call)
 
     def ended(self, call: ModelCall) -> None:
+        """Take an ended call; it is told of soon."""
+        self.recorded += 1
+        self._later.add(call)
+
+    @guarded
+    def _tell(self, call: ModelCall, ended: int) -> None:
         """Turn an ended call into all that is told of it; each part fails alone."""
         if self._tuned_to is None:
             self._tune()
-        self.recorded += 1
-        outcome, context = attributes.of_outcome(call), set_span_in_context(call.span)
+        outcome = attributes.of_outcome(call)
+        moment = Moment(set_span_in_context(call.span), ended)
         for make in self._makers:
             try:
-                make(call, outcome, context)
+                make(call, outcome, moment)
             except Exception:
                 report(make.__qualname__)
 
@@ -136,7 +145,7 @@ class Telemetry:
     @guarded
     def begin(self) -> None:
         """Export from now on; the providers may have been set since."""
-        self._serves = True
+        self._serves = self._later.waits = True
         self._tune()
         self.exports.go_on()
 
@@ -164,6 +173,7 @@ class Telemetry:
     def begin_anew(self) -> None:
         """Begin with nothing, and be silent until it serves: this process was forked."""
         self._serves, self.recorded = False, 0
+        self._later.forget()
         self._rest()
         self._histograms.clear()
         self.totals.clear()
@@ -179,6 +189,8 @@ class Telemetry:
     def flush(self, seconds: float | None = None) -> bool:
         """Export everything in the time that a stop may take; return whether all was tried."""
         atexit.unregister(self.finish)
+        self._later.waits = False
+        self._later.tell()
         providers = self._sdk.by_signal()
         jobs = [functools.partial(_flush, providers[signal]) for signal in _AT_ONCE]
         return self.exports.end([self._flush_totals, *jobs], seconds or self._shutdown_seconds)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
 
 from ...calls.scene import scene
@@ -31,7 +30,7 @@ def voice_user(_runtime: Runtime) -> Wrapper:
         user = await wrapped(*args, **kwargs)
         here = scene.get()
         if here is not None and user is not None:
-            scene.set(replace(here, user=user))
+            scene.set(here._replace(user=user))
         return user
 
     return wrapper

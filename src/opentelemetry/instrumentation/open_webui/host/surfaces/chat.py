@@ -67,7 +67,7 @@ def _dispatching(
     if not runtime.active or here.dispatched is not None:
         return None
     model = given["form_data"].get("model")
-    return replace(here, dispatched=model if isinstance(model, str) else None)
+    return here._replace(dispatched=model if isinstance(model, str) else None)
 
 
 def answer_of_one_model(runtime: Runtime) -> Wrapper:
@@ -118,7 +118,7 @@ def _open(runtime: Runtime, function: Callable[..., Any], args: Any, kwargs: Any
     runtime.groups.expect(caller.user_id)
     belongs_to_chat = form.get("chat_id") or form.get("parent_id", "") is None
     turn = _new_turn(runtime, caller, form) if belongs_to_chat else None
-    return replace(opened, turn=turn, source=caller.source, caller=caller)
+    return opened._replace(turn=turn, source=caller.source, caller=caller)
 
 
 def _scene(request: Any, user: Any, picked: str) -> Scene:
@@ -187,7 +187,7 @@ def _enter_answer(given: Mapping[str, Any]) -> None:
     model = given["form_data"].get("model")
     # Any other name is what a missing base model was replaced by; the caller did not pick it.
     if isinstance(model, str) and model in here.turn.models:
-        scene.set(replace(here, model_id=model))
+        scene.set(here._replace(model_id=model))
     here.turn.in_chat((given.get("metadata") or {}).get("chat_id"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -115,7 +115,7 @@ def _inside(
     runtime: Runtime, running: Running, call: ModelCall
 ) -> Callable[[], AbstractContextManager[None]]:
     here = present()
-    own = replace(here, call=call, lent=False) if here is not None and running.delegates else here
+    own = here._replace(call=call, lent=False) if here is not None and running.delegates else here
     return lambda: inside(runtime, own, call)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from ...calls.call import ModelCall
@@ -30,7 +29,7 @@ def starts(runtime: Runtime) -> Wrapper:
     def wrapper(wrapped: Callable[..., Any], thread: Any, args: Any, kwargs: Any) -> Any:
         here = _of_pipe(runtime)
         if here is not None:
-            _lend(runtime, replace(here, lent=True), thread)
+            _lend(runtime, here._replace(lent=True), thread)
         return wrapped(*args, **kwargs)
 
     return wrapper
