@@ -26,6 +26,7 @@ from harness.openwebui import HOST, OpenWebUI, free_port
 from harness.otlp import Receiver
 from harness.provider import Provider
 from harness.seed import seeded_data_dir, seeded_server
+from opentelemetry.instrumentation.open_webui.telemetry.later import PAUSE
 
 EXPECTED = {"one": Expectation(), "turn": Expectation(source="ui")}
 OURS = "opentelemetry.instrumentation.open_webui"
@@ -273,6 +274,7 @@ def test_prometheus_on_loopback_without_any_otlp_endpoint(provider: Provider) ->
     teach(server, provider)
     with server:
         truth = use(server, provider)
+        time.sleep(2 * PAUSE)  # Ended calls wait for so long to be told of together.
         assert set(scrape(port).values()) == {0.0}
         total = {USAGE_REQUESTS: 0.0, USAGE_TOKENS: 0.0}
         for sample, value in scrape(port).items():
