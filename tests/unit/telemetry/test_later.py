@@ -33,7 +33,7 @@ def told() -> list[ModelCall]:
 @pytest.fixture
 def later(told: list[ModelCall]) -> Later:
     later = Later(lambda call, _: told.append(call))
-    later.waits = True
+    later.begin()
     return later
 
 
@@ -100,6 +100,46 @@ def test_without_a_loop_they_are_told_of_at_once(
     assert told == expected
 
 
+def test_what_one_loop_left_undone_another_does_not_wait_for(
+    later: Later, told: list[ModelCall]
+) -> None:
+    first, second = calls(2)
+
+    async def left() -> None:
+        later.add(first)
+
+    async def work() -> None:
+        later.begin()
+        later.add(second)
+        await until(lambda: len(told) == 2)
+
+    on_a_loop(left)
+    assert not told
+    on_a_loop(work)
+    assert told == [first, second]
+
+
+def test_an_end_waits_for_the_one_that_is_being_told_of() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def tell(_call: ModelCall, _ended: int) -> None:
+        begun.set()
+        go_on.wait(10)
+
+    later = Later(tell)
+    telling = threading.Thread(target=later.add, args=calls(1))
+    telling.start()
+    assert begun.wait(10)
+    ending = threading.Thread(target=later.end)
+    ending.start()
+    ending.join(0.2)
+    assert ending.is_alive()
+    go_on.set()
+    ending.join(10)
+    assert not ending.is_alive()
+    telling.join(10)
+
+
 def test_what_a_forked_process_did_not_see_it_does_not_tell_of(
     later: Later, told: list[ModelCall]
 ) -> None:
@@ -109,7 +149,7 @@ def test_what_a_forked_process_did_not_see_it_does_not_tell_of(
         await asyncio.sleep(0.05)
 
     on_a_loop(work)
-    later.tell()
+    later.end()
     assert not told
 
 

@@ -8,7 +8,6 @@ from .. import names
 from ..calls.call import ModelCall
 from . import handing
 from .attributes import Attributes
-from .handing import Moment
 
 
 class Events:
@@ -18,7 +17,7 @@ class Events:
         """Emit them by this logger from now on."""
         self._handing = handing.Events(logger)
 
-    def ended(self, call: ModelCall, outcome: Attributes, moment: Moment) -> None:
+    def ended(self, call: ModelCall, outcome: Attributes, moment: handing.Moment) -> None:
         """Emit the event of a call."""
         self._handing.emit(
             {

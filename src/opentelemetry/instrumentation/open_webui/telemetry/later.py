@@ -7,6 +7,7 @@ right after it.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -31,32 +32,44 @@ class Later:
     def __init__(self, tell: Callable[[ModelCall, int], None]) -> None:
         self._tell = tell
         self._ended: deque[tuple[ModelCall, int]] = deque()
+        self._telling = threading.RLock()
         self._is_due = False
-        self.waits = False
-        """Whether there is an event loop to tell of them: a server is up, and not about to stop."""
+        self._waits = False
+
+    def begin(self) -> None:
+        """Take it that a server is up, whose event loop tells of them from now on."""
+        # What an earlier loop was to do, it may never have come to.
+        self._is_due, self._waits = False, True
+
+    def end(self) -> None:
+        """Tell of all of them, and from now on of each at once: the server is about to stop."""
+        self._waits = False
+        self._tell_all()
 
     def add(self, call: ModelCall) -> None:
         """Take a call that ends now."""
         self._ended.append((call, time.time_ns()))
-        if not self.waits:
-            self.tell()
+        if not self._waits:
+            self._tell_all()
         elif not self._is_due:
             self._plan(PAUSE)
-
-    def tell(self) -> None:
-        """Tell of all of them now."""
-        while self._ended:
-            self._next()
 
     def forget(self) -> None:
         """Leave them to the process that this one was forked from."""
         self._ended.clear()
-        self._is_due = self.waits = False
+        self._telling = threading.RLock()
+        self._is_due = self._waits = False
+
+    def _tell_all(self) -> None:
+        # Not before another thread is done with the one that it is at.
+        with self._telling:
+            while self._ended:
+                self._next()
 
     def _plan(self, seconds: float) -> None:
         self._is_due = deferred.later(seconds, self._tell_some)
         if not self._is_due:
-            self.tell()
+            self._tell_all()
 
     def _tell_some(self) -> None:
         # First, so that what another thread adds meanwhile plans anew.
@@ -68,8 +81,6 @@ class Later:
         self._plan(0)
 
     def _next(self) -> None:
-        try:
-            call, ended = self._ended.popleft()
-        except IndexError:
-            return  # Another thread tells of it.
-        self._tell(call, ended)
+        with self._telling:
+            if self._ended:
+                self._tell(*self._ended.popleft())

@@ -14,7 +14,6 @@ from ..guard import guarded, report
 from ..providers import PIPE
 from . import attributes, handing
 from .attributes import Attributes
-from .handing import Moment
 from .histograms import Histograms
 from .parents import placed
 
@@ -62,7 +61,7 @@ class Spans:
             # Samplers and processors are anybody's; the call counts without its span, too.
             report("the start of a span")
 
-    def ended(self, call: ModelCall, outcome: Attributes, moment: Moment) -> None:
+    def ended(self, call: ModelCall, outcome: Attributes, moment: handing.Moment) -> None:
         """End the span of a call."""
         handing.set_attributes(call.span, outcome)
         if call.error is not None:

@@ -145,7 +145,8 @@ class Telemetry:
     @guarded
     def begin(self) -> None:
         """Export from now on; the providers may have been set since."""
-        self._serves = self._later.waits = True
+        self._serves = True
+        self._later.begin()
         self._tune()
         self.exports.go_on()
 
@@ -189,8 +190,7 @@ class Telemetry:
     def flush(self, seconds: float | None = None) -> bool:
         """Export everything in the time that a stop may take; return whether all was tried."""
         atexit.unregister(self.finish)
-        self._later.waits = False
-        self._later.tell()
+        self._later.end()
         providers = self._sdk.by_signal()
         jobs = [functools.partial(_flush, providers[signal]) for signal in _AT_ONCE]
         return self.exports.end([self._flush_totals, *jobs], seconds or self._shutdown_seconds)
