@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,7 +47,7 @@ class Profile:
 
     def share(self, samples: float) -> float:
         """The part of the thread's processor time that so many samples stand for."""
-        return samples / self.samples * self.seconds / self.busy
+        return samples / max(1, self.samples) * self.seconds / self.busy
 
     def lines(self) -> Iterator[str]:
         """Lines for a person. Chance: what falls on us of random looks is a Poisson process."""
@@ -68,13 +66,9 @@ class Sampled(OpenWebUI):
     """Open WebUI with the library, and with a sampler of its main thread."""
 
     def __init__(self, provider: Provider, env: Mapping[str, str]) -> None:
-        self._output = Path(tempfile.mkdtemp(prefix="bench-")) / "samples"
-        super().__init__(
-            provider,
-            copy_from=seeded_data_dir(),
-            launcher="instrument",
-            env={**env, inside.OUTPUT: str(self._output), "PYTHONPATH": str(ROOT)},
-        )
+        super().__init__(provider, copy_from=seeded_data_dir(), launcher="instrument")
+        self._output = self.run_dir / "samples"
+        self.extra_env = {**env, inside.OUTPUT: str(self._output), "PYTHONPATH": str(ROOT)}
 
     def command(self) -> list[str]:
         """The command line, by way of the sampler."""
@@ -98,11 +92,6 @@ class Sampled(OpenWebUI):
         found = read(json.loads(self._output.read_text("utf-8")))
         self._output.unlink()
         return found
-
-    def close(self) -> None:
-        """Stop the process and remove its files."""
-        super().close()
-        shutil.rmtree(self._output.parent, ignore_errors=True)
 
     def _toggle(self) -> None:
         os.kill(self.pids()[0], signal.SIGUSR1)
