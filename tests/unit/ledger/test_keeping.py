@@ -155,7 +155,7 @@ def test_a_clock_that_was_ahead_keeps_nothing_longer(
         assert total(connection, ALWAYS).calls == 0
 
 
-def test_only_the_hours_of_two_months_are_kept_of_users_and_groups(store: Store) -> None:
+def test_only_the_latest_hours_are_kept_of_users_and_groups(store: Store) -> None:
     kept = HOURS_KEPT[store.database.engine.dialect.name]
     days = (kept + 30, kept + 1, kept - 1, 0)
     bookings = [booking(time.time() - day * DAY) for day in days]

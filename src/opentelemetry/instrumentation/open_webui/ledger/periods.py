@@ -55,7 +55,6 @@ _GRAINS: Final = (
     _Grain(HOUR, lambda seconds: seconds // HOUR_SECONDS, lambda bucket: bucket * HOUR_SECONDS),
 )
 
-_DAYS: Final = _GRAINS[1:]
 _HOURS: Final = _GRAINS[2:]
 _BY_GRAIN: Final = {grain.grain: grain for grain in _GRAINS}
 
