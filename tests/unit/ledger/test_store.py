@@ -11,9 +11,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError as Refused
 
 from harness.disks import remount, small_disk
+from harness.postgres import Postgres
 from opentelemetry.instrumentation.open_webui.ledger import facts, migrating
 from opentelemetry.instrumentation.open_webui.ledger.checking import check
-from opentelemetry.instrumentation.open_webui.ledger.database import Database, of_file
+from opentelemetry.instrumentation.open_webui.ledger.database import Database, of_file, of_url
 from opentelemetry.instrumentation.open_webui.ledger.periods import ALWAYS, Period
 from opentelemetry.instrumentation.open_webui.ledger.reading import latest, one, total
 from opentelemetry.instrumentation.open_webui.ledger.schema import VERSION_TABLE, metadata
@@ -214,6 +215,15 @@ def test_sums_of_nothing_take_no_room(store: Store) -> None:
         for table in ("standing", "membership"):
             query = f"SELECT DISTINCT calls, errors, cost FROM usage_ledger_{table}_sum"
             assert connection.execute(text(query)).all() == [(2, 1, None)]
+
+
+def test_postgres_compiles_nothing_that_is_read(postgres: Postgres) -> None:
+    database = of_url(postgres.url)
+    with database.reading() as connection:
+        assert connection.exec_driver_sql("SHOW jit").scalar() == "off"
+    with database.writing() as connection:
+        assert connection.exec_driver_sql("SHOW jit").scalar() == "on"
+    database.disconnect()
 
 
 def test_a_ledger_of_a_newer_version_is_left_alone(store: Store) -> None:

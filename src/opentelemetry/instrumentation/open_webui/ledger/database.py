@@ -88,6 +88,9 @@ class Database:
             if not self.is_sqlite:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
             with connection.begin():
+                if not self.is_sqlite:
+                    # Compiling a year's statements takes PostgreSQL longer than answering them.
+                    connection.exec_driver_sql("SET LOCAL jit = off")
                 self._place(connection)
                 yield connection
 
