@@ -66,7 +66,7 @@ class LiveCall:
         """Take it that the first piece is there.
 
         Returns:
-            What reads this one and the others; it may tell that one says nothing.
+            What reads this one and the others.
         """
         asked = self.call.asked
         if asked.stream:
