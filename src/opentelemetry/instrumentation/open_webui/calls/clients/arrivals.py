@@ -1,9 +1,11 @@
 """Bodies of aiohttp's responses, read where they arrive.
 
 aiohttp feeds what comes to a ``StreamReader``, and Open WebUI reads from that, by whichever method.
-Here this very object becomes one of a class that looks at each piece as it is fed, in one function;
-every read stays aiohttp's own. Between two pieces a server does other work and memory goes cold, so
-that each function more would cost several times what it does in a loop.
+Here the two containers in it become ones that tell: the buffer of each piece that is put in, by
+one function, and the list of what to call at the end. Every read stays aiohttp's own. Between two
+pieces a server does other work and memory goes cold, so that each function more would cost several
+times what it does in a loop. (To make the ``StreamReader`` one of another class costs more than all
+of this: Python makes the code of a class fast for objects of one class only.)
 """
 
 from __future__ import annotations
@@ -11,9 +13,10 @@ from __future__ import annotations
 import sys
 import traceback
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from operator import attrgetter
+from typing import Any, Final, cast
 
 from aiohttp import ClientConnectionError, ClientResponse
 from aiohttp.streams import StreamReader
@@ -29,27 +32,27 @@ _AT_ONCE: Final = 1 << 14
 _EVENT_END: Final = b"}\n\n"
 # Bytes; to ask for a number is the cheapest of all searches.
 _LF, _CR, _D = b"\n\rd"
+_CUT: Final = len(NULL_EVENT) - len(_EVENT_END)
 
-_feed: Final = StreamReader.feed_data
+_append: Final = deque.append
 
 
 class Buffer(deque[bytes]):
-    """aiohttp's buffer of what nobody has read yet, and who watches what comes into it.
-
-    It is the only part of a ``StreamReader`` that has room for that.
+    """aiohttp's buffer of what nobody has read yet; of this one nothing is heard but the end.
 
     Args:
-        unread: What is in it.
-        passage: What reads it.
+        content: Has it.
+        passage: What reads what comes into it.
         usage_filter: Takes out of it what only we asked for.
     """
 
-    __slots__ = ("_usage_filter", "cuts_nulls", "due", "passage", "pieces")
+    __slots__ = ("_usage_filter", "content", "cuts_nulls", "due", "passage", "pieces")
 
     def __init__(
-        self, unread: Iterable[bytes], passage: Passage, usage_filter: UsageFilter | None
+        self, content: StreamReader, passage: Passage, usage_filter: UsageFilter | None
     ) -> None:
-        super().__init__(unread)
+        super().__init__(content._buffer)
+        self.content = content
         self.passage = passage
         self.pieces: list[bytes] = []
         """What has come since it was last read."""
@@ -100,62 +103,37 @@ class Buffer(deque[bytes]):
         return b"" if self._usage_filter is None else self._usage_filter.finish()
 
 
-class Ending(StreamReader):
-    """A body of which only the end is heard."""
-
-    __slots__ = ()
-    _buffer: Buffer
-
-    def feed_eof(self) -> None:
-        """Take it that there is no more."""
-        rest = self._buffer.rest()
-        if rest:
-            _feed(self, rest)
-        super().feed_eof()
-        self._buffer.end()
-
-    def set_exception(self, exc: BaseException, *args: Any, **options: Any) -> None:
-        """Take it that the answer broke off, or that the response was closed."""
-        super().set_exception(exc, *args, **options)
-        # As what aiohttp closes a response; whoever met an error closes it for that.
-        closed = type(exc) is ClientConnectionError
-        error = _raised_by(self) if closed else exc
-        if error is None:
-            self._buffer.give_up()
-        else:
-            self._buffer.fail(error)
-
-
-class Watched(Ending):
-    """A body that is read as it arrives."""
+class Watched(Buffer):
+    """The same of a body that is read as it arrives."""
 
     __slots__ = ()
 
-    def feed_data(self, data: bytes, size: int = 0) -> Any:
+    def append(self, data: bytes) -> None:
         """Take the next piece."""
-        buffer = self._buffer
-        buffer.pieces.append(data)
-        if self.total_bytes > buffer.due:
-            buffer.due = self.total_bytes + _AT_ONCE
-            buffer.read()
-        return _feed(self, data)
+        self.pieces.append(data)
+        total = self.content.total_bytes
+        if total > self.due:
+            self.due = total + _AT_ONCE
+            self.read()
+        _append(self, data)
 
 
-class Filtered(Ending):
-    """The same of which is taken out what only we asked for."""
+class Filtered(Buffer):
+    """The same of a body of which is taken out what only we asked for."""
 
     __slots__ = ()
 
-    def feed_data(self, data: bytes, size: int = 0) -> Any:
-        """Take the next piece."""
-        buffer = self._buffer
-        buffer.pieces.append(data)
-        if self.total_bytes > buffer.due:
-            buffer.due = self.total_bytes + _AT_ONCE
-            buffer.read()
+    def append(self, data: bytes) -> None:
+        """Take the next piece. aiohttp counts all of it, so what goes is taken off here."""
+        self.pieces.append(data)
+        content = self.content
+        total = content.total_bytes
+        if total > self.due:
+            self.due = total + _AT_ONCE
+            self.read()
         # Nearly each is one event of one line of data with a null at its end. What the filter does
         # to that is done here, and by few calls: each takes a microsecond in a server.
-        if buffer.cuts_nulls:
+        if self.cuts_nulls:
             start = data.removesuffix(NULL_EVENT)
             if (
                 start
@@ -164,12 +142,58 @@ class Filtered(Ending):
                 and _LF not in start
                 and _CR not in start
             ):
-                return _feed(self, start + _EVENT_END)
-        return _feed(self, buffer.kept(data))
+                _append(self, start + _EVENT_END)
+                content._size -= _CUT
+                content.total_bytes -= _CUT
+                return
+        kept = self.kept(data)
+        if kept:
+            _append(self, kept)
+        content._size -= len(data) - len(kept)
+        content.total_bytes -= len(data) - len(kept)
 
 
-# An aiohttp of which no body can become one of these is told of here, when it is to be patched.
-StreamReader.__new__(StreamReader).__class__ = Filtered
+class Endings(list[Callable[[], None]]):
+    """What aiohttp calls at the end of a body, and forgets then or when the body breaks off.
+
+    Args:
+        buffer: Of the body.
+    """
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self, buffer: Buffer) -> None:
+        super().__init__(buffer.content._eof_callbacks)
+        self._buffer = buffer
+
+    def clear(self) -> None:
+        """Take it that the body has come to its end, broke off, or that its response was closed."""
+        super().clear()
+        buffer = self._buffer
+        content, error = buffer.content, buffer.content.exception()
+        # Nothing of ours stays: it would keep the body, and be kept by it.
+        content._buffer, content._eof_callbacks = deque(buffer), []
+        if error is None:
+            rest = buffer.rest()
+            if rest:
+                content._buffer.append(rest)
+                content._size += len(rest)
+                content.total_bytes += len(rest)
+            buffer.end()
+            return
+        # As what aiohttp closes a response; whoever met an error closes it for that.
+        if type(error) is ClientConnectionError:
+            error = _raised_by(content)
+        if error is None:
+            buffer.give_up()
+        else:
+            buffer.fail(error)
+
+
+# An aiohttp that lacks these is told of here, when it is to be patched.
+attrgetter("_buffer", "_cursor", "_eof_callbacks", "_size", "total_bytes")(
+    StreamReader(cast(Any, None), 0, loop=cast(Any, object()))
+)
 
 
 @guarded
@@ -194,7 +218,8 @@ def watch(response: ClientResponse, call: LiveCall, passage: Passage, *, mute: b
         mute: Whether it is nothing to be read.
     """
     content = response.content
-    buffer = Buffer(content._buffer, passage, call.usage_filter)
+    kind = Buffer if mute else (Watched if call.usage_filter is None else Filtered)
+    buffer = kind(content, passage, call.usage_filter)
     call.end_with(response, buffer.give_up)
     came = b"".join(buffer)
     if came and not mute:
@@ -211,7 +236,7 @@ def watch(response: ClientResponse, call: LiveCall, passage: Passage, *, mute: b
         buffer.end()
     else:
         content._buffer = buffer
-        content.__class__ = Ending if mute else (Watched if call.usage_filter is None else Filtered)
+        content._eof_callbacks = Endings(buffer)
     if kept != came:
         with suppress(TimeoutError):  # Who reads meets the same.
             content.read_nowait()
