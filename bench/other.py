@@ -84,7 +84,7 @@ def client(answer: bytes, chunk: bytes) -> AsyncOpenAI:
     def respond(request: httpx.Request) -> httpx.Response:
         if not json.loads(request.content).get("stream"):
             return httpx.Response(200, content=answer, headers={"Content-Type": "application/json"})
-        body = (chunk + b"\n") * EVENTS + b"data: [DONE]\n\n"
+        body = chunk * EVENTS + b"data: [DONE]\n\n"
         return httpx.Response(200, content=body, headers={"Content-Type": "text/event-stream"})
 
     transport = httpx.AsyncClient(transport=httpx.MockTransport(respond))

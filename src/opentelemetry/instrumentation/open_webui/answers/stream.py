@@ -35,9 +35,6 @@ _LONGEST_KEPT: Final = 4096
 _AT_ONCE: Final = 1 << 14
 _PER_PIECE: Final = 40
 _USAGE: Final = b'"usage"'
-# Of a line by itself, how far from its end its newline may be: the blank line may have come, too.
-_WITH_BLANK: Final = 2
-_STARTS: Final = (b"data:", b"{")
 
 _EVENT_STREAM: Final = "text/event-stream"
 _JSON: Final = "application/json"
@@ -71,7 +68,6 @@ class StreamReader:
         "_rest",
         "_said",
         "_size",
-        "_skims",
         "_spread",
         "_started",
         "_unread",
@@ -98,36 +94,10 @@ class StreamReader:
         self._kept: list[bytes] = []
         self._said = 0
         self._size = 0
-        self._skims = False
-
-    def skim(self, piece: bytes) -> bool:
-        """Take the next piece, and return whether it is known to say nothing of its own.
-
-        Such a piece is one whole line of many like it, or the blank line after one. It has no
-        ``"usage"``, or only a null at its end.
-        """
-        # Runs for every chunk: a line is looked at by as few searches as can tell.
-        if self._skims:
-            if piece == b"\n":
-                return True
-            end = piece.find(b"\n")
-            if (
-                piece.endswith(self.wire.quiet_lines)
-                and end >= len(piece) - _WITH_BLANK
-                and piece.rfind(_USAGE, 0, -USAGE_ENDING - _WITH_BLANK) < 0
-                and piece.startswith(_STARTS)
-            ):
-                self.chunks += 1
-                self._said += 1
-                self._size += end
-                return True
-        self.feed(piece)
-        return False
 
     def feed(self, piece: bytes) -> None:
         """Take the next piece."""
         # Nobody asks what it says before the end, so many are read at once.
-        self._skims = False
         self._pieces.append(piece)
         self._unread += len(piece) + _PER_PIECE
         if self._unread > _AT_ONCE:
@@ -164,8 +134,6 @@ class StreamReader:
         self._read_lines(lines)
         if rest:
             self._hold(rest)
-        # The first lines are kept, so they are not skimmed.
-        self._skims = not rest and self._is_plain() and self._said >= _KEPT_LINES
 
     def _hold(self, part: bytes) -> None:
         # Joined when its end is there: a long line may come in very many parts.
@@ -318,11 +286,6 @@ class BodyReader:
         self._kept: list[bytes] = []
         self._held = 0
         self._length = 0
-
-    def skim(self, piece: bytes) -> bool:
-        """Take the next piece, of which nothing is known yet."""
-        self.feed(piece)
-        return False
 
     def feed(self, piece: bytes) -> None:
         """Take the next piece."""

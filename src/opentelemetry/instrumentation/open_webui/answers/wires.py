@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from ..bounds import MOST_PAGES, MOST_SECONDS, number, text_or_none, whole
@@ -404,12 +404,6 @@ class Wire:
     """Whether a stream is lines of JSON."""
     longest: int = 1 << 18
     """Bytes of a whole answer beyond which it is not parsed: that would hold up the event loop."""
-    quiet_lines: tuple[bytes, ...] = field(init=False)
-    """How such a quiet line ends with its newline, and the blank line after it."""
-
-    def __post_init__(self) -> None:
-        lines = tuple(text + end for end in (b"\n", b"\n\n") for text in self.quiet)
-        object.__setattr__(self, "quiet_lines", lines)
 
 
 OPENAI: Final = Wire(

@@ -18,8 +18,6 @@ _OPTION: Final = '"stream_options":{"include_usage":true}'
 _NAME: Final = "usage"
 _QUOTED: Final = b'"usage"'
 _DATA: Final = b"data:"
-# How a line ends that holds all of its message, or the end mark; the blank line may have come, too.
-_WHOLE_LINES: Final = (b"}\n", b"}\n\n", b"]\n", b"]\n\n")
 # Bytes of an event that are held back; one that only reports usage has a few hundred.
 _LONGEST_EVENT: Final = 1 << 16
 # Fields that say something of the event whose data follows.
@@ -27,8 +25,8 @@ _FIELDS: Final = (b"event:", b"id:", b"retry:")
 _EVENT_ENDS: Final = (b"\n\n", b"\r\n\r\n")
 # The last brace of a message is its own, so what stands before it is no part of something inside.
 _NULL_AT_END: Final = (b',"usage":null}', b', "usage": null}')
-_NULL_SIZE: Final = len(_NULL_AT_END[0])
-_NULL_LINES: Final = (_NULL_AT_END[0] + b"\n", _NULL_AT_END[0] + b"\n\n")
+NULL_EVENT: Final = _NULL_AT_END[0] + b"\n\n"
+"""How most events of a stream end whose chunks say it."""
 # What all chunks of a stream say, and what is said of its cost: nothing that a reader waits for.
 _ENVELOPE: Final = frozenset((
     "id", "object", "created", "model", "provider", "system_fingerprint", "service_tier",
@@ -68,6 +66,7 @@ class UsageFilter:
 
     __slots__ = (
         "_dropped", "_fields", "_held", "_nulls", "_size", "_spread", "_spread_size", "_waits",
+        "cuts_nulls",
     )  # fmt: skip
 
     def __init__(self, nulls: bool = False) -> None:
@@ -80,40 +79,24 @@ class UsageFilter:
         self._dropped = False
         self._waits = False
         """Whether what comes next is looked at in the light of what has come."""
+        self.cuts_nulls = not nulls
+        """Whether of an event that comes next a null at its end is taken out, whatever it says."""
 
     def feed(self, piece: bytes) -> bytes:
         """Return what of the stream may go on, now that this piece has come."""
-        # Runs for every chunk, most of which are one message without the word, or with its null.
-        # (`in` would cost three times what `find` does.)
-        if not self._waits:
-            end = piece.find(b"\n")
-            if end < len(piece) - 2 or not piece.startswith(_DATA):
-                if piece == b"\n" or (piece.endswith(_EVENT_ENDS) and _says_none(piece)):
-                    return piece
-            elif piece.endswith(_NULL_LINES) and piece.find(b"\r") < 0:
-                return self.of_quiet(piece)
-            elif piece.endswith(_WHOLE_LINES) and _says_none(piece):
+        # Most are whole events without the word, or with a null that comes unasked, too.
+        if not self._waits and piece.endswith(_EVENT_ENDS):
+            rest = piece.removesuffix(NULL_EVENT) if self._nulls else piece
+            # (`in` would cost three times what `rfind` does.)
+            if rest.rfind(_QUOTED) < 0:
                 return piece
         return self._sort(piece)
-
-    def of_quiet(self, piece: bytes) -> bytes:
-        """Return the same of a piece that is known to have no usage, or but a null at its end.
-
-        It is one whole line, and the blank line after it may have come, too; or that alone.
-        """
-        if self._waits:
-            return self._sort(piece)
-        if self._nulls or not piece.endswith(_NULL_LINES):
-            return piece
-        if piece.find(b"\r") >= 0 or not piece.startswith(_DATA):
-            return self._sort(piece)
-        end = piece.find(b"\n")
-        return piece[: end - _NULL_SIZE] + b"}" + piece[end:]
 
     def _sort(self, piece: bytes) -> bytes:
         self._waits = True
         kept = self._feed(piece)
         self._waits = bool(self._held or self._fields or self._spread or self._dropped)
+        self.cuts_nulls = not (self._nulls or self._waits)
         return kept
 
     def _feed(self, piece: bytes) -> bytes:
@@ -188,10 +171,6 @@ class UsageFilter:
         if self._nulls and message[_NAME] is None:
             return line
         return _cut(line, instead="null" if self._nulls else None)
-
-
-def _says_none(piece: bytes) -> bool:
-    return piece.rfind(_QUOTED) < 0
 
 
 def only_reports(message: Mapping[str, Any]) -> bool:

@@ -62,19 +62,17 @@ class LiveCall:
         if not self.call.asked.stream:
             self.call.charged = usd(headers.get(_CHARGED))
 
-    def begin_answer(self, piece: bytes) -> Callable[[bytes], bool | None]:
+    def begin_answer(self, piece: bytes) -> Callable[[bytes], None]:
         """Take it that the first piece is there.
 
         Returns:
-            What reads this one and the others; it may tell that one says nothing.
+            What reads this one and the others.
         """
         asked = self.call.asked
         if asked.stream:
             self.call.first_chunk = time.perf_counter() - self._clock
         self._reader = reader_of(asked.endpoint.wire, self._kind, piece, asked.stream)
-        # Who takes nothing out of a stream can wait until many pieces are there: what runs for each
-        # one by itself finds memory cold, so every search takes ten times what it would in a row.
-        return self._reader.feed if self.usage_filter is None else self._reader.skim
+        return self._reader.feed
 
     @guarded
     def read_message(self, message: Message) -> None:

@@ -12,56 +12,42 @@ from .live import LiveCall
 _END: Final = object()
 
 
-def _ignore(_piece: bytes) -> bool:
-    return False
-
-
 class Passage:
     """What reads an answer on its way from the provider to Open WebUI, piece by piece."""
 
-    __slots__ = ("_call", "_filter", "_skim")
+    __slots__ = ("_call", "_feed")
 
     def __init__(self, call: LiveCall) -> None:
         self._call = call
-        self._filter = call.usage_filter
-        self._skim: Callable[[bytes], bool | None] = self._begin
+        self._feed: Callable[[bytes], None] = self._begin
 
-    def piece(self, piece: bytes) -> bytes:
-        """Take a piece, and return what is to go on of it."""
+    def piece(self, piece: bytes) -> None:
+        """Take a piece."""
         # Runs for every chunk, so what can fail is guarded here and not by a call more.
         try:
-            quiet, taken = self._skim(piece), self._filter
-            if taken is None:
-                return piece
-            return taken.of_quiet(piece) if quiet else taken.feed(piece)
+            self._feed(piece)
         except Exception:
             report("the reading of an answer")
-            return piece
 
-    def _begin(self, piece: bytes) -> bool | None:
-        self._skim = self._call.begin_answer(piece)
-        return self._skim(piece)
+    def _begin(self, piece: bytes) -> None:
+        self._feed = self._call.begin_answer(piece)
+        self._feed(piece)
 
-    def mute(self) -> None:
-        """Take it that the answer is nothing to be read, as sound and pictures are."""
-        self._skim = _ignore
-
-    def end(self) -> bytes:
-        """Take it that there is no more, and return what was held back."""
+    def end(self) -> None:
+        """Take it that there is no more."""
         self._call.end()
-        return b"" if self._filter is None else self._filter.finish()
 
     def fail(self, error: BaseException) -> None:
         """Take it that the answer broke off."""
         self._call.fail(error)
 
-    def close(self, rest: Callable[[], bytes] = bytes) -> None:
+    def close(self, last: Callable[[], None] | None = None) -> None:
         """Take it that nobody reads on.
 
         Args:
-            rest: Returns what has come and was not read; it may hold the usage.
+            last: Reads what has come and is not read; it may hold the usage.
         """
-        self._call.give_up(lambda: self.piece(rest()))
+        self._call.give_up(last)
 
 
 def watched(

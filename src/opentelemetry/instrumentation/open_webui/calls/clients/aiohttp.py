@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import warnings
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from typing import Any, Final, cast
+from contextlib import contextmanager
+from typing import Any, Final
 
 from aiohttp import ClientError, ClientResponse, ClientResponseError, FormData, WSMsgType
 from aiohttp.hdrs import CONTENT_LENGTH
@@ -22,6 +21,7 @@ from ..host import Host
 from ..live import LiveCall
 from ..passage import Passage
 from ..transport import Carrying, Outgoing, json_payload, make_ready, outgoing
+from .arrivals import put_back, watch
 from .bodies import payload_of
 
 _CLOSED: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
@@ -142,9 +142,7 @@ async def _beginning(content: StreamReader) -> bytes:
             seen = kept.rfind(b"\n") + 1
     except (TimeoutError, ClientError):
         pass  # Whoever reads the body meets the same.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        content.unread_data(kept)
+    put_back(content, kept)
     return kept
 
 
@@ -152,15 +150,6 @@ def _is_unpacked(send: Any, kwargs: Mapping[str, Any]) -> bool:
     """Whether the session decompresses what comes, as it does if it is not told otherwise."""
     wanted, session = kwargs.get("auto_decompress"), getattr(send, "__self__", None)
     return bool(getattr(session, "auto_decompress", True) if wanted is None else wanted)
-
-
-@guarded
-def _watch_packed(host: Host, call: LiveCall, response: ClientResponse) -> None:
-    call.usage_filter = None
-    _watch(host, call, response)
-    body: Any = response.content
-    if type(body) is WatchedBody:
-        body.passage = PackedPassage(call, response.headers.get("Content-Encoding"))
 
 
 class PackedPassage(Passage):
@@ -172,15 +161,24 @@ class PackedPassage(Passage):
         super().__init__(call)
         self._plain = Plain(encoding)
 
-    def piece(self, piece: bytes) -> bytes:
-        """Take a piece, and pass it on as it is."""
+    def piece(self, piece: bytes) -> None:
+        """Take a piece."""
         for part in self._plain.pieces(piece):
             super().piece(part)
-        return piece
+
+
+@guarded
+def _watch_packed(host: Host, call: LiveCall, response: ClientResponse) -> None:
+    call.usage_filter = None
+    _look(host, call, response, PackedPassage(call, response.headers.get("Content-Encoding")))
 
 
 @guarded
 def _watch(host: Host, call: LiveCall, response: ClientResponse) -> None:
+    _look(host, call, response, Passage(call))
+
+
+def _look(host: Host, call: LiveCall, response: ClientResponse, passage: Passage) -> None:
     call.answered(response.status, response.headers)
     if response.content.at_eof():
         call.end()
@@ -188,12 +186,9 @@ def _watch(host: Host, call: LiveCall, response: ClientResponse) -> None:
     kind = response.content_type
     if kind != _EVENTS or _is_measured(host, response):
         call.usage_filter = None
-    body = WatchedBody(response.content, call)
     # Bytes of no known kind are sound, too; a chat's answer may come without a kind.
-    if kind.startswith(_MUTE) or (kind == _BYTES and not call.call.asked.endpoint.has_tokens):
-        body.passage.mute()
-    response.content = cast(StreamReader, body)
-    call.end_with(response, body.give_up)
+    mute = kind.startswith(_MUTE) or (kind == _BYTES and not call.call.asked.endpoint.has_tokens)
+    watch(response, call, passage, mute=mute)
 
 
 def _is_measured(host: Host, response: ClientResponse) -> bool:
@@ -277,159 +272,3 @@ class Voice:
         elif '"response.done"' in text and self._call is not None:
             self._call.read_message(json_payload(text))
             self._call.end()
-
-
-class _Pieces:
-    """Iterates over a body as aiohttp does, and watches each piece: no read is wrapped in another.
-
-    Args:
-        read: The method of the body that reads the next piece.
-        passage: What watches.
-    """
-
-    __slots__ = ("_passage", "_read")
-
-    def __init__(self, read: Callable[[], Awaitable[bytes]], passage: Passage) -> None:
-        self._read = read
-        self._passage = passage
-
-    def __aiter__(self) -> _Pieces:
-        return self
-
-    async def __anext__(self) -> bytes:
-        passage = self._passage
-        # An empty piece would read as the end of the body.
-        while True:
-            try:
-                piece = await self._read()
-            except BaseException as error:
-                passage.fail(error)
-                raise
-            kept = passage.piece(piece) if piece else passage.end()
-            if kept:
-                return kept
-            if not piece:
-                raise StopAsyncIteration
-
-
-class _Chunks:
-    """The same of the chunks of HTTP, each with whether it ends there."""
-
-    __slots__ = ("_passage", "_read")
-
-    def __init__(self, read: Callable[[], Awaitable[tuple[bytes, bool]]], passage: Passage) -> None:
-        self._read = read
-        self._passage = passage
-
-    def __aiter__(self) -> _Chunks:
-        return self
-
-    async def __anext__(self) -> tuple[bytes, bool]:
-        passage = self._passage
-        try:
-            piece, ends = await self._read()
-        except BaseException as error:
-            passage.fail(error)
-            raise
-        if piece:
-            kept = passage.piece(piece)
-            return kept, ends or not kept
-        # An empty piece may also be the end of an HTTP chunk.
-        kept = b"" if ends else passage.end()
-        if kept or ends:
-            return kept, ends
-        raise StopAsyncIteration
-
-
-class WatchedBody:
-    """The body of a response, read as Open WebUI reads it, by whichever method that is.
-
-    Stands in for aiohttp's ``StreamReader``.
-    """
-
-    __slots__ = ("__weakref__", "passage", "stream")
-
-    def __init__(self, stream: StreamReader, call: LiveCall) -> None:
-        self.stream = stream
-        self.passage = Passage(call)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> type[StreamReader]:  # type: ignore[override]
-        """Whoever asks what it is gets the answer that would be true without us."""
-        return StreamReader
-
-    def __aiter__(self) -> _Pieces:
-        return _Pieces(self.stream.readline, self.passage)
-
-    def iter_any(self) -> _Pieces:
-        """Watch ``StreamReader.iter_any``."""
-        return _Pieces(self.stream.readany, self.passage)
-
-    def iter_chunked(self, n: int) -> _Pieces:
-        """Watch ``StreamReader.iter_chunked``."""
-        return _Pieces(self.stream.iter_chunked(n).read_func, self.passage)
-
-    def iter_chunks(self) -> _Chunks:
-        """Watch ``StreamReader.iter_chunks``."""
-        return _Chunks(self.stream.readchunk, self.passage)
-
-    async def readline(self, *args: Any, **options: Any) -> bytes:
-        """Watch ``StreamReader.readline``."""
-        return await self._read(self.stream.readline, *args, **options)
-
-    async def read(self, n: int = -1) -> bytes:
-        """Watch ``StreamReader.read``."""
-        kept = await self._read(self.stream.read, n)
-        return kept + self.passage.end() if n < 0 else kept
-
-    async def readany(self) -> bytes:
-        """Watch ``StreamReader.readany``."""
-        return await self._read(self.stream.readany)
-
-    async def readuntil(self, *args: Any, **options: Any) -> bytes:
-        """Watch ``StreamReader.readuntil``."""
-        return await self._read(self.stream.readuntil, *args, **options)
-
-    async def readexactly(self, n: int) -> bytes:
-        """Watch ``StreamReader.readexactly``."""
-        return await self._read(self.stream.readexactly, n)
-
-    async def readchunk(self) -> tuple[bytes, bool]:
-        """Watch ``StreamReader.readchunk``."""
-        return await anext(self.iter_chunks(), (b"", False))
-
-    async def _read(
-        self, read: Callable[..., Awaitable[bytes]], *args: Any, **options: Any
-    ) -> bytes:
-        """Do one step of :class:`_Pieces`, as which most bodies are read, without making one."""
-        passage = self.passage
-        while True:
-            try:
-                piece = await read(*args, **options)
-            except BaseException as error:
-                passage.fail(error)
-                raise
-            kept = passage.piece(piece) if piece else passage.end()
-            if kept or not piece:
-                return kept
-
-    def set_exception(self, *args: Any, **options: Any) -> None:
-        """Watch ``StreamReader.set_exception``: the response was closed, at its end or before."""
-        rest = self._rest()
-        self.passage.close(lambda: rest)
-        self.stream.set_exception(*args, **options)
-
-    def give_up(self) -> None:
-        """Take it that the response was thrown away. Runs as a finaliser, and so reads nothing."""
-        self.passage.close(self._rest)
-
-    @guarded
-    def _rest(self) -> bytes:
-        """Return what has come and nobody has read: nobody will."""
-        # Somebody who waits for more, or has met an error, has read all of it.
-        with suppress(Exception):
-            return self.stream.read_nowait()
-        return b""
