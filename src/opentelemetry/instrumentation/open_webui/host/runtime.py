@@ -71,7 +71,7 @@ class Runtime:
 
             tell(self.limits, telemetry)
         books = [one for one in (self.limits, self.ledger) if not isinstance(one, (NoLimits, Off))]
-        self.calls = Calls(accountant, [telemetry, *books])
+        self.calls = Calls(accountant, [telemetry, *books], patient=not books)
         self.habits = Habits()
         self.presence = Presence()
         self.admission = Admission(
@@ -116,7 +116,7 @@ class Runtime:
             self.groups.of(caller.user_id),
             parent=parent,
             usage_filter=usage_filter,
-            on_end=ended,
+            on_end=None if on_end is None and turn is None else ended,
         )
         if parent is not None:
             parent.delegated = True

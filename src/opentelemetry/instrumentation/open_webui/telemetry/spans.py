@@ -54,7 +54,8 @@ class Spans:
 
     def started(self, call: ModelCall) -> None:
         """Start the span of a call to a model, or see to it that it can be made as of now."""
-        options: dict[str, Any] = {"context": get_current(), "start_time": time.time_ns(), **placed()}
+        now = {"context": get_current(), "start_time": time.time_ns()}
+        options: dict[str, Any] = {**now, **placed()}
         call.span = Unmade(functools.partial(self._start, call, options))
         if not self._handing.is_unseen():
             self.make(call)

@@ -1,8 +1,8 @@
 """A span that is made when somebody asks for it; who tells of its call does at last.
 
-What happens inside of a call is asked whose child it is only where another instrumentation, a log
-with trace ids or a pipe is at work. Else nobody sees a span before its end, and it can be made then:
-with those of other calls, on memory that is still warm.
+Only another instrumentation, a log with trace ids or a pipe asks whose child it is. Where none of
+them is at work, nobody sees a span before its end, and it can be made then: with those of other
+calls, on memory that is still warm.
 """
 
 from __future__ import annotations
