@@ -68,7 +68,8 @@ class LiveCall:
         self.call.status = status
         self._kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if not self.call.asked.stream:
-            self.call.charged = usd(headers.get(_CHARGED))
+            charged = headers.get(_CHARGED)
+            self.call.charged = None if charged is None else usd(charged)
 
     def begin_answer(self, piece: bytes) -> Callable[[bytes], bool | None]:
         """Take it that the first piece is there.

@@ -169,7 +169,9 @@ async def make_ready(out: Outgoing | None) -> None:
             await out.runtime.groups.wait(out.caller.user_id)
     except Exception:
         report("the wait for a user's groups")
-    await out.runtime.permit(out.caller, out.asked)
+    permitted = out.runtime.permit(out.caller, out.asked)
+    if permitted is not None:
+        await permitted
 
 
 def make_ready_in_thread(out: Outgoing | None) -> None:
@@ -319,8 +321,8 @@ def _outgoing(
         stream=bool(payload.get("stream", endpoint.streams_by_default)),
         address=host,
         port=port,
-        characters=_safely(endpoint.characters, payload),
-        images=_safely(endpoint.images, payload),
+        characters=endpoint.characters and _safely(endpoint.characters, payload),
+        images=endpoint.images and _safely(endpoint.images, payload),
         url=f"{parts.scheme}://{parts.netloc}{parts.path}",
         prompt=_prompt(runtime, endpoint, payload, own=own),
     )

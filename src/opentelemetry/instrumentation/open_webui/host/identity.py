@@ -83,6 +83,20 @@ def find_user_id(request: Any = None, user: Any = None) -> str:
     return _id_of(_user(here, request if request is not None else here.request, user))
 
 
+def user_id_in(here: Scene) -> str:
+    """Return the same of a scene."""
+    return _id_of(_user(here, here.request, None))
+
+
+def source_in(here: Scene, form: Mapping[str, Any]) -> str:
+    """Return the source that :func:`find_caller` finds in a scene, alone."""
+    if here.source:
+        return here.source
+    request, route = here.request, _route(here.request)
+    metadata = _metadata(request, form, is_raw=_is_raw(here, route))
+    return _source(request, metadata, _auth(request), route)
+
+
 def _user(here: Scene, request: Any, user: Any) -> Any:
     return user or here.user or getattr(request.state, "user", None)
 

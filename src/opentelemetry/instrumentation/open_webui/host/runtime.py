@@ -128,9 +128,9 @@ class Runtime:
         """Measure what a request gives to read, in case that nobody will say its tokens."""
         return self.accountant.measure(endpoint, payload)
 
-    def permit(self, caller: Caller, asked: Asked) -> Awaitable[None]:
+    def permit(self, caller: Caller, asked: Asked) -> Awaitable[None] | None:
         """Raise what tells a refusal, if the limits refuse a call that nobody let in before."""
-        return self.admission.permit(caller, asked)
+        return self.admission.permit(caller, asked) if self.admission.asks else None
 
     def permit_in_thread(self, caller: Caller, asked: Asked) -> None:
         """Do the same where it may block for a moment."""

@@ -54,8 +54,11 @@ class Spans:
 
     def started(self, call: ModelCall) -> None:
         """Start the span of a call to a model, or see to it that it can be made as of now."""
-        now = {"context": get_current(), "start_time": time.time_ns()}
-        options: dict[str, Any] = {**now, **placed()}
+        context = get_current()
+        options: dict[str, Any] = {"context": context, "start_time": time.time_ns()}
+        # Nearly always there is no span around.
+        if context:
+            options.update(placed())
         call.span = Unmade(functools.partial(self._start, call, options))
         if not self._handing.is_unseen():
             self.make(call)

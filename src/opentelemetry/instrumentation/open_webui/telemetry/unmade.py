@@ -15,6 +15,15 @@ from opentelemetry.trace import INVALID_SPAN, Span
 from ..guard import report
 
 
+def _safely(make: Callable[[], Span]) -> Span:
+    try:
+        return make()
+    except Exception:
+        # Samplers and processors are anybody's; the call counts without its span, too.
+        report("the start of a span")
+        return INVALID_SPAN
+
+
 def _passing(method: str) -> Callable[..., Any]:
     def passed(self: Unmade, *args: Any, **kwargs: Any) -> Any:
         return getattr(self.made(), method)(*args, **kwargs)
@@ -31,21 +40,17 @@ class Unmade(Span):
 
     def __init__(self, make: Callable[[], Span]) -> None:
         self._make: Callable[[], Span] | None = make
-        self._made: list[Span] = []
 
     def made(self) -> Span:
         """Return the span, of which there is one, whichever threads ask for it."""
         make = self._make
         if make is not None:
-            try:
-                self._made.append(make())
-            except Exception:
-                # Samplers and processors are anybody's; the call counts without its span, too.
-                report("the start of a span")
-                self._made.append(INVALID_SPAN)
+            # The first one counts.
+            vars(self).setdefault("_span", _safely(make))
             # What it was to be made of holds its call, which holds this.
             self._make = None
-        return self._made[0]
+        span: Span = vars(self)["_span"]
+        return span
 
     end = _passing("end")
     get_span_context = _passing("get_span_context")
