@@ -14,7 +14,7 @@ from opentelemetry.instrumentation.open_webui.host.identity import (
     find_caller,
     find_user_id,
     pseudonym,
-    source_in,
+    source_of_chat,
     user_id_in,
 )
 from opentelemetry.instrumentation.open_webui.settings import Settings
@@ -110,8 +110,7 @@ def test_source_and_auth(
     form = {"model": "m", "metadata": metadata}
     caller = find_caller(Settings(), asked, ADA, form)
     assert (caller.source, caller.auth) == (source, auth)
-    assert source_in(Scene(asked), form) == source
-    assert source_in(Scene(asked, source="background"), form) == "background"
+    assert source_of_chat(asked, form) == source
 
 
 def test_the_request_metadata_wins_but_lacks_the_task() -> None:

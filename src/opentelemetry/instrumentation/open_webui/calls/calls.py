@@ -57,8 +57,10 @@ class Calls:
         """
         call = ModelCall(asked, caller, groups, None if parent is None else parent.id)
         for listener in self._listeners:
-            _tell(listener.started, call)
-
+            try:
+                listener.started(call)
+            except Exception:
+                report(listener.started.__qualname__)
         waits = self._patient and on_end is None
         live = LiveCall(call, functools.partial(self._end, on_end), usage_filter, waits=waits)
         self._under_way.add(live)
@@ -73,7 +75,10 @@ class Calls:
         else:
             self._settle(live)
         for listener in self._listeners:
-            _tell(listener.ended, call)
+            try:
+                listener.ended(call)
+            except Exception:
+                report(listener.ended.__qualname__)
         if on_end is not None:
             on_end(call)
 
@@ -102,10 +107,3 @@ class Calls:
             live.leave()
         self._under_way.clear()
         self._unsettled.clear()
-
-
-def _tell(listen: Callable[[ModelCall], None], call: ModelCall) -> None:
-    try:
-        listen(call)
-    except Exception:
-        report(listen.__qualname__)

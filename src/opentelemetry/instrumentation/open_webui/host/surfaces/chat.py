@@ -15,7 +15,7 @@ from ...calls.caller import Caller
 from ...calls.scene import Scene, scene
 from ...calls.turn import Turn
 from ...guard import guarded
-from ...host.identity import find_caller, source_in, user_id_in
+from ...host.identity import find_caller, source_of_chat, user_id_in
 from ...host.runtime import Runtime
 from ...wrapping import Wrapper, bound
 from ..patching import MAIN, Target
@@ -117,15 +117,21 @@ def _open(runtime: Runtime, function: Callable[..., Any], args: Any, kwargs: Any
     if not isinstance(picked, str):
         return None
     opened = _scene(given["request"], given.get("user"), picked)
-    # Who is asked for a limit, or tells of a turn, needs to know more than others.
     belongs_to_chat = form.get("chat_id") or form.get("parent_id", "") is None
     if not belongs_to_chat and not runtime.admission.asks:
-        runtime.groups.expect(user_id_in(opened))
-        return opened._replace(source=source_in(opened, _said(form)))
+        return _alone(runtime, opened, form)
     caller = _chat_caller(runtime, opened, form)
     runtime.groups.expect(caller.user_id)
     turn = _new_turn(runtime, caller, form) if belongs_to_chat else None
     return opened._replace(turn=turn, source=caller.source, caller=caller)
+
+
+def _alone(runtime: Runtime, opened: Scene, form: Mapping[str, Any]) -> Scene:
+    """Return the scene of a request of which no turn tells, and which no limit asks about."""
+    runtime.groups.expect(user_id_in(opened))
+    if opened.source:
+        return opened
+    return opened._replace(source=source_of_chat(opened.request, _said(form)))
 
 
 def _scene(request: Any, user: Any, picked: str) -> Scene:
