@@ -57,10 +57,7 @@ class Calls:
         """
         call = ModelCall(asked, caller, groups, None if parent is None else parent.id)
         for listener in self._listeners:
-            try:
-                listener.started(call)
-            except Exception:
-                report(listener.started.__qualname__)
+            _tell(listener.started, call)
         waits = self._patient and on_end is None
         live = LiveCall(call, functools.partial(self._end, on_end), usage_filter, waits=waits)
         self._under_way.add(live)
@@ -75,10 +72,7 @@ class Calls:
         else:
             self._settle(live)
         for listener in self._listeners:
-            try:
-                listener.ended(call)
-            except Exception:
-                report(listener.ended.__qualname__)
+            _tell(listener.ended, call)
         if on_end is not None:
             on_end(call)
 
@@ -107,3 +101,10 @@ class Calls:
             live.leave()
         self._under_way.clear()
         self._unsettled.clear()
+
+
+def _tell(listen: Callable[[ModelCall], None], call: ModelCall) -> None:
+    try:
+        listen(call)
+    except Exception:
+        report(listen.__qualname__)

@@ -118,7 +118,8 @@ class Runtime:
             usage_filter=usage_filter,
             on_end=None if on_end is None and turn is None else ended,
         )
-        if parent is not None:
+        # What it used may be settled a moment after its end, as if at once.
+        if parent is not None and not parent.ended:
             parent.delegated = True
         if turn is not None:
             turn.hold()
