@@ -78,10 +78,11 @@ def begun(
     groups: tuple[str, ...] = (),
     *,
     settled_by: Accountant | None = None,
+    patient: bool = False,
     **more: Any,
 ) -> LiveCall:
     """A call that has been started, of which one listener is told."""
-    calls = Calls(settled_by or accountant(), [listener])
+    calls = Calls(settled_by or accountant(), [listener], patient=patient)
     return calls.start(asked, caller or caller_named(), groups, **more)
 
 

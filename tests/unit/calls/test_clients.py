@@ -158,6 +158,15 @@ def test_whatever_way_it_is_read_the_tokens_are(
     assert world.pipe.call.delegated
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_what_a_pipe_calls_after_its_end_leaves_it_what_it_used(world: World, ended: bool) -> None:
+    if ended:
+        world.pipe.end()
+    with world.in_pipe():
+        world.runtime.start_call(asked(), caller_named())
+    assert world.pipe.call.delegated is not ended
+
+
 @pytest.mark.parametrize("packer", [name for name in PACKERS if name not in ("plain", "gzip")])
 @pytest.mark.parametrize(
     "way",

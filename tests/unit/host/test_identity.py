@@ -10,7 +10,13 @@ import pytest
 
 from opentelemetry.instrumentation.open_webui.calls.scene import Scene, scene
 from opentelemetry.instrumentation.open_webui.host import compat
-from opentelemetry.instrumentation.open_webui.host.identity import find_caller, pseudonym
+from opentelemetry.instrumentation.open_webui.host.identity import (
+    find_caller,
+    find_user_id,
+    pseudonym,
+    source_of_chat,
+    user_id_in,
+)
 from opentelemetry.instrumentation.open_webui.settings import Settings
 from unit.sdk import caller_named
 
@@ -101,8 +107,10 @@ def test_source_and_auth(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(compat, "_own_hosts", frozenset({"configured.local:81"}))
-    caller = find_caller(Settings(), asked, ADA, {"model": "m", "metadata": metadata})
+    form = {"model": "m", "metadata": metadata}
+    caller = find_caller(Settings(), asked, ADA, form)
     assert (caller.source, caller.auth) == (source, auth)
+    assert source_of_chat(asked, form) == source
 
 
 def test_the_request_metadata_wins_but_lacks_the_task() -> None:
@@ -191,6 +199,13 @@ def test_pseudonyms_need_the_salt_to_be_guessed() -> None:
 def test_work_of_nobody_is_the_systems() -> None:
     caller = find_caller(Settings(), request(None), None, {"model": "m"})
     assert (caller.user_id, caller.user_name, caller.roles) == ("system", "system", ())
+
+
+@pytest.mark.parametrize("user", [None, ADA])
+def test_the_id_alone_is_that_of_the_caller(user: Any) -> None:
+    asked = request()
+    expected = find_caller(Settings(), asked, user).user_id
+    assert find_user_id(asked, user) == user_id_in(Scene(asked, user)) == expected
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,11 @@ def later(seconds: float, work: Callable[[], None]) -> bool:
     if loop is None:
         return False
     try:
-        loop.call_soon_threadsafe(loop.call_later, seconds, work)
+        if asyncio._get_running_loop() is loop:
+            # It need not be woken, at the price of a system call.
+            loop.call_later(seconds, work)
+        else:
+            loop.call_soon_threadsafe(loop.call_later, seconds, work)
     except RuntimeError:  # It is closed.
         return False
     return True

@@ -299,6 +299,11 @@ class BodyReader:
             self._kept = [body[-_KEPT_OF_LONG_LINE:]]
             self._held = _KEPT_OF_LONG_LINE
 
+    @property
+    def held(self) -> int:
+        """Bytes that are kept until the end."""
+        return self._held
+
     def finish(self) -> Answer:
         """Take the end of the body."""
         body = b"".join(self._kept)

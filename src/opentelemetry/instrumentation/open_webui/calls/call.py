@@ -91,6 +91,8 @@ class ModelCall:
     """Whether it used something whose price is not known."""
     delegated: bool = False
     """Whether it called models itself: what its answer says of tokens is theirs."""
+    unsettled: Callable[[], None] | None = None
+    """Reads the answer and settles the call, where that was left until somebody tells of it."""
     attributes: dict[str, Any] = field(default_factory=dict)
     """What telemetry says of the request, on the span and later in the event."""
     span: Span = INVALID_SPAN
@@ -128,4 +130,4 @@ class Listener(Protocol):
         """Take it that a call is about to be sent."""
 
     def ended(self, call: ModelCall) -> None:
-        """Take it that a call has ended and is settled: all that will be known of it is."""
+        """Take it that a call has ended: all is known of it, or will be (``unsettled``)."""

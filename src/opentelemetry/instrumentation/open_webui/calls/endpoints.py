@@ -23,6 +23,8 @@ from ..names import OTHER
 
 Payload = Mapping[str, Any]
 """The body of a request: parsed JSON, or the fields of a form."""
+Units = Callable[[Payload], int | None]
+"""Reads how much of something a request asks for."""
 
 _IN_MARKUP = re.compile(r"<[^<>]*>")
 # The model that an address names: Azure's deployments, Gemini's models.
@@ -31,10 +33,6 @@ _LONGEST_QUERY: Final = 4096
 _LONGEST_NUMBER: Final = 9
 # Patterns are for the ends of paths; in longer ones they could be made to search for seconds.
 _LONGEST_PATH: Final = 1_000
-
-
-def _no_units(_payload: Payload) -> int | None:
-    return None
 
 
 def _characters(payload: Payload) -> int | None:
@@ -77,10 +75,10 @@ class Endpoint:
     """Whether the provider is expected to say how many tokens it used."""
     speaks: bool = True
     """Whether what it answers is a text, which is made of tokens."""
-    characters: Callable[[Payload], int | None] = _no_units
-    """Characters to speak."""
-    images: Callable[[Payload], int | None] = _no_units
-    """Images asked for; what the answer holds counts more."""
+    characters: Units | None = None
+    """Reads how many characters to speak."""
+    images: Units | None = None
+    """Reads how many images are asked for; what the answer holds counts more."""
 
     def model(self, path: str, query: str, payload: Payload) -> str | None:
         """Return the model that the request names."""
@@ -94,7 +92,7 @@ class Endpoint:
         return in_query[0] if in_query else None
 
 
-def _speech(path: str, who: providers.Provider, units: Callable[[Payload], int | None]) -> Endpoint:
+def _speech(path: str, who: providers.Provider, units: Units) -> Endpoint:
     return Endpoint(path, "speech", OPENAI, who, has_tokens=False, characters=units)
 
 

@@ -76,8 +76,12 @@ class Host(Protocol):
     def unknown_caller(self, operation: str, path: str) -> Caller:
         """Return who is behind a call on a path that we do not know."""
 
-    def permit(self, caller: Caller, asked: Asked) -> Awaitable[None]:
-        """Raise what tells a refusal, if the limits refuse a call that nobody let in before."""
+    def permit(self, caller: Caller, asked: Asked) -> Awaitable[None] | None:
+        """Raise what tells a refusal, if the limits refuse a call that nobody let in before.
+
+        Returns:
+            What does so; ``None`` if there are no limits.
+        """
 
     def permit_in_thread(self, caller: Caller, asked: Asked) -> None:
         """Do the same where it may block for a moment."""

@@ -20,6 +20,8 @@ from .asking import UsageFilter
 from .call import ModelCall
 
 _CHARGED: Final = "x-litellm-response-cost"
+# Bytes of an answer that may be kept to be read a moment later.
+_MOST_KEPT: Final = 1 << 14
 
 
 class LiveCall:
@@ -29,11 +31,12 @@ class LiveCall:
         call: What it is of.
         ended: Takes the call when it has ended.
         usage_filter: Keeps from the caller the usage that only we asked for.
+        waits: Whether nobody needs to know at its end what its answer says.
     """
 
     __slots__ = (
-        "__weakref__", "_clock", "_ended", "_kind", "_left", "_lost", "_reader", "call",
-        "usage_filter",
+        "__weakref__", "_clock", "_ended", "_kind", "_left", "_lost", "_reader", "_waits", "call",
+        "unread", "usage_filter",
     )  # fmt: skip
 
     def __init__(
@@ -41,10 +44,15 @@ class LiveCall:
         call: ModelCall,
         ended: Callable[[LiveCall], None],
         usage_filter: UsageFilter | None = None,
+        *,
+        waits: bool = False,
     ) -> None:
         self.call = call
         self.usage_filter = usage_filter
+        self.unread = False
+        """Whether it has ended, and its answer was left to :meth:`read`."""
         self._ended = ended
+        self._waits = waits
         self._reader: StreamReader | BodyReader | None = None
         self._kind = ""
         self._left: float | None = None
@@ -60,7 +68,8 @@ class LiveCall:
         self.call.status = status
         self._kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if not self.call.asked.stream:
-            self.call.charged = usd(headers.get(_CHARGED))
+            charged = headers.get(_CHARGED)
+            self.call.charged = None if charged is None else usd(charged)
 
     def begin_answer(self, piece: bytes) -> Callable[[bytes], None]:
         """Take it that the first piece is there.
@@ -93,9 +102,22 @@ class LiveCall:
         self._lost = None
         call.read_to_end = error is None
         call.duration = (self._left or time.perf_counter()) - self._clock
-        self._finish_reading()
-        call.error = _error(call, error)
+        call.error = error
+        # What an error means may depend on the answer.
+        self.unread = self._waits and error is None and self._is_small()
+        if not self.unread:
+            self.read()
         self._ended(self)
+
+    def _is_small(self) -> bool:
+        reader = self._reader
+        return type(reader) is BodyReader and reader.held <= _MOST_KEPT and not self.call.refused
+
+    @guarded
+    def read(self) -> None:
+        """Read the answer of the ended call. To be called once."""
+        self._finish_reading()
+        self.call.error = _error(self.call, self.call.error)
 
     @guarded
     def _finish_reading(self) -> None:

@@ -169,7 +169,9 @@ async def make_ready(out: Outgoing | None) -> None:
             await out.runtime.groups.wait(out.caller.user_id)
     except Exception:
         report("the wait for a user's groups")
-    await out.runtime.permit(out.caller, out.asked)
+    permitted = out.runtime.permit(out.caller, out.asked)
+    if permitted is not None:
+        await permitted
 
 
 def make_ready_in_thread(out: Outgoing | None) -> None:
@@ -310,7 +312,10 @@ def _outgoing(
     own: bool,
 ) -> Outgoing:
     host, port = _server(parts.scheme, parts.netloc)
-    model = _safely(endpoint.model, parts.path, parts.query, payload)
+    model = payload.get("model")
+    # Nearly every body names it.
+    if not (isinstance(model, str) and model):
+        model = _safely(endpoint.model, parts.path, parts.query, payload)
     asked = Asked(
         endpoint=endpoint,
         operation=leaf.operation or endpoint.operation,
@@ -319,8 +324,8 @@ def _outgoing(
         stream=bool(payload.get("stream", endpoint.streams_by_default)),
         address=host,
         port=port,
-        characters=_safely(endpoint.characters, payload),
-        images=_safely(endpoint.images, payload),
+        characters=endpoint.characters and _safely(endpoint.characters, payload),
+        images=endpoint.images and _safely(endpoint.images, payload),
         url=f"{parts.scheme}://{parts.netloc}{parts.path}",
         prompt=_prompt(runtime, endpoint, payload, own=own),
     )

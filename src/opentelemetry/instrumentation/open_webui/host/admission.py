@@ -232,7 +232,7 @@ class Admission:
     @property
     def asks(self) -> bool:
         """Whether there is anything to ask."""
-        return self._is_on() and not self._gate.open
+        return not self._gate.open and self._is_on()
 
     def lets_pass(self, user_id: str) -> bool:
         """Whether no limit is for a user, so that there is nothing to ask of what they call."""

@@ -60,8 +60,9 @@ def find_caller(
     request = request if request is not None else here.request
     user = _user(here, request, user)
     route = _route(request)
-    metadata = _metadata(request, form, is_raw=_is_raw(here, route))
-    task = _known_task(task or metadata("task") or _task_of_pipe(here) or CHAT_TASK)
+    metadata = _metadata(request, _NOTHING if _is_raw(here, route) else form)
+    task = task or metadata("task") or _task_of_pipe(here)
+    task = CHAT_TASK if not task else _known_task(task)
     auth = auth or _auth(request)
     role = text_or_none(getattr(user, "role", None))
     return Caller(
@@ -83,12 +84,23 @@ def find_user_id(request: Any = None, user: Any = None) -> str:
     return _id_of(_user(here, request if request is not None else here.request, user))
 
 
+def user_id_in(here: Scene) -> str:
+    """Return the same of a scene."""
+    return _id_of(_user(here, here.request, None))
+
+
+def source_of_chat(request: Any, form: Mapping[str, Any]) -> str:
+    """Return the source that :func:`find_caller` finds for a chat request, alone."""
+    return _source(request, _metadata(request, form), _auth(request), _route(request))
+
+
 def _user(here: Scene, request: Any, user: Any) -> Any:
     return user or here.user or getattr(request.state, "user", None)
 
 
 def _id_of(user: Any) -> str:
-    return _text(user, "id") or SYSTEM_USER
+    known = getattr(user, "id", None)
+    return known if isinstance(known, str) and known else SYSTEM_USER
 
 
 def _task_of_pipe(here: Scene) -> str | None:
@@ -130,19 +142,18 @@ def pseudonym(text: str, salt: str) -> str:
     return hmac.new(salt.encode(), message, hashlib.sha256).hexdigest()[:16]
 
 
-def _metadata(request: Any, form: Mapping[str, Any], *, is_raw: bool) -> Metadata:
-    of_request = _mapping(getattr(request.state, "metadata", None))
-    of_form = _NOTHING if is_raw else _mapping(form.get("metadata"))
+def _metadata(request: Any, form: Mapping[str, Any]) -> Metadata:
+    of_request, of_form = getattr(request.state, "metadata", None), form.get("metadata")
+    if not (isinstance(of_request, dict) and of_request):
+        return (of_form if isinstance(of_form, dict) else _NOTHING).get
+    if not (isinstance(of_form, dict) and of_form):
+        return of_request.get
     # Open WebUI merges them in this order, too. They may be large, so we do without a copy.
     return lambda key: of_request[key] if key in of_request else of_form.get(key)
 
 
 def _is_raw(here: Scene, route: str | None) -> bool:
     return here.model_id is None and route is not None and route.startswith(_RAW_ROUTES)
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else _NOTHING
 
 
 def _route(request: Any) -> str | None:

@@ -71,7 +71,7 @@ class Runtime:
 
             tell(self.limits, telemetry)
         books = [one for one in (self.limits, self.ledger) if not isinstance(one, (NoLimits, Off))]
-        self.calls = Calls(accountant, [telemetry, *books])
+        self.calls = Calls(accountant, [telemetry, *books], patient=not books)
         self.habits = Habits()
         self.presence = Presence()
         self.admission = Admission(
@@ -116,9 +116,10 @@ class Runtime:
             self.groups.of(caller.user_id),
             parent=parent,
             usage_filter=usage_filter,
-            on_end=ended,
+            on_end=None if on_end is None and turn is None else ended,
         )
-        if parent is not None:
+        # What it used may be settled a moment after its end, as if at once.
+        if parent is not None and not parent.ended:
             parent.delegated = True
         if turn is not None:
             turn.hold()
@@ -128,9 +129,9 @@ class Runtime:
         """Measure what a request gives to read, in case that nobody will say its tokens."""
         return self.accountant.measure(endpoint, payload)
 
-    def permit(self, caller: Caller, asked: Asked) -> Awaitable[None]:
+    def permit(self, caller: Caller, asked: Asked) -> Awaitable[None] | None:
         """Raise what tells a refusal, if the limits refuse a call that nobody let in before."""
-        return self.admission.permit(caller, asked)
+        return self.admission.permit(caller, asked) if self.admission.asks else None
 
     def permit_in_thread(self, caller: Caller, asked: Asked) -> None:
         """Do the same where it may block for a moment."""

@@ -53,13 +53,17 @@ class Spans:
         self._seen: object = None
         self._unread = False
 
-    def start(self, name: str, attributes: dict[str, Any], **options: Any) -> Span:
-        """Start a span. Whoever looks at its attributes when it starts sees all of them."""
+    def is_unseen(self) -> bool:
+        """Whether nobody looks at a span when it starts."""
         processors = getattr(getattr(self.tracer, "span_processor", None), "_span_processors", None)
         if processors is not self._seen:
             self._seen = processors
             self._unread = _do_not_read(processors) and _reads_none(self.tracer)
-        if not self._unread:
+        return self._unread
+
+    def start(self, name: str, attributes: dict[str, Any], **options: Any) -> Span:
+        """Start a span. Whoever looks at its attributes when it starts sees all of them."""
+        if not self.is_unseen():
             return self.tracer.start_span(name, attributes=attributes, **options)
         span = self.tracer.start_span(name, **options)
         set_attributes(span, attributes)

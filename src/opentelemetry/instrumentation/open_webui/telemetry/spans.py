@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from opentelemetry.context import attach, detach
+import functools
+import time
+from typing import Any
+
+from opentelemetry.context import attach, detach, get_current
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from .. import names
@@ -10,12 +14,13 @@ from ..bounds import text_or_none
 from ..calls.call import ModelCall
 from ..calls.caller import Caller
 from ..calls.work import Work
-from ..guard import guarded, report
+from ..guard import guarded
 from ..providers import PIPE
 from . import attributes, handing
 from .attributes import Attributes
 from .histograms import Histograms
 from .parents import placed
+from .unmade import Unmade
 
 
 class Current:
@@ -48,18 +53,29 @@ class Spans:
         self._handing = handing.Spans(tracer)
 
     def started(self, call: ModelCall) -> None:
-        """Start the span of a call to a model."""
+        """Start the span of a call to a model, or see to it that it can be made as of now."""
+        context = get_current()
+        options: dict[str, Any] = {"context": context, "start_time": time.time_ns()}
+        # Nearly always there is no span around.
+        if context:
+            options.update(placed())
+        call.span = Unmade(functools.partial(self._start, call, options))
+        if not self._handing.is_unseen():
+            self.make(call)
+
+    def make(self, call: ModelCall) -> None:
+        """Make the span of a call, if nobody has asked for it before."""
+        if isinstance(call.span, Unmade):
+            call.span = call.span.made()
+
+    def _start(self, call: ModelCall, options: dict[str, Any]) -> Span:
         call.attributes = attributes.of_request(call)
-        try:
-            call.span = self._handing.start(
-                f"{call.asked.operation} {call.asked.model}",
-                call.attributes,
-                kind=SpanKind.INTERNAL if call.asked.provider == PIPE else SpanKind.CLIENT,
-                **placed(),
-            )
-        except Exception:
-            # Samplers and processors are anybody's; the call counts without its span, too.
-            report("the start of a span")
+        return self._handing.start(
+            f"{call.asked.operation} {call.asked.model}",
+            call.attributes,
+            kind=SpanKind.INTERNAL if call.asked.provider == PIPE else SpanKind.CLIENT,
+            **options,
+        )
 
     def ended(self, call: ModelCall, outcome: Attributes, moment: handing.Moment) -> None:
         """End the span of a call."""

@@ -93,6 +93,9 @@ class Telemetry:
         """Turn an ended call into all that is told of it; each part fails alone."""
         if self._tuned_to is None:
             self._tune()
+        if call.unsettled is not None:
+            call.unsettled()
+        self.spans.make(call)
         outcome = attributes.of_outcome(call)
         moment = Moment(set_span_in_context(call.span), ended)
         for make in self._makers:

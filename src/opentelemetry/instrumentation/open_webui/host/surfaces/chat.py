@@ -15,7 +15,7 @@ from ...calls.caller import Caller
 from ...calls.scene import Scene, scene
 from ...calls.turn import Turn
 from ...guard import guarded
-from ...host.identity import find_caller
+from ...host.identity import find_caller, source_of_chat, user_id_in
 from ...host.runtime import Runtime
 from ...wrapping import Wrapper, bound
 from ..patching import MAIN, Target
@@ -34,6 +34,8 @@ def chat_request(runtime: Runtime) -> Wrapper:
             return await wrapped(*args, **kwargs)
         token = scene.set(opened)
         try:
+            if opened.turn is None:
+                return await wrapped(*args, **kwargs)
             with _holding(runtime, opened.turn):
                 return await wrapped(*args, **kwargs)
         finally:
@@ -74,8 +76,9 @@ def answer_of_one_model(runtime: Runtime) -> Wrapper:
     """Wrap ``process_chat_payload``, which each answer of a turn begins with, in its own task."""
 
     async def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
-        if runtime.active:
-            _enter_answer(bound(wrapped, args, kwargs))
+        here = scene.get()
+        if here is not None and here.turn is not None and runtime.active:
+            _enter_answer(here, here.turn, bound(wrapped, args, kwargs))
         return await wrapped(*args, **kwargs)
 
     return wrapper
@@ -114,11 +117,21 @@ def _open(runtime: Runtime, function: Callable[..., Any], args: Any, kwargs: Any
     if not isinstance(picked, str):
         return None
     opened = _scene(given["request"], given.get("user"), picked)
+    belongs_to_chat = form.get("chat_id") or form.get("parent_id", "") is None
+    if not belongs_to_chat and not runtime.admission.asks:
+        return _alone(runtime, opened, form)
     caller = _chat_caller(runtime, opened, form)
     runtime.groups.expect(caller.user_id)
-    belongs_to_chat = form.get("chat_id") or form.get("parent_id", "") is None
     turn = _new_turn(runtime, caller, form) if belongs_to_chat else None
     return opened._replace(turn=turn, source=caller.source, caller=caller)
+
+
+def _alone(runtime: Runtime, opened: Scene, form: Mapping[str, Any]) -> Scene:
+    """Return the scene of a request of which no turn tells, and which no limit asks about."""
+    runtime.groups.expect(user_id_in(opened))
+    if opened.source:
+        return opened
+    return opened._replace(source=source_of_chat(opened.request, _said(form)))
 
 
 def _scene(request: Any, user: Any, picked: str) -> Scene:
@@ -131,12 +144,16 @@ def _scene(request: Any, user: Any, picked: str) -> Scene:
 
 
 def _chat_caller(runtime: Runtime, opened: Scene, form: Mapping[str, Any]) -> Caller:
-    metadata = {key: form.get(key) for key in CHAT_FIELDS}
     token = scene.set(opened)
     try:
-        return find_caller(runtime.settings, form={"model": form["model"], "metadata": metadata})
+        return find_caller(runtime.settings, form=_said(form))
     finally:
         scene.reset(token)
+
+
+def _said(form: Mapping[str, Any]) -> Mapping[str, Any]:
+    metadata = {key: form.get(key) for key in CHAT_FIELDS}
+    return {"model": form["model"], "metadata": metadata}
 
 
 def _new_turn(runtime: Runtime, caller: Caller, form: Mapping[str, Any]) -> Turn:
@@ -180,15 +197,12 @@ def _holding(runtime: Runtime, turn: Turn | None) -> Iterator[None]:
 
 
 @guarded
-def _enter_answer(given: Mapping[str, Any]) -> None:
-    here = scene.get()
-    if here is None or here.turn is None:
-        return
+def _enter_answer(here: Scene, turn: Turn, given: Mapping[str, Any]) -> None:
     model = given["form_data"].get("model")
     # Any other name is what a missing base model was replaced by; the caller did not pick it.
-    if isinstance(model, str) and model in here.turn.models:
+    if isinstance(model, str) and model in turn.models:
         scene.set(here._replace(model_id=model))
-    here.turn.in_chat((given.get("metadata") or {}).get("chat_id"))
+    turn.in_chat((given.get("metadata") or {}).get("chat_id"))
 
 
 @guarded

@@ -39,7 +39,9 @@ def submits(runtime: Runtime) -> Wrapper:
     """Wrap ``concurrent.futures.ThreadPoolExecutor.submit``."""
 
     def wrapper(wrapped: Callable[..., Any], _executor: Any, args: Any, kwargs: Any) -> Any:
-        here = _of_pipe(runtime)
+        # Open WebUI has executors do several things for each request.
+        around = scene.get()
+        here = None if around is None or around.call is None else _of_pipe(runtime)
         if here is None or not args:
             return wrapped(*args, **kwargs)
         work = functools.partial(_run, runtime, here, args[0])
