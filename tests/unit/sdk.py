@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.instrumentation.open_webui.answers.estimates import Estimator
 from opentelemetry.instrumentation.open_webui.calls import endpoints
 from opentelemetry.instrumentation.open_webui.calls.accounting import Accountant
-from opentelemetry.instrumentation.open_webui.calls.call import Asked, Listener
+from opentelemetry.instrumentation.open_webui.calls.call import Asked, Listener, ModelCall
 from opentelemetry.instrumentation.open_webui.calls.caller import Caller
 from opentelemetry.instrumentation.open_webui.calls.calls import Calls
 from opentelemetry.instrumentation.open_webui.calls.live import LiveCall
@@ -71,6 +71,19 @@ def accountant(*, estimates: bool = False, file: PriceFile | None = None) -> Acc
     return Accountant(Prices(file or PriceFile()), Estimator() if estimates else None)
 
 
+class Recorder:
+    """A listener that keeps the calls that have ended."""
+
+    def __init__(self) -> None:
+        self.told: list[ModelCall] = []
+
+    def started(self, call: ModelCall) -> None:
+        pass
+
+    def ended(self, call: ModelCall) -> None:
+        self.told.append(call)
+
+
 def begun(
     listener: Listener,
     asked: Asked,
@@ -78,11 +91,10 @@ def begun(
     groups: tuple[str, ...] = (),
     *,
     settled_by: Accountant | None = None,
-    patient: bool = False,
     **more: Any,
 ) -> LiveCall:
     """A call that has been started, of which one listener is told."""
-    calls = Calls(settled_by or accountant(), [listener], patient=patient)
+    calls = Calls(settled_by or accountant(), [listener])
     return calls.start(asked, caller or caller_named(), groups, **more)
 
 

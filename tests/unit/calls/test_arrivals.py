@@ -25,7 +25,7 @@ from opentelemetry.instrumentation.open_webui.calls.call import ModelCall
 from opentelemetry.instrumentation.open_webui.calls.clients.arrivals import watch
 from opentelemetry.instrumentation.open_webui.calls.live import LiveCall
 from opentelemetry.instrumentation.open_webui.calls.passage import Passage
-from unit.sdk import asked, begun
+from unit.sdk import Recorder, asked, begun
 
 NULL = b',"usage":null}'
 WORD = b'data: {"choices":[{"delta":{"content":"w"},"finish_reason":null}]' + NULL + b"\n\n"
@@ -82,17 +82,6 @@ READS: dict[str, Read] = {
     "readuntil": lambda content: _until_empty(lambda: content.readuntil(b"\n\n")),
     "readexactly": _by_readexactly,
 }
-
-
-class Recorder:
-    def __init__(self) -> None:
-        self.told: list[ModelCall] = []
-
-    def started(self, call: ModelCall) -> None:
-        pass
-
-    def ended(self, call: ModelCall) -> None:
-        self.told.append(call)
 
 
 class Answer:
@@ -342,6 +331,32 @@ def test_a_failing_reader_of_ours_changes_nothing(monkeypatch: pytest.MonkeyPatc
         answer = Answer()
         assert joined(await passed(READS["read"], EVENTS, answer, 1)) == b"".join(EVENTS)
         assert len(answer.told) == 1
+
+    asyncio.run(go())
+
+
+def test_where_ours_fails_at_the_end_all_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Passage, "end", lambda self: 1 / 0)
+
+    async def go() -> None:
+        answer = Answer(UsageFilter())
+        got = await passed(READS["read"], [*EVENTS, WORD[:9]], answer, 1)
+        assert joined(got).endswith(DONE + WORD[:9])
+
+    asyncio.run(go())
+
+
+def test_where_ours_fails_at_an_error_the_reader_meets_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Passage, "fail", lambda self, error: 1 / 0)
+
+    async def go() -> None:
+        answer = Answer()
+        answer.watch()
+        answer.content.set_exception(aiohttp.ClientPayloadError())
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.content.readany()
 
     asyncio.run(go())
 

@@ -12,28 +12,16 @@ import pytest
 
 from opentelemetry.instrumentation.open_webui import deferred
 from opentelemetry.instrumentation.open_webui.answers.usage import Usage
-from opentelemetry.instrumentation.open_webui.calls.call import ModelCall
 from opentelemetry.instrumentation.open_webui.calls.clients.bodies import Watch
 from opentelemetry.instrumentation.open_webui.calls.live import LiveCall
 from opentelemetry.instrumentation.open_webui.calls.passage import Passage, watched
-from unit.sdk import Sdk, asked, begun
+from unit.sdk import Recorder, Sdk, asked, begun
 
 WORD = b'data: {"choices":[{"delta":{"content":"w"},"finish_reason":null}]}\n'
 LAST = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n'
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":5}}\n'
 DONE = b"data: [DONE]\n"
 STREAM = [WORD, b"\n", LAST, b"\n", USAGE, b"\n", DONE, b"\n"]
-
-
-class Recorder:
-    def __init__(self) -> None:
-        self.told: list[ModelCall] = []
-
-    def started(self, call: ModelCall) -> None:
-        pass
-
-    def ended(self, call: ModelCall) -> None:
-        self.told.append(call)
 
 
 class Body:

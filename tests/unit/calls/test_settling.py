@@ -13,32 +13,19 @@ from opentelemetry.instrumentation.open_webui.calls import live
 from opentelemetry.instrumentation.open_webui.calls.call import ModelCall
 from opentelemetry.instrumentation.open_webui.calls.calls import Calls
 from opentelemetry.instrumentation.open_webui.calls.passage import Passage
-from unit.sdk import accountant, answer, asked, caller_named
+from unit.sdk import Recorder, accountant, answer, asked, caller_named
 
 BODY = json.dumps(answer(9, 5)).encode()
 FAILED = b'{"error": {"code": "rate_limit_exceeded"}}'
 
 
-class Patient:
-    """Settles no call until it is asked to."""
-
-    def __init__(self) -> None:
-        self.told: list[ModelCall] = []
-
-    def started(self, call: ModelCall) -> None:
-        pass
-
-    def ended(self, call: ModelCall) -> None:
-        self.told.append(call)
+@pytest.fixture
+def patient() -> Recorder:
+    return Recorder()
 
 
 @pytest.fixture
-def patient() -> Patient:
-    return Patient()
-
-
-@pytest.fixture
-def calls(patient: Patient) -> Calls:
+def calls(patient: Recorder) -> Calls:
     return Calls(accountant(), [patient], patient=True)
 
 
@@ -57,7 +44,7 @@ def settle(call: ModelCall) -> None:
     assert call.unsettled is None
 
 
-def test_it_is_read_when_it_is_told_of(calls: Calls, patient: Patient) -> None:
+def test_it_is_read_when_it_is_told_of(calls: Calls, patient: Recorder) -> None:
     call = ended(calls)
     assert patient.told == [call]
     assert (call.usage, call.answer.model) == (Usage(), None)
@@ -103,7 +90,7 @@ def test_a_call_that_failed_is_settled_at_once(calls: Calls) -> None:
     assert call.call.error == "ConnectionResetError"
 
 
-def test_where_a_listener_cannot_wait_nobody_does(patient: Patient) -> None:
+def test_where_a_listener_cannot_wait_nobody_does(patient: Recorder) -> None:
     call = ended(Calls(accountant(), [patient]))
     assert (call.unsettled, call.usage) == (None, Usage(9, 5))
 

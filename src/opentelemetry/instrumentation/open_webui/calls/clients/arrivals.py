@@ -169,6 +169,10 @@ class Endings(list[Callable[[], None]]):
     def clear(self) -> None:
         """Take it that the body has come to its end, broke off, or that its response was closed."""
         super().clear()
+        self._tell()
+
+    @guarded
+    def _tell(self) -> None:
         buffer = self._buffer
         content, error = buffer.content, buffer.content.exception()
         # Nothing of ours stays: it would keep the body, and be kept by it.
