@@ -312,10 +312,7 @@ def _outgoing(
     own: bool,
 ) -> Outgoing:
     host, port = _server(parts.scheme, parts.netloc)
-    model = payload.get("model")
-    # Nearly every body names it.
-    if not (isinstance(model, str) and model):
-        model = _safely(endpoint.model, parts.path, parts.query, payload)
+    model = _safely(endpoint.model, parts.path, parts.query, payload)
     asked = Asked(
         endpoint=endpoint,
         operation=leaf.operation or endpoint.operation,

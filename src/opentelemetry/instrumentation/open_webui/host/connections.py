@@ -52,7 +52,6 @@ class Connections:
         self._keys: dict[str, str] = {}
         self._prefixes: tuple[str, ...] = ()
         self._own_ports: set[int] = set()
-        self._heard: object = None
         self._own_hosts = {*_LOOPBACK, socket.gethostname().lower()}
         self._asked = float("-inf")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -68,9 +67,6 @@ class Connections:
 
     def listens(self, server: object) -> None:
         """Take the address (host, port) at which this server was just reached."""
-        if server == self._heard:
-            return
-        self._heard = server
         if isinstance(server, (tuple, list)) and len(server) == 2 and isinstance(server[1], int):
             self._own_hosts.add(str(server[0]).lower())
             self._own_ports.add(server[1])

@@ -64,14 +64,10 @@ class Groups:
 
         Does nothing in a thread without an event loop: see :meth:`wait_in_thread`.
         """
-        # Runs for every call, and nearly always ends here.
-        loop = asyncio._get_running_loop()
-        if loop is None:
+        if not _on_a_loop():
             return
-        self._loop, known = loop, self._known.get(user_id)
-        if known is not None and self._clock() - known[0] <= self._seconds / 2:
-            return
-        if user_id not in self._running:
+        self.start()
+        if self._age(user_id) > self._seconds / 2 and user_id not in self._running:
             task = asyncio.create_task(self.refresh((user_id,)))
             self._running[user_id] = task
             task.add_done_callback(lambda _: self._running.pop(user_id, None))
