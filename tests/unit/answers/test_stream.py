@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from opentelemetry.instrumentation.open_webui.answers import stream as module
@@ -509,6 +509,7 @@ ODD_LINES = [
     st.sampled_from([b"", b"\n"]),
     st.booleans(),
 )
+@example(OPENAI, [(0, b"data: {"), (0, b"event: error\n"), (4, b"\n")], b"", False)
 def test_many_lines_at_once_are_read_as_each_by_itself(
     wire: Wire, odd: list[tuple[int, bytes]], blank: bytes, told: bool
 ) -> None:

@@ -161,8 +161,9 @@ class StreamReader:
         self._note_quiet(said)
 
     def _is_plain(self) -> bool:
-        """Whether each line is a message, and the first was read."""
-        return self._started and not (self._failing or self._spread or self._parts or self._clipped)
+        """Whether each line is a message of the model's, and the first was read."""
+        odd = self._failing or self._spread or self._parts or self._clipped
+        return self._started and not odd and self.answer.error is None
 
     def _note_quiet(self, lines: list[bytes]) -> None:
         """Count lines of which each is a message that says nothing of itself."""
