@@ -510,6 +510,7 @@ ODD_LINES = [
     st.booleans(),
 )
 @example(OPENAI, [(0, b"data: {"), (0, b"event: error\n"), (4, b"\n")], b"", False)
+@example(OPENAI, [(2, ODD_LINES[4]), (2, b"\n"), (0, b"data: {")], b"", False)
 def test_many_lines_at_once_are_read_as_each_by_itself(
     wire: Wire, odd: list[tuple[int, bytes]], blank: bytes, told: bool
 ) -> None:
@@ -520,6 +521,17 @@ def test_many_lines_at_once_are_read_as_each_by_itself(
         alone.feed(line)
         alone._read()
     assert all_known(at_once) == all_known(alone)
+
+
+@pytest.mark.parametrize("said", [b'"error":{"message":"x"}', b'"error": "x"'])
+def test_an_error_is_found_among_many_quiet_lines_though_its_own_ends_like_them(
+    said: bytes,
+) -> None:
+    lines = long_stream(OPENAI, [], b"\n", told=False)
+    lines.insert(150, b"data: {" + said + b',"choices":[{"finish_reason":null}]}\n\n')
+    reader = StreamReader(OPENAI)
+    reader.feed(b"".join(lines))
+    assert reader.finish().error is not None
 
 
 def test_a_line_without_end_keeps_memory_bounded_and_its_usage() -> None:

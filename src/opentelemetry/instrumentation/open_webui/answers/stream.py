@@ -35,6 +35,9 @@ _LONGEST_KEPT: Final = 4096
 _AT_ONCE: Final = 1 << 14
 _PER_PIECE: Final = 40
 _USAGE: Final = b'"usage"'
+_ERROR: Final = b'"error"'
+# Some say with each message that there is none.
+_TOLD_ERROR: Final = re.compile(rb'"error"\s*:\s*[^n\s]')
 
 _EVENT_STREAM: Final = "text/event-stream"
 _JSON: Final = "application/json"
@@ -131,7 +134,10 @@ class StreamReader:
         *lines, rest = data.split(b"\n")
         self._rest.clear()
         self._held = 0
-        self._read_lines(lines)
+        if _ERROR in data and _TOLD_ERROR.search(data):
+            self._read_each(lines)
+        else:
+            self._read_lines(lines)
         if rest:
             self._hold(rest)
 
@@ -143,6 +149,11 @@ class StreamReader:
             self._rest = [b"".join(self._rest)[-_KEPT_OF_LONG_LINE:]]
             self._held, self._clipped = _KEPT_OF_LONG_LINE, True
 
+    def _read_each(self, lines: list[bytes]) -> None:
+        for line in lines:
+            self._line_or_end(line)
+            self._clipped = False
+
     def _read_lines(self, lines: list[bytes]) -> None:
         # Most lines of a stream are quiet, and stay in this loop.
         quiet, plain, said = self.wire.quiet, self._is_plain(), []
@@ -150,6 +161,7 @@ class StreamReader:
             if not line:
                 if self._parts:
                     self._end_event()
+                    plain = self._is_plain()
             elif plain and line.endswith(quiet) and line.rfind(_USAGE, 0, -USAGE_ENDING) < 0:
                 said.append(line)
             else:
