@@ -1,13 +1,16 @@
 # Everything that a person does here is one of these. Each makes what it needs first.
 
 SHELL := /bin/bash
+# Else each of the many processes would compile all tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 PINS := .venv/bin
 NEWEST := .venv-newest/bin
 # What depends on OpenTelemetry's version; which paths there are does not.
 OF_OPENTELEMETRY := $(addprefix tests/e2e/test_,calls.py doctor.py fork.py identity.py start.py stop.py turns.py)
+UNITS_OF_OPENTELEMETRY := $(addprefix tests/unit/,calls host telemetry) $(wildcard tests/unit/test_*.py)
 # What reads and bounds whatever comes from outside.
-PROPERTIES := tests/unit/calls/test_asking.py tests/unit/test_bounds.py $(addprefix tests/unit/answers/test_,billed.py errors.py estimates.py forms.py reports.py stream.py)
+PROPERTIES := $(addprefix tests/unit/calls/test_,arrivals.py asking.py) tests/unit/test_bounds.py $(addprefix tests/unit/answers/test_,billed.py errors.py estimates.py forms.py reports.py stream.py)
 TWINE := twine==7.0.0
 # The newest patch of each minor version of Open WebUI that we know.
 VERSIONS ?= 0.12.4 0.11.4 0.10.2 0.9.6 0.8.12 0.7.2 0.6.43
@@ -36,12 +39,13 @@ lint: setup ## Style and format, by ruff; and whether dashboards and rules are a
 types: setup ## Types, by mypy --strict
 	$(PINS)/mypy
 
-unit: setup ## Fast tests of the parts, on Open WebUI's OpenTelemetry pins and on the newest
-	$(PINS)/python -m pytest -q --numprocesses 3 -m "not database" tests/unit tests/dashboards
-	$(NEWEST)/python -m pytest -q --numprocesses 3 -m "not database" tests/unit
+unit: setup ## Fast tests of the parts, on Open WebUI's OpenTelemetry pins; what depends on it, on the newest
+	$(PINS)/python -m pytest -q --numprocesses 3 -m "not (database or large)" tests/unit tests/dashboards
+	$(NEWEST)/python -m pytest -q --numprocesses 3 -m "not (database or large)" $(UNITS_OF_OPENTELEMETRY)
 
-parts: setup ## Tests of the parts that keep and ask a ledger, in SQLite and PostgreSQL
-	$(PINS)/python -m pytest -q --numprocesses 3 -m database tests/unit
+parts: setup ## Tests of parts that keep a ledger, in SQLite and PostgreSQL, or are as large as promised
+	$(PINS)/python -m pytest -q --numprocesses 3 -m "database or large" tests/unit
+	$(NEWEST)/python -m pytest -q --numprocesses 3 -m "large and not database" $(UNITS_OF_OPENTELEMETRY)
 
 e2e: setup ## The real Open WebUI against a provider that counts, on its OpenTelemetry pins
 	$(PINS)/python -m pytest --numprocesses 2 --dist loadfile tests/e2e

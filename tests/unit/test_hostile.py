@@ -182,6 +182,7 @@ def test_reports_that_alternate_add_up_to_nothing_incredible() -> None:
     assert reports.total(4000.0) == Total(Usage(MOST_TOKENS, 5500))
 
 
+@pytest.mark.large
 def test_finish_reasons_are_counted() -> None:
     reader = StreamReader(wires.OPENAI)
     line = b'data: {"choices":[{"finish_reason":"r%d","delta":{}}]}\n'
@@ -223,6 +224,7 @@ def of(data: Any, metric: str, key: str, value: str) -> Counter[str]:
     return found
 
 
+@pytest.mark.large
 def test_a_thousand_models_of_one_user_cost_nobody_else() -> None:
     sdk = Sdk(series_limit=3_000)
     for number in range(1_500):
@@ -251,6 +253,7 @@ def test_a_thousand_models_of_one_user_cost_nobody_else() -> None:
     assert sum(point.count for point in durations) == 1_530
 
 
+@pytest.mark.large
 def test_models_and_errors_of_many_users_overflow_no_histogram() -> None:
     sdk = Sdk()
     for number in range(3_000):
@@ -264,6 +267,7 @@ def test_models_and_errors_of_many_users_overflow_no_histogram() -> None:
     assert len(told) < 1_200
 
 
+@pytest.mark.large
 def test_agents_and_tools_of_many_users_overflow_no_histogram() -> None:
     sdk = Sdk()
     for number in range(3_000):

@@ -120,6 +120,7 @@ def records_of(rows: Sequence[dict[str, Any]], body: Any = None) -> Sequence[Any
     return kept.get_finished_logs()
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("exponential", [False, True])
 def test_metrics_with_the_worst_values_stay_below_and_none_is_lost(exponential: bool) -> None:
     data = collected([{**WORST, "n": n} for n in range(400)], exponential=exponential)
@@ -133,6 +134,7 @@ def test_metrics_with_the_worst_values_stay_below_and_none_is_lost(exponential: 
     assert sum(map(point_count, batches)) == point_count(data) == 800
 
 
+@pytest.mark.large
 def test_spans_and_events_with_the_worst_values_stay_below_and_none_is_lost() -> None:
     rows = [{**WORST, "n": n} for n in range(512)]
     spans, records = spans_of(rows, LONGEST), records_of(rows, {"body": [LONGEST, b"x", None, 1.5]})

@@ -204,6 +204,7 @@ def silent(sdk: Sdk) -> Sdk:
     return sdk
 
 
+@pytest.mark.large
 def test_1000_users_with_5_models_and_2_sources_are_exact() -> None:
     sdk = silent(Sdk())
     expected = many(sdk)
