@@ -94,6 +94,19 @@ def test_a_request_that_fails_does_not_stop_the_others(exports: Exports, outcome
     provider.shutdown()
 
 
+def test_a_part_that_fails_each_time_keeps_nothing_else_back() -> None:
+    told: list[bool] = []
+    exports = Exports(told.append)
+    well = MetricExportResult.SUCCESS
+    meters = metering(Metrics(FAILS, FAILS, FAILS, FAILS, well, well, FAILS, RAISES, FAILS))
+    exports.watch(METRICS, meters)
+    for _ in range(3):
+        meters.force_flush()
+    meters.shutdown()
+    exports.restore()
+    assert told == [False, True, False, True]
+
+
 def test_the_result_is_that_of_the_worst_request(exports: Exports) -> None:
     exporter = Metrics(MetricExportResult.SUCCESS, FAILS)
     provider = metering(exporter)

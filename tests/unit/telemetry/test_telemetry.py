@@ -310,6 +310,36 @@ def test_flush_tells_it_to_who_has_not_read_it_yet() -> None:
     assert [exporter.values for exporter in both] == [[0, 0, 1], [0, 1]]
 
 
+class Line(Kept):
+    """To a collector that is there or not."""
+
+    is_there = True
+
+    def export(self, *args: Any, **kwargs: Any) -> MetricExportResult:
+        outcome = super().export(*args, **kwargs)
+        return outcome if self.is_there else MetricExportResult.FAILURE
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"), [(1, [0, 0, 0, 0, 1]), (2, [0, 1, 1, 1, 1])], ids=["alone", "beside another"]
+)
+def test_what_begins_in_an_outage_is_announced_until_an_export_comes_through(
+    lines: int, told: list[int]
+) -> None:
+    away, *others = (Line(AggregationTemporality.CUMULATIVE) for _ in range(lines))
+    readers = [PeriodicExportingMetricReader(line, 60_000) for line in (away, *others)]
+    sdk = Sdk(readers, announce_seconds=0.001)
+    away.is_there = False
+    sdk.call().end()
+    for number in range(len(told)):
+        away.is_there = number >= 3
+        for reader in readers:
+            reader.force_flush()
+        time.sleep(0.002)
+    assert away.values == told
+    sdk.telemetry.flush()
+
+
 def test_a_new_series_is_read_once_at_zero_however_late() -> None:
     reader = InMemoryMetricReader()
     sdk = Sdk([reader], announce_seconds=0.05)

@@ -106,6 +106,69 @@ def test_who_reads_rarely_sees_where_it_started_and_where_it_ended() -> None:
     assert it.shown(at=3000) == {}
 
 
+def test_a_series_that_begins_while_nothing_comes_through_shows_zero_once_something_does() -> None:
+    it = Fixture()
+    it.book(amount=7, at=5)
+    for moment in (6, 30, 60):
+        assert it.shown(at=moment) == {"alice": 0}
+        it.totals.exported(False)
+        it.book(amount=1)
+    assert it.shown(at=90) == {"alice": 0}
+    it.totals.exported(True)
+    assert it.shown(at=120) == {"alice": 10}
+
+
+def test_after_a_day_a_series_is_shown_though_nobody_says_that_anything_comes_through() -> None:
+    it = Fixture()
+    it.book(amount=7, at=0)
+    assert it.shown() == {"alice": 0}
+    it.totals.exported(False)
+    assert it.shown(at=86_500) == {"alice": 0}
+    it.totals.exported(False)
+    assert it.shown() == {"alice": 7}
+
+
+def test_a_series_that_moves_again_before_anything_came_through_shows_zero_still() -> None:
+    it = Fixture()
+    it.book(amount=7, at=0)
+    assert it.shown() == {"alice": 0}
+    it.totals.exported(False)
+    it.book(amount=1, at=1000)
+    assert it.shown() == {"alice": 0}
+    it.book(amount=1, at=2000)
+    it.totals.exported(False)
+    assert it.shown(at=3000) == {"alice": 0}
+    it.totals.exported(True)
+    assert it.shown(at=3001) == {"alice": 9}
+
+
+def test_a_series_that_has_shown_its_total_never_shows_less() -> None:
+    it = Fixture()
+    it.book(amount=7, at=0)
+    assert it.shown(at=20) == {"alice": 7}
+    it.totals.exported(False)
+    it.book(amount=1)
+    assert it.shown(at=40) == {"alice": 8}
+
+
+def test_a_series_whose_total_came_through_to_nobody_is_not_silent() -> None:
+    it = Fixture()
+    it.book(amount=7, at=0)
+    assert it.shown(at=20) == {"alice": 7}
+    it.totals.exported(False)
+    assert it.shown(at=1000) == {"alice": 7}
+    it.totals.exported(True)
+    assert it.shown(at=1001) == {}
+
+
+def test_what_is_no_total_is_not_held() -> None:
+    it = Fixture()
+    it.totals.set_gauge("seen", (("user.id", "alice"),), 7)
+    it.totals.exported(False)
+    [(value, _)] = it.totals.shown("seen", 0)
+    assert value == 7
+
+
 def test_a_hidden_series_is_shown_again_though_series_are_now_shown_for_longer() -> None:
     it = Fixture()
     it.book(at=0)

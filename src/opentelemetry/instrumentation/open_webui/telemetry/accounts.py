@@ -103,6 +103,12 @@ class Accounts:
         self.totals.hold = self._announce_seconds or hold
         self.totals.shard_size = readers.shard_size(provider)
 
+    def exported(self, well: bool) -> None:
+        """Take it that an export came through, or that none does."""
+        # Who comes and reads is not to wait for a collector that may never be there.
+        if readers.are_pushed(self._sdk.meters):
+            self.totals.exported(well)
+
     def be_read(self) -> None:
         """Take it that a collection begins."""
         if self._rhythm is not None:

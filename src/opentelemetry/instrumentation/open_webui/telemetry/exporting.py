@@ -111,15 +111,18 @@ class Tally:
 class _Watched:
     """One exporter: what the SDK gives it to export goes through here."""
 
-    def __init__(self, exporter: Any, tally: Tally) -> None:
+    def __init__(self, exporter: Any, tally: Tally, heard: Callable[[], None]) -> None:
         self.exporter = exporter
+        self.failed = False
+        """Whether nothing of its last export came through."""
         self.asked: float | None = None
         """When the request went out whose answer is still to come."""
         self.ending = False
         """Whether to try once more, soon; what is tried after a pause otherwise."""
         self.closed = False
         """Whether nothing is exported: this process was forked, or forks before it serves."""
-        self._tally = tally
+        self.tally = tally
+        self._heard = heard
         self._exporting = threading.Lock()
         self._export: Callable[..., Any] = exporter.export
         otlp = any(cls.__module__.startswith(_OTLP) for cls in type(exporter).__mro__)
@@ -174,8 +177,8 @@ class _Watched:
 
     def _export_all(self, data: Any, args: Any, kwargs: Any) -> Any:
         """Export in as many requests as it takes; return the result of the worst."""
-        count = _COUNTERS[self._tally.signal]
-        result, error, failed, lost = None, None, False, 0
+        count = _COUNTERS[self.tally.signal]
+        result, error, failed, came, lost = None, None, False, False, 0
         deadline = time.monotonic() + (kwargs.get("timeout_millis") or _PATIENCE * 1000) / 1000
         for batch in self._batches(data):
             if failed and time.monotonic() > deadline:
@@ -186,6 +189,7 @@ class _Watched:
                 well = _is_well(outcome)
             except Exception as raised:
                 error, well, outcome = raised, False, result
+            came = came or well
             if not well:
                 failed = True
                 lost += count(batch)
@@ -193,7 +197,9 @@ class _Watched:
                 result = outcome
         if self.closed:
             return result
-        self._tally.exported(lost, failed)
+        self.tally.exported(lost, failed)
+        self.failed = failed and not came
+        self._heard()
         if error is not None:
             raise error
         return result
@@ -244,10 +250,16 @@ class _Drops:
 
 
 class Exports:
-    """The exporters of one instrumented process."""
+    """The exporters of one instrumented process.
 
-    def __init__(self) -> None:
+    Args:
+        heard: Hears after each export of metrics whether anything of an exporter's last one came
+            through, of whichever exporter.
+    """
+
+    def __init__(self, heard: Callable[[bool], None] = lambda _well: None) -> None:
         self.tallies = {signal: Tally(signal) for signal in SIGNALS}
+        self._heard = heard
         self._watched: dict[int, _Watched] = {}
         self._drops: dict[int, _Drops] = {}
 
@@ -257,9 +269,16 @@ class Exports:
         tally = self.tallies[signal]
         for exporter, processor in readers.exporters(provider):
             if id(exporter) not in self._watched:
-                self._watched[id(exporter)] = _Watched(exporter, tally)
+                heard = self._hear if signal == METRICS else _nothing
+                self._watched[id(exporter)] = _Watched(exporter, tally, heard)
             if hasattr(processor, "_metrics") and id(processor) not in self._drops:
                 self._drops[id(processor)] = _Drops(processor, tally)
+
+    @guarded
+    def _hear(self) -> None:
+        metrics = self.tallies[METRICS]
+        of_metrics = [each for each in self._watched.values() if each.tally is metrics]
+        self._heard(not all(each.failed for each in of_metrics))
 
     @guarded
     def before_fork(self) -> None:
@@ -329,6 +348,10 @@ class Exports:
         """Return since when all requests under way wait for an answer; now, if there is none."""
         times = [each.asked for each in tuple(self._watched.values())]
         return max((asked for asked in times if asked is not None), default=now)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _whole(data: Any) -> Iterator[Any]:

@@ -43,6 +43,12 @@ def _is_pulled(reader: object) -> bool:
     return any(cls.__module__.startswith(_PULLED) for cls in type(reader).__mro__)
 
 
+def are_pushed(provider: object) -> bool:
+    """Whether all readers export what they read, and so hear whether it came through."""
+    readers = _readers(provider)
+    return bool(readers) and all(hasattr(reader, "_exporter") for reader in readers)
+
+
 def shard_size(provider: object) -> int:
     """Return how many attribute sets one instrument may carry without the SDK folding any."""
     config = getattr(provider, "_sdk_config", None)

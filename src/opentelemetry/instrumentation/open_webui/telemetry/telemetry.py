@@ -64,7 +64,7 @@ class Telemetry:
             self.spans.ended, self._histograms.ended, self._accounts.ended, self._events.ended,
         )  # fmt: skip
         self._later = Later(self._tell)
-        self.exports = exporting.Exports()
+        self.exports = exporting.Exports(self._accounts.exported)
         self._state = State(self.exports, price_file, self._accounts.be_read)
         self._tuned_to: object = None
         self.recorded = 0

@@ -7,6 +7,7 @@ ever grows. What the table shows of a series at a moment follows three rules:
   seconds, and until it was read, so that every reader sees where it starts from.
 * Silent when idle: a series that has not moved for ``idle`` seconds, and whose total was read, is
   not shown.
+* While no export comes through, nothing counts as read.
 * Folded at the limit: once ``limit`` series of a kind exist (of users, of groups), or one owner has
   more than its share of them, new accounts tell less of what they are for, or belong to somebody
   who stands for all others.
@@ -40,6 +41,9 @@ Entry = tuple[Row, Number]
 
 _NEVER: Final = float("-inf")
 _EMPTY: Final[Mapping[Tags, dict[Row, Series]]] = MappingProxyType({})
+# Seconds after which new series are shown, whatever becomes of exports: some may come through, and
+# nobody hear of it.
+_LONGEST_OUTAGE: Final = 86_400.0
 # What OTLP's integers hold.
 _MOST: Final = (1 << 63) - 1
 
@@ -83,8 +87,8 @@ class Series:
         return dict(itertools.chain.from_iterable(self._tags))
 
     def announce(self, now: float, hold: float, until_read: bool) -> None:
-        """Show its total as it is for a time: it was silent, and is about to move."""
-        self._announced, self._held_until = self.total, now + hold
+        """Show for a time what was read last: it was silent, and is about to move."""
+        self._announced, self._held_until = self.told, now + hold
         self.unseen = until_read
         self.shard.add(self)
 
@@ -99,6 +103,12 @@ class Series:
     def release(self) -> None:
         """Show the total from now on."""
         self._held_until, self.unseen = _NEVER, False
+
+    def lose(self, now: float) -> None:
+        """Take it that what was read last has come to nobody."""
+        # What has shown more may have come to somebody after all, and never shows less.
+        if now < self._held_until + _LONGEST_OUTAGE and self.told == self._announced:
+            self.unseen = True
 
     def show(self, since: float) -> None:
         """Show it as if it had moved then."""
@@ -159,6 +169,7 @@ class Totals:
         self._opened: list[tuple[str, int]] = []
         self._warned = False
         self._announcing = False
+        self._unheard = False
 
     @property
     def hold(self) -> float:
@@ -256,7 +267,7 @@ class Totals:
             for row in [row for row in rows if now - row.last_moved > idle]:
                 # Who reads rarely has still to see the last total. Hidden so that its next move is
                 # announced, however long idleness takes by then.
-                if row.told == row.total:
+                if row.told == row.total and not self._unheard:
                     row.hide()
             if self._announcing:
                 return [(row.shown(now), row.attributes) for row in rows if row.held(now)]
@@ -264,6 +275,18 @@ class Totals:
                 row.told = row.shown(now)
                 row.unseen = False
             return [(row.told, row.attributes) for row in rows]
+
+    def exported(self, well: bool) -> None:
+        """Take it that an export came through, or that none does."""
+        with self._lock:
+            self._unheard = not well
+            lost = [] if well else [rows for shards in self._shards.values() for rows in shards]
+        for rows in lost:
+            # Who books waits for one shard, not for all.
+            with self._lock:
+                now = self._clock()
+                for row in rows:
+                    row.lose(now)
 
     def open(self, metric: str) -> None:
         """Open the metric's first shard, so that it is exported from the start."""
