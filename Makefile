@@ -7,7 +7,9 @@ PYTHON ?= python3
 PINS := .venv/bin
 NEWEST := .venv-newest/bin
 # What depends on OpenTelemetry's version; which paths there are does not.
-OF_OPENTELEMETRY := $(addprefix tests/e2e/test_,calls.py doctor.py fork.py identity.py start.py stop.py turns.py)
+OF_OPENTELEMETRY := $(addprefix tests/e2e/test_,calls.py doctor.py fork.py identity.py start.py turns.py)
+# Has seconds to keep to, and so the machine for itself.
+STOPS := tests/e2e/test_stop.py
 UNITS_OF_OPENTELEMETRY := $(addprefix tests/unit/,calls host telemetry) $(wildcard tests/unit/test_*.py)
 # What reads and bounds whatever comes from outside.
 PROPERTIES := $(addprefix tests/unit/calls/test_,arrivals.py asking.py) tests/unit/test_bounds.py $(addprefix tests/unit/answers/test_,billed.py errors.py estimates.py forms.py reports.py stream.py)
@@ -16,7 +18,7 @@ TWINE := twine==7.0.0
 VERSIONS ?= 0.12.4 0.11.4 0.10.2 0.9.6 0.8.12 0.7.2 0.6.43
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-matrix lint types unit parts e2e newest pipeline pipeline-then-newest fuzz hostile kills scale crowds soak demo dist dashboards pictures tools stack bench bench-others bench-ledger bench-dashboards clean
+.PHONY: help setup test test-matrix lint types unit parts e2e newest stops pipeline pipeline-then-newest fuzz hostile kills scale crowds soak demo dist dashboards pictures tools stack bench bench-others bench-ledger bench-dashboards clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -26,6 +28,7 @@ setup: ## Make both environments, and install a browser for the tests where allo
 
 test: lint types unit parts ## All of the below: what CI runs. What is real waits a lot, so it goes at once
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line e2e pipeline-then-newest
+	@$(MAKE) --no-print-directory stops
 
 pipeline-then-newest: pipeline
 	@$(MAKE) --no-print-directory newest
@@ -48,10 +51,14 @@ parts: setup ## Tests of parts that keep a ledger, in SQLite and PostgreSQL, or 
 	$(NEWEST)/python -m pytest -q --numprocesses 3 -m "large and not database" $(UNITS_OF_OPENTELEMETRY)
 
 e2e: setup ## The real Open WebUI against a provider that counts, on its OpenTelemetry pins
-	$(PINS)/python -m pytest --numprocesses 2 --dist loadfile tests/e2e
+	$(PINS)/python -m pytest --numprocesses 2 --dist loadfile tests/e2e --ignore $(STOPS)
 
 newest: setup ## What of this depends on OpenTelemetry, on the newest
 	$(NEWEST)/python -m pytest --numprocesses 2 --dist loadfile $(OF_OPENTELEMETRY)
+
+stops: setup ## How soon the real Open WebUI stops, and what it still exports, on both
+	$(PINS)/python -m pytest --numprocesses 2 $(STOPS)
+	$(NEWEST)/python -m pytest --numprocesses 2 $(STOPS)
 
 pipeline: setup ## From a call to Prometheus, Jaeger and the ledger, with the real programs
 	-@$(PYTHON) dev/tools.py
