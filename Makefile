@@ -8,9 +8,9 @@ PINS := .venv/bin
 NEWEST := .venv-newest/bin
 # What depends on OpenTelemetry's version; which paths there are does not.
 OF_OPENTELEMETRY := $(addprefix tests/e2e/test_,calls.py doctor.py fork.py identity.py start.py turns.py)
+UNITS_OF_OPENTELEMETRY := $(addprefix tests/unit/,calls host telemetry money/test_money_cases.py) $(wildcard tests/unit/test_*.py)
 # Has seconds to keep to, and so the machine for itself.
 STOPS := tests/e2e/test_stop.py
-UNITS_OF_OPENTELEMETRY := $(addprefix tests/unit/,calls host telemetry) $(wildcard tests/unit/test_*.py)
 # What reads and bounds whatever comes from outside.
 PROPERTIES := $(addprefix tests/unit/calls/test_,arrivals.py asking.py) tests/unit/test_bounds.py $(addprefix tests/unit/answers/test_,billed.py errors.py estimates.py forms.py reports.py stream.py)
 TWINE := twine==7.0.0

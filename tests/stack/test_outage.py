@@ -108,7 +108,7 @@ def test_a_killed_collector_costs_no_number_and_at_most_the_events_of_its_absenc
         stack.collector.kill()
         # Nobody has heard of her before.
         for model in MODELS:
-            stack.server.chat("admin", model, "case=traffic go on")
+            assert stack.server.chat("admin", model, "case=traffic go on").status == 200
         time.sleep(AWAY_SECONDS)
         stack.collector.start()
         back = time.monotonic()

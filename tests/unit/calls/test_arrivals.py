@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.streams import StreamReader
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from opentelemetry.instrumentation.open_webui import deferred
@@ -25,6 +25,7 @@ from opentelemetry.instrumentation.open_webui.calls.call import ModelCall
 from opentelemetry.instrumentation.open_webui.calls.clients.arrivals import watch
 from opentelemetry.instrumentation.open_webui.calls.live import LiveCall
 from opentelemetry.instrumentation.open_webui.calls.passage import Passage
+from unit.examples import few
 from unit.sdk import Recorder, asked, begun
 
 NULL = b',"usage":null}'
@@ -46,9 +47,6 @@ ODD = [
     WORD.replace(b'"w"', b'",\\"usage\\":null}"'),
     WORD.replace(NULL, b', "usage": null}'),
 ]
-
-# There are many ways to read.
-few = settings(max_examples=settings().max_examples // 4)
 
 Read = Callable[[StreamReader], Coroutine[Any, Any, list[Any]]]
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from opentelemetry.instrumentation.open_webui.screens.parts import MOST, chart
+from unit.examples import few
 
 MINUTES = {"10m": 10, "hourly": 60, "3h": 180, "6h": 360, "daily": 1440}
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata", "America/Sao_Paulo", "Australia/Lord_Howe")
@@ -46,8 +47,7 @@ MOMENTS = st.integers(
 def test_each_moment_is_in_the_part_that_open_webui_would_put_it_in(
     zone: str, granularity: str
 ) -> None:
-    # There are many zones.
-    @settings(max_examples=settings().max_examples // 4)
+    @few
     @given(MOMENTS, st.integers(0, 3 * DAY), st.integers(0, 3 * DAY))
     def check(start: int, length: int, after: int) -> None:
         drawn = chart(start, start + length, granularity)

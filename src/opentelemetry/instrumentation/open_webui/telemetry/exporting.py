@@ -111,7 +111,7 @@ class Tally:
 class _Watched:
     """One exporter: what the SDK gives it to export goes through here."""
 
-    def __init__(self, exporter: Any, tally: Tally, heard: Callable[[], None]) -> None:
+    def __init__(self, exporter: Any, tally: Tally, heard: Callable[[_Watched], None]) -> None:
         self.exporter = exporter
         self.failed = False
         """Whether nothing of its last export came through."""
@@ -158,7 +158,7 @@ class _Watched:
 
     def begin_anew(self) -> None:
         """Leave to the parent what is the parent's: this process was forked from it."""
-        self.asked, self.ending = None, False
+        self.asked, self.ending, self.failed = None, False, False
         self._exporting = threading.Lock()
         if channels.is_grpc(self.exporter):
             self.closed = True
@@ -199,7 +199,7 @@ class _Watched:
             return result
         self.tally.exported(lost, failed)
         self.failed = failed and not came
-        self._heard()
+        self._heard(self)
         if error is not None:
             raise error
         return result
@@ -269,16 +269,15 @@ class Exports:
         tally = self.tallies[signal]
         for exporter, processor in readers.exporters(provider):
             if id(exporter) not in self._watched:
-                heard = self._hear if signal == METRICS else _nothing
-                self._watched[id(exporter)] = _Watched(exporter, tally, heard)
+                self._watched[id(exporter)] = _Watched(exporter, tally, self._hear)
             if hasattr(processor, "_metrics") and id(processor) not in self._drops:
                 self._drops[id(processor)] = _Drops(processor, tally)
 
     @guarded
-    def _hear(self) -> None:
-        metrics = self.tallies[METRICS]
-        of_metrics = [each for each in self._watched.values() if each.tally is metrics]
-        self._heard(not all(each.failed for each in of_metrics))
+    def _hear(self, exported: _Watched) -> None:
+        if exported.tally.signal == METRICS:
+            alike = [each for each in self._watched.values() if each.tally is exported.tally]
+            self._heard(not all(each.failed for each in alike))
 
     @guarded
     def before_fork(self) -> None:
@@ -348,10 +347,6 @@ class Exports:
         """Return since when all requests under way wait for an answer; now, if there is none."""
         times = [each.asked for each in tuple(self._watched.values())]
         return max((asked for asked in times if asked is not None), default=now)
-
-
-def _nothing() -> None:
-    pass
 
 
 def _whole(data: Any) -> Iterator[Any]:

@@ -43,10 +43,14 @@ def _is_pulled(reader: object) -> bool:
     return any(cls.__module__.startswith(_PULLED) for cls in type(reader).__mro__)
 
 
+def _exports(reader: object) -> bool:
+    return hasattr(reader, "_exporter")
+
+
 def are_pushed(provider: object) -> bool:
     """Whether all readers export what they read, and so hear whether it came through."""
     readers = _readers(provider)
-    return bool(readers) and all(hasattr(reader, "_exporter") for reader in readers)
+    return bool(readers) and all(map(_exports, readers))
 
 
 def shard_size(provider: object) -> int:
@@ -65,7 +69,7 @@ def shard_size(provider: object) -> int:
 def exporters(provider: object) -> Iterator[tuple[Any, Any]]:
     """Return the exporters of a provider of any signal, each with the batches that it is given."""
     for reader in _readers(provider):
-        if hasattr(reader, "_exporter"):
+        if _exports(reader):
             yield reader._exporter, None
     for processor in _processors(provider):
         yield from _processors_exporters(processor)

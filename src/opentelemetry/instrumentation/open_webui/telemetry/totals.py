@@ -1,7 +1,7 @@
 """The accounting table: totals by tags; which series are announced, active, idle or folded.
 
 Knows nothing of OpenTelemetry. A *series* is one metric with one set of tags, and its total only
-ever grows. What the table shows of a series at a moment follows three rules:
+ever grows. What the table shows of a series at a moment follows four rules:
 
 * Announced before it moves: a series that is new, or was idle, shows its old total for ``hold``
   seconds, and until it was read, so that every reader sees where it starts from.
@@ -315,6 +315,7 @@ class Totals:
     def clear(self) -> None:
         """Begin with nothing, and a lock of its own: this process was forked from another."""
         self._lock = threading.Lock()
+        self._unheard = False
         for kept in (
             self._accounts, self._shared, self._keys, self._series, self._owned, self._members,
         ):  # fmt: skip
