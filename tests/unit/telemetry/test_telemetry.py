@@ -343,13 +343,13 @@ def test_what_begins_in_an_outage_is_announced_until_an_export_comes_through(
 def test_who_comes_and_reads_does_not_wait_for_a_collector_that_is_away() -> None:
     away, pulled = Line(AggregationTemporality.CUMULATIVE), InMemoryMetricReader()
     pushed = PeriodicExportingMetricReader(away, 60_000)
-    sdk = Sdk([pushed, pulled], announce_seconds=0.001)
+    sdk = Sdk([pushed, pulled], announce_seconds=0.2)
     away.is_there = False
     sdk.call().end()
     for total in (0, 1):
         assert values(pulled.get_metrics_data(), "open_webui.usage.requests").total() == total
-        time.sleep(0.002)
         pushed.force_flush()
+        time.sleep(0.25)
     sdk.telemetry.flush()
 
 
