@@ -467,12 +467,15 @@ def test_quiet_lines_are_not_parsed(
     assert (reader.chunks, len(parsed)) == (5, 2)
 
 
-def long_stream(wire: Wire, odd: list[tuple[int, bytes]], blank: bytes, told: bool) -> list[bytes]:
-    """Lines of a stream, nearly all of which are quiet."""
+def long_stream(
+    wire: Wire, odd: list[tuple[int, bytes]], blank: bytes, told: bool, endings: int = 4
+) -> list[bytes]:
+    """Lines of a stream, nearly all of which are quiet, with so many different endings."""
+    quiet = wire.quiet[:endings]
     start, end = (b"", b"") if wire.in_lines else (b"data: ", blank)
     opening = b'{"content":"%s",' + (b"" if wire.in_lines else b'"choices":[{')
     lines = [
-        start + opening % (b"w" * (200 + at % 7)) + wire.quiet[at % len(wire.quiet)] + b"\n" + end
+        start + opening % (b"w" * (200 + at % 7)) + quiet[at % len(quiet)] + b"\n" + end
         for at in range(200)
     ]
     for at, line in odd:
@@ -503,24 +506,53 @@ ODD_LINES = [
 ]
 
 
+class EachByItself(StreamReader):
+    """Looks at each line."""
+
+    __slots__ = ()
+
+    def _is_plain(self) -> bool:
+        return False
+
+
 @given(
     st.sampled_from([OPENAI, OLLAMA]),
     st.lists(st.tuples(st.integers(0, 200), st.sampled_from(ODD_LINES)), max_size=5),
     st.sampled_from([b"", b"\n"]),
     st.booleans(),
+    st.integers(1, 4),
+    st.one_of(st.integers(1, 60), st.just(1000)),
 )
-@example(OPENAI, [(0, b"data: {"), (0, b"event: error\n"), (4, b"\n")], b"", False)
-@example(OPENAI, [(2, ODD_LINES[4]), (2, b"\n"), (0, b"data: {")], b"", False)
+@example(OPENAI, [(0, b"data: {"), (0, b"event: error\n"), (4, b"\n")], b"", False, 4, 1000)
+@example(OPENAI, [(2, ODD_LINES[4]), (2, b"\n"), (0, b"data: {")], b"", False, 4, 1000)
+@example(OPENAI, [(0, b'data: {"a":1,\n'), (1, b'data: "b":2}\n\n')], b"", False, 4, 1)
+@example(OPENAI, [(120, ODD_LINES[3]), (130, b"\n"), (140, b"\n")], b"\n", True, 1, 30)
 def test_many_lines_at_once_are_read_as_each_by_itself(
-    wire: Wire, odd: list[tuple[int, bytes]], blank: bytes, told: bool
+    wire: Wire, odd: list[tuple[int, bytes]], blank: bytes, told: bool, endings: int, many: int
 ) -> None:
-    lines = long_stream(wire, odd, blank, told)
-    at_once, alone = StreamReader(wire), StreamReader(wire)
-    at_once.feed(b"".join(lines))
-    for line in lines:
-        alone.feed(line)
-        alone._read()
+    lines = long_stream(wire, odd, blank, told, endings)
+    at_once, alone = StreamReader(wire), EachByItself(wire)
+    for at in range(0, len(lines), many):
+        at_once.feed(b"".join(lines[at : at + many]))
+        at_once._read()
+    alone.feed(b"".join(lines))
     assert all_known(at_once) == all_known(alone)
+
+
+@pytest.mark.parametrize("ending", OPENAI.quiet + OLLAMA.quiet)
+def test_quiet_lines_that_end_alike_are_counted_without_a_look_at_each(
+    ending: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire = OPENAI if ending in OPENAI.quiet else OLLAMA
+    reader = StreamReader(wire)
+    start = b'{"a":1,' if wire.in_lines else b'data: {"choices":[{'
+    lines = [start + ending + b"\n\n"] * 40
+    reader.feed(b"".join(lines))
+    reader._read()
+    monkeypatch.setattr(StreamReader, "_read_lines", lambda *_: pytest.fail("looked at each"))
+    reader.feed(b"".join(lines))
+    reader._read()
+    assert reader.chunks == 80
 
 
 @pytest.mark.parametrize("said", [b'"error":{"message":"x"}', b'"error": "x"'])

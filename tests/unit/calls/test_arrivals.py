@@ -206,6 +206,8 @@ def test_what_only_we_asked_for_is_taken_out_whichever_way_it_is_read(
         answer = Answer(UsageFilter(nulls))
         pieces = events if sizes is None else cut(b"".join(events), sizes)
         assert joined(await passed(read, pieces, answer, before, ends)) == expected
+        # By it, aiohttp pauses the connection, and has it go on.
+        assert answer.content._size == 0
         [call] = answer.told
         assert (call.error, call.usage) == (None, Usage(9, 5))
 

@@ -115,7 +115,8 @@ class StreamReader:
         if self._parts:
             self._end_event()
         answer, reports = self.answer, self.answer.reports
-        answer.nulls = any(blank in line for line in self._kept for blank in self.wire.blank)
+        kept = b"\n".join(self._kept)
+        answer.nulls = any(blank in kept for blank in self.wire.blank)
         if reports.needs_text or not (reports.known.output and reports.known.input):
             answer.text = streamed_text(self._kept, self._said, self._size)
         return answer
@@ -131,15 +132,19 @@ class StreamReader:
         data = b"".join((*self._rest, data))
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n")
-        *lines, rest = data.split(b"\n")
         self._rest.clear()
         self._held = 0
+        end = data.rfind(b"\n") + 1
+        self._read_whole(data[:end])
+        if end < len(data):
+            self._hold(data[end:])
+
+    def _read_whole(self, data: bytes) -> None:
+        """Read whole lines."""
         if _ERROR in data and _TOLD_ERROR.search(data):
-            self._read_each(lines)
-        else:
-            self._read_lines(lines)
-        if rest:
-            self._hold(rest)
+            self._read_each(data.split(b"\n")[:-1])
+        elif not (self._is_plain() and self._said >= _KEPT_LINES and self._count_quiet(data)):
+            self._read_lines(data.split(b"\n")[:-1])
 
     def _hold(self, part: bytes) -> None:
         # Joined when its end is there: a long line may come in very many parts.
@@ -172,6 +177,25 @@ class StreamReader:
                 plain = self._is_plain()
         self._note_quiet(said)
 
+    def _count_quiet(self, data: bytes) -> bool:
+        """Count lines without a look at each, if all are quiet and end alike, as most do."""
+        newlines = b"\n\n" if data.endswith(b"\n\n") else b"\n"
+        for quiet in self.wire.quiet:
+            if data.endswith(quiet + newlines):
+                count = data.count(quiet + newlines)
+                size = len(newlines) * count
+                if size != data.count(b"\n") or data.count(_USAGE) != quiet.count(_USAGE) * count:
+                    return False
+                self._count(count, len(data) - size)
+                return True
+        return False
+
+    def _count(self, lines: int, size: int) -> None:
+        """Count messages of which none is kept."""
+        self.chunks += lines
+        self._said += lines
+        self._size += size
+
     def _is_plain(self) -> bool:
         """Whether each line is a message of the model's, and the first was read."""
         odd = self._failing or self._spread or self._parts or self._clipped
@@ -179,13 +203,12 @@ class StreamReader:
 
     def _note_quiet(self, lines: list[bytes]) -> None:
         """Count lines of which each is a message that says nothing of itself."""
-        self.chunks += len(lines)
         if self._said < _KEPT_LINES:
+            self.chunks += len(lines)
             for line in lines:
                 self._note(line)
         else:
-            self._said += len(lines)
-            self._size += sum(map(len, lines))
+            self._count(len(lines), sum(map(len, lines)))
 
     def _note(self, line: bytes) -> None:
         """Count a line that may carry a piece of what is said, and keep the first ones."""

@@ -22,19 +22,12 @@ from aiohttp import ClientConnectionError, ClientResponse
 from aiohttp.streams import StreamReader
 
 from ...guard import guarded, report
-from ..asking import NULL_EVENT, UsageFilter
+from ..asking import UsageFilter
 from ..live import LiveCall
 from ..passage import Passage
 
 # Bytes that are read at once.
 _AT_ONCE: Final = 1 << 14
-# What an event ends with, instead of the null.
-_EVENT_END: Final = b"}\n\n"
-# Bytes; to ask for a number is the cheapest of all searches.
-_LF, _CR, _D = b"\n\rd"
-_CUT: Final = len(NULL_EVENT) - len(_EVENT_END)
-
-_append: Final = deque.append
 
 
 class Buffer(deque[bytes]):
@@ -60,6 +53,14 @@ class Buffer(deque[bytes]):
         """After how many bytes of the body to read; the first piece is read at once."""
         self._usage_filter = usage_filter
         self.cuts_nulls = usage_filter is not None and usage_filter.cuts_nulls
+
+    put = deque.append
+    """As ``append``, of which nothing is heard."""
+
+    def read_until(self, total: int) -> None:
+        """Have read what has come, and then nothing before much has come after so many bytes."""
+        self.due = total + _AT_ONCE
+        self.read()
 
     def read(self) -> None:
         """Have read what has come."""
@@ -113,9 +114,8 @@ class Watched(Buffer):
         self.pieces.append(data)
         total = self.content.total_bytes
         if total > self.due:
-            self.due = total + _AT_ONCE
-            self.read()
-        _append(self, data)
+            self.read_until(total)
+        self.put(data)
 
 
 class Filtered(Buffer):
@@ -129,26 +129,22 @@ class Filtered(Buffer):
         content = self.content
         total = content.total_bytes
         if total > self.due:
-            self.due = total + _AT_ONCE
-            self.read()
-        # Nearly each is one event of one line of data with a null at its end. What the filter does
-        # to that is done here, and by few calls: each takes a microsecond in a server.
+            self.read_until(total)
+        # Nearly each is one event, which is one line of data (100 is its "d"; 10 and 13 end lines),
+        # with a null at its end or without. What the filter does to those is done here.
         if self.cuts_nulls:
-            start = data.removesuffix(NULL_EVENT)
-            if (
-                start
-                and data[-1] == _LF
-                and start[0] == _D
-                and _LF not in start
-                and _CR not in start
-            ):
-                _append(self, start + _EVENT_END)
-                content._size -= _CUT
-                content.total_bytes -= _CUT
+            start = data.removesuffix(b',"usage":null}\n\n')
+            if start and data[-1] == 10 and start[0] == 100 and 10 not in start and 13 not in start:
+                self.put(start + b"}\n\n")
+                content._size -= 13
+                content.total_bytes -= 13
+                return
+            if data.endswith(b"\n\n") and data.rfind(b'"usage"') < 0:
+                self.put(data)
                 return
         kept = self.kept(data)
         if kept:
-            _append(self, kept)
+            self.put(kept)
         content._size -= len(data) - len(kept)
         content.total_bytes -= len(data) - len(kept)
 
@@ -228,8 +224,7 @@ def watch(response: ClientResponse, call: LiveCall, passage: Passage, *, mute: b
     came = b"".join(buffer)
     if came and not mute:
         buffer.pieces.append(came)
-        buffer.due = content.total_bytes + _AT_ONCE
-        buffer.read()
+        buffer.read_until(content.total_bytes)
     kept = buffer.kept(came) if came else came
     error = content.exception()
     if error is not None:
