@@ -93,7 +93,7 @@ class Tally:
                 self.signal,
                 outage,
                 lost,
-                " Totals are told anew and miss nothing." if self.signal == METRICS else "",
+                " Cumulative totals miss nothing by it." if self.signal == METRICS else "",
             )
 
     def clear(self) -> None:
