@@ -88,6 +88,14 @@ class UsagePage:
         found: list[list[str]] = self.page.evaluate(ROWS, caption)
         return found
 
+    def calls(self) -> list[list[str]]:
+        """The cells of all calls, older pages included: one may be short, where calls are rare."""
+        found, older = self.rows("Calls"), self.page.locator('[data-key="older"]')
+        while older.is_enabled():
+            self.after(older.click)
+            found += self.rows("Calls")
+        return found
+
     def wrong_for_who_cannot_see(self) -> list[str]:
         """What axe-core finds that is serious."""
         self.page.evaluate(axe())
