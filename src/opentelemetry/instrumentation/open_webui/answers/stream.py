@@ -313,32 +313,28 @@ class StreamReader:
 class BodyReader:
     """Reads an answer that is one message, in however many pieces it comes."""
 
-    __slots__ = ("_head", "_held", "_kept", "_length", "chunks", "wire")
+    __slots__ = ("_head", "_kept", "_length", "chunks", "held", "wire")
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
         self.chunks = 0
         self._head = b""
         self._kept: list[bytes] = []
-        self._held = 0
+        self.held = 0
+        """Bytes that are kept until the end."""
         self._length = 0
 
     def feed(self, piece: bytes) -> None:
         """Take the next piece."""
         self._kept.append(piece)
         self._length += len(piece)
-        self._held += len(piece)
+        self.held += len(piece)
         # Cut once in a while only: each cut copies what is kept.
-        if self._length > self.wire.longest and self._held > 2 * _KEPT_OF_LONG_LINE:
+        if self._length > self.wire.longest and self.held > 2 * _KEPT_OF_LONG_LINE:
             body = b"".join(self._kept)
             self._head = self._head or body[:_KEPT_OF_LONG_LINE]
             self._kept = [body[-_KEPT_OF_LONG_LINE:]]
-            self._held = _KEPT_OF_LONG_LINE
-
-    @property
-    def held(self) -> int:
-        """Bytes that are kept until the end."""
-        return self._held
+            self.held = _KEPT_OF_LONG_LINE
 
     def finish(self) -> Answer:
         """Take the end of the body."""

@@ -36,14 +36,11 @@ class Buffer(deque[bytes]):
     Args:
         content: Has it.
         passage: What reads what comes into it.
-        usage_filter: Takes out of it what only we asked for.
     """
 
-    __slots__ = ("_usage_filter", "content", "cuts_nulls", "due", "passage", "pieces")
+    __slots__ = ("content", "due", "passage", "pieces")
 
-    def __init__(
-        self, content: StreamReader, passage: Passage, usage_filter: UsageFilter | None
-    ) -> None:
+    def __init__(self, content: StreamReader, passage: Passage) -> None:
         super().__init__(content._buffer)
         self.content = content
         self.passage = passage
@@ -51,8 +48,6 @@ class Buffer(deque[bytes]):
         """What has come since it was last read."""
         self.due = -1
         """After how many bytes of the body to read; the first piece is read at once."""
-        self._usage_filter = usage_filter
-        self.cuts_nulls = usage_filter is not None and usage_filter.cuts_nulls
 
     put = deque.append
     """As ``append``, of which nothing is heard."""
@@ -85,23 +80,11 @@ class Buffer(deque[bytes]):
 
     def kept(self, piece: bytes) -> bytes:
         """Return what is to go on of a piece."""
-        usage_filter = self._usage_filter
-        if usage_filter is None:
-            return piece
-        try:
-            kept = usage_filter.feed(piece)
-        except Exception:
-            report("the hiding of usage")
-            kept = piece
-        self.cuts_nulls = usage_filter.cuts_nulls
-        # Of what does not go on, aiohttp counts no bytes.
-        self.due -= len(piece) - len(kept)
-        return kept
+        return piece
 
-    @guarded
-    def rest(self) -> bytes:
+    def rest(self) -> bytes | None:
         """Return what was held back, at the end."""
-        return b"" if self._usage_filter is None else self._usage_filter.finish()
+        return None
 
 
 class Watched(Buffer):
@@ -119,9 +102,20 @@ class Watched(Buffer):
 
 
 class Filtered(Buffer):
-    """The same of a body of which is taken out what only we asked for."""
+    """The same of a body of which is taken out what only we asked for.
 
-    __slots__ = ()
+    Args:
+        content: Has it.
+        passage: What reads what comes into it.
+        usage_filter: Takes it out.
+    """
+
+    __slots__ = ("_usage_filter", "cuts_nulls")
+
+    def __init__(self, content: StreamReader, passage: Passage, usage_filter: UsageFilter) -> None:
+        super().__init__(content, passage)
+        self._usage_filter = usage_filter
+        self.cuts_nulls = usage_filter.cuts_nulls
 
     def append(self, data: bytes) -> None:
         """Take the next piece. aiohttp counts all of it, so what goes is taken off here."""
@@ -147,6 +141,23 @@ class Filtered(Buffer):
             self.put(kept)
         content._size -= len(data) - len(kept)
         content.total_bytes -= len(data) - len(kept)
+
+    def kept(self, piece: bytes) -> bytes:
+        """Return what is to go on of a piece."""
+        try:
+            kept = self._usage_filter.feed(piece)
+        except Exception:
+            report("the hiding of usage")
+            kept = piece
+        self.cuts_nulls = self._usage_filter.cuts_nulls
+        # Of what does not go on, aiohttp counts no bytes.
+        self.due -= len(piece) - len(kept)
+        return kept
+
+    @guarded
+    def rest(self) -> bytes | None:
+        """Return what was held back, at the end."""
+        return self._usage_filter.finish()
 
 
 class Endings(list[Callable[[], None]]):
@@ -217,9 +228,11 @@ def watch(response: ClientResponse, call: LiveCall, passage: Passage, *, mute: b
         passage: What reads it.
         mute: Whether it is nothing to be read.
     """
-    content = response.content
-    kind = Buffer if mute else (Watched if call.usage_filter is None else Filtered)
-    buffer = kind(content, passage, call.usage_filter)
+    content, usage_filter = response.content, call.usage_filter
+    if mute or usage_filter is None:
+        buffer = Buffer(content, passage) if mute else Watched(content, passage)
+    else:
+        buffer = Filtered(content, passage, usage_filter)
     call.end_with(response, buffer.give_up)
     came = b"".join(buffer)
     if came and not mute:
