@@ -53,9 +53,6 @@ def text(value: str) -> str:
 
 def text_or_none(value: object) -> str | None:
     """Return the same of a text that is not empty, and ``None`` of anything else."""
-    # As in `text`, which would cost a call.
-    if type(value) is str and 0 < len(value) <= LONGEST and value.isprintable():
-        return value
     return text(value) if isinstance(value, str) and value else None
 
 

@@ -212,9 +212,7 @@ class _Way:
 
     def leads(self, amount: float, attributes: dict[str, Any], moment: Moment) -> bool:
         """Record a number, and return whether this way led to all sums."""
-        found: list[Any] = []
-        for sums, key in self._places:  # A comprehension is one more function.
-            found.append(sums.get(key))
+        found: list[Any] = [sums.get(key) for sums, key in self._places]
         if not found or None in found or self._consumer._reader_storages is not self._storages:
             return False
         sampled = moment.samples(self, amount, attributes)

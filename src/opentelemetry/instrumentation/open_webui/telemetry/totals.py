@@ -215,8 +215,7 @@ class Totals:
                 # What is no number, or beyond what can be told, would cost the whole export.
                 if total <= _MOST:
                     row.total = total
-        if self._opened:
-            self._announce_shards()
+        self._announce_shards()
         return place
 
     def set_members(self, who: str, tags: Sequence[Tags], *, moved: bool = True) -> None:
@@ -240,8 +239,7 @@ class Totals:
             if now - since <= self.idle:
                 for row in rows:
                     row.show(since)
-        if self._opened:
-            self._announce_shards()
+        self._announce_shards()
 
     def set_gauge(self, metric: str, tags: Tags, value: Number) -> None:
         """Show a value of somebody who is active by it, until they were silent for ``idle``."""
@@ -249,8 +247,7 @@ class Totals:
             row = self._gauge(metric, tags)
             row.total = value
             row.show(self._clock())
-        if self._opened:
-            self._announce_shards()
+        self._announce_shards()
 
     def members(self) -> dict[str, Tags]:
         """Return the tags of the first membership of everybody who has one shown now."""
