@@ -25,8 +25,8 @@ _FIELDS: Final = (b"event:", b"id:", b"retry:")
 _EVENT_ENDS: Final = (b"\n\n", b"\r\n\r\n")
 # The last brace of a message is its own, so what stands before it is no part of something inside.
 _NULL_AT_END: Final = (b',"usage":null}', b', "usage": null}')
-NULL_EVENT: Final = _NULL_AT_END[0] + b"\n\n"
-"""How most events of a stream end whose chunks say it."""
+# How most events of a stream end whose chunks say it.
+_NULL_EVENT: Final = _NULL_AT_END[0] + b"\n\n"
 # What all chunks of a stream say, and what is said of its cost: nothing that a reader waits for.
 _ENVELOPE: Final = frozenset((
     "id", "object", "created", "model", "provider", "system_fingerprint", "service_tier",
@@ -86,7 +86,7 @@ class UsageFilter:
         """Return what of the stream may go on, now that this piece has come."""
         # Most are whole events without the word, or with a null that comes unasked, too.
         if not self._waits and piece.endswith(_EVENT_ENDS):
-            rest = piece.removesuffix(NULL_EVENT) if self._nulls else piece
+            rest = piece.removesuffix(_NULL_EVENT) if self._nulls else piece
             # (`in` would cost three times what `rfind` does.)
             if rest.rfind(_QUOTED) < 0:
                 return piece

@@ -125,7 +125,8 @@ class Filtered(Buffer):
         if total > self.due:
             self.read_until(total)
         # Nearly each is one event, which is one line of data (100 is its "d"; 10 and 13 end lines),
-        # with a null at its end or without. What the filter does to those is done here.
+        # with a null at its end or without. What the filter does to those is done here: of the
+        # first, 13 bytes go.
         if self.cuts_nulls:
             start = data.removesuffix(b',"usage":null}\n\n')
             if start and data[-1] == 10 and start[0] == 100 and 10 not in start and 13 not in start:
